@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Accounting: packets and bytes of the IP layer, exactly.
+ *
+ * The hooks see what the stack hands over, which may stand for several packets on the wire:
+ *  - a GSO packet on its way out (up to 64 KiB and more) is cut later, a GRO packet was merged before: every segment
+ *    has its own copy of the IP and TCP or UDP headers;
+ *  - an IPv4 or IPv6 datagram over the MTU passes once and leaves as fragments; the receiver's hook sees it put
+ *    together again.
+ *
+ * Not seen by any cgroup hook: see "What is not counted" in README.md.
+ */
+#pragma once
+
+#include "container.h"
+
+/* Below this no link fragments in practice (net.ipv4.route.min_pmtu); it keeps the small packets' path short. */
+#define NEVER_FRAGMENTED 552
+
+#define IPV4_HEADER          20
+#define IPV6_HEADER          40
+#define IPV6_FRAGMENT_HEADER 8
+
+struct on_wire {
+	__u64 packets;
+	__u64 bytes;
+};
+
+static __always_inline bool is_ipv6(struct __sk_buff *skb)
+{
+	return skb->protocol == bpf_htons(0x86DD);
+}
+
+static __always_inline __u8 socket_protocol(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk)
+		return 0;
+	sk = bpf_sk_fullsock(sk);
+	return sk ? sk->protocol : 0;
+}
+
+/* A GSO or GRO packet as its segments. The kernel's gso_segs is 0 on packets that a hypervisor merged, so count. */
+static __noinline void add_segments(struct __sk_buff *skb, struct on_wire *wire)
+{
+	struct sk_buff *kernel_skb = (void *)skb;
+	__u16 network, transport;
+	__u32 headers, segments, size = skb->gso_size;
+	__u8 data_offset;
+
+	bpf_core_read(&network, sizeof(network), &kernel_skb->network_header);
+	bpf_core_read(&transport, sizeof(transport), &kernel_skb->transport_header);
+	headers = (__u16)(transport - network);
+	if (socket_protocol(skb) == IPPROTO_TCP) {
+		if (bpf_skb_load_bytes(skb, headers + 12, &data_offset, 1))
+			return;
+		headers += data_offset >> 4 << 2;
+	} else {
+		headers += 8;
+	}
+	if (!size || skb->len <= headers)
+		return;
+	segments = (skb->len - headers + size - 1) / size;
+	wire->packets = segments;
+	wire->bytes += (__u64)(segments - 1) * headers;
+}
+
+/* One datagram as fragments of at most `size` bytes each, IP header included. */
+static __always_inline void add_fragments(struct __sk_buff *skb, __u32 size, struct on_wire *wire)
+{
+	__u32 header = IPV4_HEADER, extra = 0, share, fragments;
+	__u8 version_ihl;
+
+	if (is_ipv6(skb)) {
+		header = IPV6_HEADER;
+		extra = IPV6_FRAGMENT_HEADER;
+	} else if (!bpf_skb_load_bytes(skb, 0, &version_ihl, 1)) {
+		header = (version_ihl & 15) << 2;
+	}
+	/* Every fragment but the last carries a multiple of 8 bytes (RFC 791, RFC 8200). */
+	share = (size - header - extra) & ~7u;
+	if (size <= header + extra || !share || skb->len <= header)
+		return;
+	fragments = (skb->len - header + share - 1) / share;
+	wire->packets = fragments;
+	wire->bytes += (__u64)(fragments - 1) * header + (__u64)fragments * extra;
+}
+
+/* The MTU that ip_finish_output() will fragment by: the path's where it is known and fresh, else the device's. */
+static __always_inline __u32 path_mtu(struct __sk_buff *skb)
+{
+	struct sk_buff *kernel_skb = (void *)skb;
+	struct dst_entry *dst;
+	unsigned long metrics, expires;
+	__u32 mtu, metric = 0, pmtu;
+
+	mtu = BPF_CORE_READ(kernel_skb, dev, mtu);
+	dst = (void *)(BPF_CORE_READ(kernel_skb, _skb_refdst) & ~1ul);
+	if (!dst)
+		return mtu;
+	metrics = BPF_CORE_READ(dst, _metrics) & ~3ul;
+	bpf_probe_read_kernel(&metric, sizeof(metric), (void *)(metrics + (RTAX_MTU - 1) * sizeof(__u32)));
+	if (metric && metric < mtu)
+		mtu = metric;
+	if (is_ipv6(skb))
+		return mtu;
+	pmtu = BPF_CORE_READ_BITFIELD_PROBED((struct rtable *)dst, rt_pmtu);
+	expires = BPF_CORE_READ(dst, expires);
+	if (pmtu && pmtu < mtu && (long)(bpf_jiffies64() - expires) < 0)
+		mtu = pmtu;
+	return mtu;
+}
+
+static __noinline void add_sent_fragments(struct __sk_buff *skb, struct on_wire *wire)
+{
+	__u32 mtu;
+
+	/* TCP cuts to the path's MTU itself. */
+	if (socket_protocol(skb) == IPPROTO_TCP)
+		return;
+	mtu = path_mtu(skb);
+	if (skb->len > mtu)
+		add_fragments(skb, mtu, wire);
+}
+
+/* The stack notes the size of the largest fragment on what it put together; 0 on what came whole. */
+static __noinline void add_received_fragments(struct __sk_buff *skb, struct on_wire *wire)
+{
+	struct sk_buff *kernel_skb = (void *)skb;
+	void *cb = (void *)kernel_skb + bpf_core_field_offset(struct sk_buff, cb);
+	__u16 largest = 0;
+
+	if (socket_protocol(skb) == IPPROTO_TCP)
+		return;
+	if (is_ipv6(skb))
+		cb += bpf_core_field_offset(struct inet6_skb_parm, frag_max_size);
+	else
+		cb += bpf_core_field_offset(struct inet_skb_parm, frag_max_size);
+	bpf_probe_read_kernel(&largest, sizeof(largest), cb);
+	if (largest)
+		add_fragments(skb, largest, wire);
+}
+
+static __always_inline void account_sent(struct __sk_buff *skb, struct counters *counters)
+{
+	struct on_wire wire = {1, skb->len};
+
+	if (skb->gso_size)
+		add_segments(skb, &wire);
+	else if (wire.bytes > NEVER_FRAGMENTED)
+		add_sent_fragments(skb, &wire);
+	/* Sent from process context, where a softirq that sends for the same container can come between. */
+	count(&counters->tx_packets, wire.packets);
+	count(&counters->tx_bytes, wire.bytes);
+}
+
+static __always_inline void account_received(struct __sk_buff *skb, struct counters *counters)
+{
+	struct on_wire wire = {1, skb->len};
+
+	if (skb->gso_size)
+		add_segments(skb, &wire);
+	else if (wire.bytes > NEVER_FRAGMENTED)
+		add_received_fragments(skb, &wire);
+	/* Received in softirq, which nothing that writes these counters interrupts: no atomic needed. */
+	counters->rx_packets += wire.packets;
+	counters->rx_bytes += wire.bytes;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What the programs need of the kernel's own types: only the fields used, found by name at load (CO-RE), so that no
+ * machine's vmlinux.h is part of the source.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <stdbool.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_core_read.h>
+
+/* From uapi headers that drag in libc or do not exist for -target bpf. */
+#define AF_INET         2
+#define AF_INET6        10
+#define SOCK_RAW        3
+#define IPPROTO_TCP     6
+#define IPPROTO_UDP     17
+#define IPPROTO_DCCP    33
+#define IPPROTO_SCTP    132
+#define IPPROTO_UDPLITE 136
+#define RTAX_MTU        2
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct {
+	__u32 val;
+} kuid_t;
+
+struct cred {
+	kuid_t uid;
+};
+
+struct task_struct {
+	int tgid;
+	const struct cred *cred;
+	char comm[16];
+};
+
+struct sock_common {
+	__u16 skc_num;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+};
+
+struct net_device {
+	unsigned int mtu;
+};
+
+struct dst_entry {
+	unsigned long _metrics;
+	unsigned long expires;
+};
+
+struct rtable {
+	__u32 rt_pmtu : 31;
+};
+
+struct sk_buff {
+	struct net_device *dev;
+	unsigned long _skb_refdst;
+	__u16 transport_header;
+	__u16 network_header;
+	char cb[48];
+};
+
+struct inet_skb_parm {
+	__u16 frag_max_size;
+};
+
+struct inet6_skb_parm {
+	__u16 frag_max_size;
+};
+
+#pragma clang attribute pop

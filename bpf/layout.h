@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What the programs and user space both read or write: the one source of these layouts. isolator/kernel/gen/layout.ts
+ * is generated from the BTF of the compiled object (npm run generate), and the BTF is compared with it at every load.
+ *
+ * No implicit padding: every hole is a named field, so that user space never writes bytes that mean nothing.
+ */
+#pragma once
+
+#include <linux/types.h>
+
+/* Nested containers deeper than this are refused at prepare. Mesos itself makes at most three levels. */
+#define LEVELS 4
+
+enum enforcement {
+	ENFORCE_UNSET = 0, /* policy not written yet: everything is refused */
+	ENFORCE_ON = 1,    /* what the policy forbids is refused */
+	ENFORCE_AUDIT = 2, /* what the policy forbids is reported and done */
+};
+
+/* What a container may do with ports that the kernel chooses. */
+enum ephemeral {
+	EPHEMERAL_UNSET = 0,   /* as EPHEMERAL_DENY */
+	EPHEMERAL_ALLOW = 1,   /* bind(0), autobind and listening on what the kernel chose work */
+	EPHEMERAL_CLIENTS = 2, /* as allow, but a TCP listener on such a port is unreachable */
+	EPHEMERAL_DENY = 3,    /* as clients, and bind(0) and unconnected UDP sends from such a port are EPERM */
+};
+
+enum policy_flags {
+	POLICY_INHERIT_PORTS = 1, /* no ports of its own: the parent's level judges ports */
+	POLICY_ALLOW_SCTP = 2,
+	POLICY_ALLOW_DCCP = 4,
+};
+
+/* One container's policy: the value of cgroup storage. User space swaps it whole, programs never write it. */
+struct policy {
+	__u64 cgroup_id;         /* of the container's own node; 0: not written yet */
+	__u32 level;             /* 0 for a root container, 1 for its child, ... */
+	enum policy_flags flags; /* any of them */
+	enum enforcement enforcement;
+	enum ephemeral ephemeral;
+};
+
+/*
+ * Value of port_owners: who may use a port, as the cgroup ids from the root container (level 0) down to the owner.
+ * The rest is 0; all 0: nobody owns it. A level may use a port when its own id stands at its own level, so that a
+ * parent may use what its children own and not the other way round.
+ */
+struct port_owner {
+	__u64 chain[LEVELS];
+};
+
+/*
+ * Why something was refused, dropped or reported: index of counters.denied and counters.audited, and event.reason.
+ */
+enum reason {
+	REASON_BIND = 0,        /* bind() to a port outside of the container's */
+	REASON_BIND_ZERO = 1,   /* bind(0) where ephemeral is deny */
+	REASON_CHOSEN_PORT = 2, /* bind(0), and the kernel chose another container's port */
+	REASON_SENDMSG = 3,     /* unconnected UDP send from a kernel-chosen port that is not allowed */
+	REASON_LISTEN = 4,      /* TCP listener on a port that is not allowed: it is unreachable */
+	REASON_PROTOCOL = 5,    /* socket() of a protocol with ports but no bind hook (SCTP, DCCP) */
+	REASON_SOURCE_PORT = 6, /* connect() left from another container's port: reported, cannot be prevented */
+	REASONS = 8,            /* a power of two, so that the verifier sees the bound of a masked index */
+};
+
+/*
+ * One CPU's share of a container's counters: the value of per-CPU cgroup storage. Bytes and packets are those of the
+ * IP layer: a GSO or GRO packet counts as the packets that it stands for, a fragmented datagram as its fragments.
+ */
+struct counters {
+	__u64 rx_packets;
+	__u64 rx_bytes;
+	__u64 tx_packets;
+	__u64 tx_bytes;
+	__u64 rx_dropped; /* packets to listeners that the policy makes unreachable; not in rx_packets */
+	__u64 tx_dropped;
+	__u64 denied[REASONS];  /* refused; REASON_SOURCE_PORT: only reported */
+	__u64 audited[REASONS]; /* would have been refused */
+	__u64 events_lost;      /* events that found no room or no ring */
+};
+
+/* One entry of an event ring. */
+struct event {
+	__u64 time;      /* CLOCK_BOOTTIME, ns */
+	__u64 cgroup_id; /* the container whose policy spoke */
+	__u64 owner;     /* cgroup id of the container that owns the port, or 0 */
+	__u32 pid;       /* thread group id in the initial pid namespace */
+	__u32 uid;       /* in the initial user namespace */
+	__u16 port;      /* host byte order */
+	__u16 protocol;  /* IPPROTO_*; an MPTCP socket shows as TCP, since its subflow binds */
+	enum reason reason;
+	__u8 family;  /* AF_INET or AF_INET6 */
+	__u8 audited; /* 1: reported only */
+	__u8 reserved[6];
+	__u8 comm[16];    /* the process's name: from the task, so never trusted */
+	__u8 address[16]; /* the local address asked for, network byte order; IPv4 in the first 4 bytes */
+};
+
+/* What is remembered of a socket, for each level of nesting. */
+struct socket_note {
+	__u8 listener[LEVELS]; /* enum listener_verdict, of the last listen() */
+	__u8 reported[LEVELS]; /* 1: an audit report on its port was made; one is enough */
+};
+
+enum listener_verdict {
+	LISTENER_UNKNOWN = 0,
+	LISTENER_ALLOWED = 1,
+	LISTENER_FORBIDDEN = 2,
+};
+
+_Static_assert(sizeof(struct policy) == 24, "policy has a hole");
+_Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
+_Static_assert(sizeof(struct counters) == 8 * (7 + 2 * REASONS), "counters has a hole");
+_Static_assert(sizeof(struct event) == 80, "event has a hole");

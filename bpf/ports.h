@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Ports: what a container may do with them (README.md, "Ports").
+ *
+ * Each function judges for one level of nesting and returns ALLOW or DENY; a deny is EPERM. Addresses play no part:
+ * IPv4, IPv6 and v4-mapped are all alike, and TCP, MPTCP (whose subflow, a TCP socket, is what binds), UDP and
+ * UDP-Lite share one set of ports as in Mesos's `ports` resource.
+ */
+#pragma once
+
+#include "container.h"
+
+static __always_inline bool has_bind_hook(__u32 type, __u32 protocol)
+{
+	/* SOCK_RAW with IPPROTO_UDP is a raw socket: no port. */
+	return type != SOCK_RAW &&
+	       (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE);
+}
+
+static __always_inline const struct port_owner *owner_of(__u32 port)
+{
+	__u32 key = port & 0xffff;
+
+	return bpf_map_lookup_elem(&port_owners, &key);
+}
+
+static __always_inline bool owns(const struct policy *policy, const struct port_owner *owner)
+{
+	return policy->cgroup_id && owner->chain[policy->level & (LEVELS - 1)] == policy->cgroup_id;
+}
+
+/* Another container's: somebody owns it, and not this level. */
+static __always_inline bool is_foreign(const struct policy *policy, const struct port_owner *owner)
+{
+	return owner->chain[0] && !owns(policy, owner);
+}
+
+/* The container itself, not one of its ancestors. */
+static __always_inline __u64 innermost(const struct port_owner *owner)
+{
+	__u64 id = 0;
+
+	for (int i = 0; i < LEVELS; i++)
+		if (owner->chain[i])
+			id = owner->chain[i];
+	return id;
+}
+
+static __always_inline bool inherits_ports(const struct policy *policy)
+{
+	return policy->flags & POLICY_INHERIT_PORTS;
+}
+
+/* Counts and reports; the verdict that audit mode turns into ALLOW. `event` has reason, port, protocol, family. */
+static __always_inline int refuse(const struct policy *policy, struct event *event)
+{
+	struct counters *counters = container_counters();
+	bool audit = policy->enforcement == ENFORCE_AUDIT;
+
+	event->audited = audit;
+	count(&(audit ? counters->audited : counters->denied)[event->reason & (REASONS - 1)], 1);
+	emit(policy, counters, event);
+	return audit ? ALLOW : DENY;
+}
+
+/*
+ * In audit mode a socket goes on with a port that is not allowed, and every later hook would report it again. The
+ * first report leaves a note; true: there was one already. Enforced sockets never get that far.
+ */
+static __always_inline bool reported_before(const struct policy *policy, struct socket_note *note)
+{
+	__u8 *reported;
+
+	if (policy->enforcement != ENFORCE_AUDIT || !note)
+		return false;
+	reported = &note->reported[policy->level & (LEVELS - 1)];
+	if (*reported)
+		return true;
+	*reported = 1;
+	return false;
+}
+
+static __always_inline void copy_address(struct event *event, const struct bpf_sock_addr *ctx, __u8 family)
+{
+	__u32 *address = (__u32 *)event->address;
+
+	/* The verifier lets each hook read its own family's fields only. */
+	if (family == AF_INET) {
+		address[0] = ctx->user_ip4;
+	} else {
+		address[0] = ctx->user_ip6[0];
+		address[1] = ctx->user_ip6[1];
+		address[2] = ctx->user_ip6[2];
+		address[3] = ctx->user_ip6[3];
+	}
+}
+
+/* bind(): the port that the caller asks for. */
+static __always_inline int ports_bind(struct bpf_sock_addr *ctx, __u8 family)
+{
+	const struct policy *policy = container_policy();
+	const struct port_owner *owner;
+	struct event event = {.family = family};
+	__u32 port = bpf_ntohs(ctx->user_port);
+
+	if (denied_below() || !has_bind_hook(ctx->type, ctx->protocol) || inherits_ports(policy))
+		return ALLOW;
+	owner = owner_of(port);
+	if (!owner)
+		return DENY;
+	if (port) {
+		if (owns(policy, owner))
+			return ALLOW;
+		event.reason = REASON_BIND;
+		event.owner = innermost(owner);
+		if (policy->enforcement == ENFORCE_AUDIT && ctx->sk)
+			reported_before(policy,
+			                bpf_sk_storage_get(&socket_notes, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE));
+	} else {
+		if (policy->ephemeral == EPHEMERAL_ALLOW || policy->ephemeral == EPHEMERAL_CLIENTS)
+			return ALLOW;
+		event.reason = REASON_BIND_ZERO;
+	}
+	event.port = port;
+	event.protocol = ctx->protocol;
+	copy_address(&event, ctx, family);
+	return refuse(policy, &event);
+}
+
+/* After bind() has chosen: only here is the port of a bind(0) known. One that was asked for is judged already. */
+static __always_inline int ports_post_bind(struct bpf_sock *ctx, __u8 family)
+{
+	const struct policy *policy = container_policy();
+	const struct port_owner *owner;
+	struct event event = {.family = family, .reason = REASON_CHOSEN_PORT};
+
+	if (denied_below() || !has_bind_hook(ctx->type, ctx->protocol) || inherits_ports(policy))
+		return ALLOW;
+	owner = owner_of(ctx->src_port);
+	if (!owner)
+		return DENY;
+	if (!is_foreign(policy, owner) && policy->enforcement)
+		return ALLOW;
+	if (reported_before(
+	        policy, bpf_sk_storage_get(&socket_notes, ctx, 0,
+	                                   policy->enforcement == ENFORCE_AUDIT ? BPF_SK_STORAGE_GET_F_CREATE : 0)))
+		return ALLOW;
+	event.port = ctx->src_port;
+	event.protocol = ctx->protocol;
+	event.owner = innermost(owner);
+	return refuse(policy, &event);
+}
+
+/*
+ * Unconnected UDP send: a socket that was never bound has its port by now (inet_autobind), and can receive from
+ * anybody on it. Connected sockets do not come here but by sendto(); they receive from their peer only.
+ */
+static __always_inline int ports_sendmsg(struct bpf_sock_addr *ctx, __u8 family)
+{
+	const struct policy *policy = container_policy();
+	const struct port_owner *owner;
+	struct event event = {.family = family, .reason = REASON_SENDMSG};
+	struct bpf_sock *sk = ctx->sk;
+
+	if (denied_below() || inherits_ports(policy) || !sk)
+		return ALLOW;
+	owner = owner_of(sk->src_port);
+	if (!owner)
+		return DENY;
+	if (owns(policy, owner))
+		return ALLOW;
+	if (!owner->chain[0] && (policy->ephemeral == EPHEMERAL_ALLOW || policy->ephemeral == EPHEMERAL_CLIENTS ||
+	                         (policy->enforcement && sk->state == BPF_TCP_ESTABLISHED)))
+		return ALLOW;
+	if (policy->enforcement == ENFORCE_AUDIT &&
+	    reported_before(policy, bpf_sk_storage_get(&socket_notes, sk, 0, BPF_SK_STORAGE_GET_F_CREATE)))
+		return ALLOW;
+	event.port = sk->src_port;
+	event.protocol = ctx->protocol;
+	event.owner = innermost(owner);
+	return refuse(policy, &event);
+}
+
+/* socket(): protocols that have ports of their own but that no bind hook covers. */
+static __always_inline int ports_sock_create(struct bpf_sock *ctx)
+{
+	const struct policy *policy = container_policy();
+	struct event event = {.reason = REASON_PROTOCOL};
+
+	if (denied_below())
+		return ALLOW;
+	if (policy->enforcement) {
+		if (ctx->type == SOCK_RAW || (ctx->protocol != IPPROTO_SCTP && ctx->protocol != IPPROTO_DCCP))
+			return ALLOW;
+		if (policy->flags & (ctx->protocol == IPPROTO_SCTP ? POLICY_ALLOW_SCTP : POLICY_ALLOW_DCCP))
+			return ALLOW;
+	}
+	event.protocol = ctx->protocol;
+	event.family = ctx->family;
+	return refuse(policy, &event);
+}
+
+/* May a TCP listener have this port, as far as this level is concerned? */
+static __always_inline bool may_listen(const struct policy *policy, const struct port_owner *owner)
+{
+	if (inherits_ports(policy) || owns(policy, owner))
+		return true;
+	/* In every mode another container's port is kept off; a kernel-chosen one by the mode. */
+	return !owner->chain[0] && policy->ephemeral == EPHEMERAL_ALLOW;
+}
+
+/*
+ * listen() has happened: no hook can refuse it here, so the verdict is left on the socket for ports_ingress(). It is
+ * the verdict of this moment: a listener that runs stays when an update takes its port away.
+ */
+static __always_inline void ports_listen(struct bpf_sock_ops *ctx)
+{
+	const struct policy *policy = container_policy();
+	struct bpf_sock *sk = ctx->sk;
+	__u32 level = policy->level & (LEVELS - 1);
+	const struct port_owner *owner;
+	struct socket_note *note;
+	struct event event = {.family = ctx->family, .reason = REASON_LISTEN, .protocol = IPPROTO_TCP};
+	bool forbidden_below = false;
+
+	if (!sk)
+		return;
+	owner = owner_of(ctx->local_port);
+	if (!owner)
+		return;
+	/* Without memory for the note ports_ingress() judges by the policy: reported all the same. */
+	note = bpf_sk_storage_get(&socket_notes, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (note)
+		for (__u32 i = 0; i < LEVELS; i++)
+			if (i > level && note->listener[i] == LISTENER_FORBIDDEN)
+				forbidden_below = true;
+	if (may_listen(policy, owner)) {
+		if (note)
+			note->listener[level] = LISTENER_ALLOWED;
+		return;
+	}
+	if (note)
+		note->listener[level] = policy->enforcement == ENFORCE_AUDIT ? LISTENER_ALLOWED : LISTENER_FORBIDDEN;
+	if (forbidden_below || reported_before(policy, note))
+		return;
+	event.port = ctx->local_port;
+	event.owner = innermost(owner);
+	refuse(policy, &event);
+}
+
+/*
+ * connect() has chosen its source port: too late to refuse, so another container's is counted and reported. The
+ * parent's program runs for the same socket: the first level to report is the only one.
+ */
+static __always_inline void report_source_port(__u32 port, struct event *event, struct socket_note *note)
+{
+	const struct policy *policy = container_policy();
+	const struct port_owner *owner = owner_of(port);
+
+	if (!owner || !is_foreign(policy, owner) || inherits_ports(policy))
+		return;
+	if (note) {
+		for (int i = 0; i < LEVELS; i++)
+			if (note->reported[i])
+				return;
+		note->reported[policy->level & (LEVELS - 1)] = 1;
+	}
+	event->reason = REASON_SOURCE_PORT;
+	event->port = port;
+	event->owner = innermost(owner);
+	refuse(policy, event);
+}
+
+static __always_inline bool is_owned(__u32 port)
+{
+	const struct port_owner *owner = owner_of(port);
+
+	return owner && owner->chain[0];
+}
+
+static __always_inline void ports_connect(struct bpf_sock_ops *ctx)
+{
+	struct event event = {.family = ctx->family, .protocol = IPPROTO_TCP};
+	struct bpf_sock *sk = ctx->sk;
+
+	/* Nobody's port, as nearly all are: no note needed. */
+	if (!sk || !is_owned(ctx->local_port))
+		return;
+	report_source_port(ctx->local_port, &event,
+	                   bpf_sk_storage_get(&socket_notes, sk, 0, BPF_SK_STORAGE_GET_F_CREATE));
+}
+
+/* No hook sees the port that a UDP connect() chose, until the socket is closed: late, but not silent. */
+static __always_inline void ports_release(struct bpf_sock *ctx)
+{
+	struct event event = {.family = ctx->family, .protocol = ctx->protocol};
+	__u32 port;
+
+	if ((ctx->protocol != IPPROTO_UDP && ctx->protocol != IPPROTO_UDPLITE) || ctx->state != BPF_TCP_ESTABLISHED)
+		return;
+	port = BPF_CORE_READ((struct sock *)ctx, __sk_common.skc_num);
+	if (!is_owned(port))
+		return;
+	report_source_port(port, &event, bpf_sk_storage_get(&socket_notes, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE));
+}
+
+/*
+ * A packet for a socket in LISTEN: DENY where any level's verdict on the listener says so. All levels read the same
+ * note, so that each of them counts the packet as dropped and none as received.
+ */
+static __always_inline int ports_ingress(struct __sk_buff *skb)
+{
+	const struct policy *policy;
+	const struct port_owner *owner;
+	struct socket_note *note;
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk || sk->state != BPF_TCP_LISTEN)
+		return ALLOW;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return ALLOW;
+	note = bpf_sk_storage_get(&socket_notes, sk, 0, 0);
+	policy = container_policy();
+	if (note && note->listener[policy->level & (LEVELS - 1)]) {
+		for (int i = 0; i < LEVELS; i++)
+			if (note->listener[i] == LISTENER_FORBIDDEN)
+				return DENY;
+		return ALLOW;
+	}
+	owner = owner_of(sk->src_port);
+	if (policy->enforcement == ENFORCE_AUDIT || (owner && may_listen(policy, owner)))
+		return ALLOW;
+	return DENY;
+}
