@@ -1,0 +1,69 @@
+#!/usr/bin/env node
+/** The command line. Every error of a command ends here, and is printed here and only here. */
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { IsolatorError } from "../errors.js";
+import { EPHEMERAL_MODES, EXTRA_PROTOCOLS, type ExtraProtocol } from "../features/ports.js";
+import { PORTS_EXAMPLE, run, type RunOptions } from "./run.js";
+
+/** Exit status of `run` when the command never ran; as env(1), timeout(1) and docker-run(1) have it. */
+const RUN_FAILED = 125;
+const RUN_STATUS: Record<string, number> = { "command-not-executable": 126, "command-not-found": 127 };
+
+function parseProtocols(text: string, previous: ExtraProtocol[]): ExtraProtocol[] {
+  const protocols = text.split(",").map((name) => {
+    const protocol = EXTRA_PROTOCOLS.find((known) => known === name.trim());
+    if (!protocol) throw new InvalidArgumentError(`Known: ${EXTRA_PROTOCOLS.join(", ")}.`);
+    return protocol;
+  });
+  return [...new Set([...previous, ...protocols])];
+}
+
+const program = new Command("bpf-isolator")
+  .description("gives tasks their own ports by cgroup v2 and BPF, with no network namespace")
+  .enablePositionalOptions()
+  .exitOverride()
+  .showHelpAfterError("(--help shows what there is)");
+
+program
+  .command("run")
+  .description("run a command as the task of a container of its own; no agent, no daemon")
+  .usage("[options] -- COMMAND [ARGS]")
+  .argument("<command...>", "the command and its arguments")
+  .option("-p, --ports <list>", `ports that it may bind: ${PORTS_EXAMPLE}; without: none`)
+  .addOption(
+    new Option("--ephemeral <mode>", "ports that the kernel chooses")
+      .choices(EPHEMERAL_MODES)
+      .default("allow"),
+  )
+  .option("--audit", "report what would be denied, deny nothing")
+  .addOption(
+    new Option("--allow-protocol <list>", `allow sockets of ${EXTRA_PROTOCOLS.join(", ")}`)
+      .argParser(parseProtocols)
+      .default([], "none"),
+  )
+  .option("-n, --name <name>", "name of the container (default: run- and eight digits)")
+  .option(
+    "--instance <name>",
+    "instance: its containers share programs and know each other's ports",
+    "default",
+  )
+  .option("--json", "tell denials and usage as one JSON object a line, on stderr")
+  .option("--usage-file <file>", "write the usage there at the end, as JSON with Mesos's field names")
+  .passThroughOptions()
+  .action(async (command: string[], options: RunOptions) => {
+    process.exitCode = await run(command, options);
+  });
+
+const failed = process.argv[2] === "run" ? RUN_FAILED : 1;
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : failed;
+  } else if (error instanceof IsolatorError) {
+    process.stderr.write(`bpf-isolator: ${error.message}\n`);
+    process.exitCode = (failed === RUN_FAILED ? RUN_STATUS[error.code] : undefined) ?? failed;
+  } else {
+    throw error;
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * What `run` tells, on stderr since stdout is the task's: denials as they happen, rate-limited with a count of what
+ * was not shown, and the usage at the end. As text, or one JSON object a line.
+ */
+import {
+  toResourceStatistics,
+  totalDenied,
+  REASONS,
+  type Reason,
+  type Usage,
+} from "../features/accounting.js";
+import { describe, type Denial } from "../features/events.js";
+
+/** Shown at once, then so many a second. */
+const BURST = 20;
+const PER_SECOND = 5;
+
+export class Reporter {
+  private allowance = BURST;
+  private last = Date.now();
+  private hidden = 0;
+
+  constructor(
+    private readonly container: string,
+    private readonly json: boolean,
+    private readonly write: (text: string) => void = (text) => process.stderr.write(text),
+  ) {}
+
+  denial(denial: Denial): void {
+    const now = Date.now();
+    this.allowance = Math.min(BURST, this.allowance + ((now - this.last) / 1000) * PER_SECOND);
+    this.last = now;
+    if (this.allowance < 1) {
+      this.hidden++;
+      return;
+    }
+    this.allowance--;
+    this.flushHidden();
+    this.line(denial, describe(denial));
+  }
+
+  /** @param eventsLost those that never reached this process */
+  summary(usage: Usage, eventsLost: number): void {
+    this.flushHidden();
+    if (eventsLost > 0) {
+      this.line(
+        { event: "lost", count: eventsLost },
+        `${eventsLost} more not shown: they came faster than read`,
+      );
+    }
+    const statistics = toResourceStatistics(usage, Date.now() / 1000);
+    this.line({ event: "usage", container: this.container, ...statistics }, describeUsage(usage));
+  }
+
+  private flushHidden(): void {
+    if (this.hidden === 0) return;
+    this.line({ event: "not_shown", count: this.hidden }, `${this.hidden} more not shown`);
+    this.hidden = 0;
+  }
+
+  private line(data: object, text: string): void {
+    this.write(this.json ? `${JSON.stringify(data)}\n` : `bpf-isolator: ${this.container}: ${text}\n`);
+  }
+}
+
+function describeCounts(counts: Record<Reason, bigint>): string {
+  const parts = REASONS.filter((reason) => reason !== "source_port" && counts[reason] > 0n);
+  return parts.length > 0 ? ` (${parts.map((reason) => `${reason} ${counts[reason]}`).join(", ")})` : "";
+}
+
+function describeUsage(usage: Usage): string {
+  const direction = (verb: string, packets: bigint, bytes: bigint, dropped: bigint): string =>
+    `${verb} ${packets} packets, ${bytes} bytes${dropped > 0n ? `, dropped ${dropped}` : ""}`;
+  const audited = totalDenied(usage.audited);
+  const reported = usage.denied.source_port + usage.audited.source_port;
+  return [
+    direction("received", usage.rxPackets, usage.rxBytes, usage.rxDropped),
+    direction("sent", usage.txPackets, usage.txBytes, usage.txDropped),
+    `denied ${totalDenied(usage.denied)}${describeCounts(usage.denied)}`,
+    ...(audited > 0n ? [`would have denied ${audited}${describeCounts(usage.audited)}`] : []),
+    ...(reported > 0n ? [`connects from another container's port ${reported}`] : []),
+  ].join("; ");
+}

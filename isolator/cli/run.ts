@@ -1,0 +1,95 @@
+/** `bpf-isolator run`: a command as the only task of a container of its own, with no agent and no daemon. */
+import { randomBytes } from "node:crypto";
+import { renameSync, writeFileSync } from "node:fs";
+import { accessSync, constants } from "node:fs";
+import { dirname } from "node:path";
+import { Container } from "../containers/container.js";
+import { Instance } from "../containers/instance.js";
+import { findCommand, Task } from "../containers/task.js";
+import { IsolatorError, messageOf } from "../errors.js";
+import { toResourceStatistics, type Usage } from "../features/accounting.js";
+import { toDenial } from "../features/events.js";
+import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
+import type { Policy } from "../features/policy.js";
+import { EventRing } from "../kernel/events.js";
+import { Reporter } from "./reporter.js";
+
+/** Options as the command line gives them. */
+export interface RunOptions {
+  ports?: string;
+  ephemeral: EphemeralMode;
+  audit?: boolean;
+  allowProtocol: ExtraProtocol[];
+  name?: string;
+  instance: string;
+  json?: boolean;
+  usageFile?: string;
+}
+
+/** Room for about 3,000 events between two looks at the ring. */
+const RING_BYTES = 256 * 1024;
+
+function checkUsageFile(file: string | undefined): void {
+  if (file === undefined) return;
+  try {
+    accessSync(dirname(file), constants.W_OK);
+  } catch (error) {
+    throw new IsolatorError(
+      "bad-argument",
+      `--usage-file ${file} cannot be written: ${messageOf(error)}`,
+      error,
+    );
+  }
+}
+
+function writeUsage(file: string, usage: Usage): void {
+  const text = `${JSON.stringify(toResourceStatistics(usage, Date.now() / 1000), null, 2)}\n`;
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
+}
+
+/**
+ * @param command the command and its arguments
+ * @returns exit status: the command's own, 128 + number for a death by signal
+ * @throws IsolatorError
+ */
+export async function run([command, ...args]: readonly string[], options: RunOptions): Promise<number> {
+  const policy: Policy = {
+    ports: options.ports === undefined ? [] : parsePorts(options.ports),
+    ephemeral: options.ephemeral,
+    enforce: options.audit ? "audit" : "on",
+    allowProtocols: options.allowProtocol,
+  };
+  if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
+  checkUsageFile(options.usageFile);
+  const path = findCommand(command);
+  const name = options.name ?? `run-${randomBytes(4).toString("hex")}`;
+  const instance = Instance.open(options.instance);
+  const reporter = new Reporter(name, options.json ?? false);
+  const container = await Container.prepare(instance, {
+    id: [name],
+    policy,
+    events: (programs) =>
+      new EventRing(programs.map("event_rings"), RING_BYTES, (event) => {
+        reporter.denial(toDenial(event, (cgroupId) => instance.nameOf(cgroupId)));
+      }),
+  });
+  let status: number;
+  try {
+    const task = await Task.start(container.node, path, args);
+    status = await task.exited;
+    task.close();
+  } finally {
+    await container.cleanup();
+  }
+  const usage = container.usage();
+  reporter.summary(usage, Number(usage.eventsLost));
+  if (options.usageFile !== undefined) writeUsage(options.usageFile, usage);
+  return status;
+}
+
+/** For --help. */
+export const PORTS_EXAMPLE = formatPorts([
+  { begin: 31000, end: 31005 },
+  { begin: 31010, end: 31010 },
+]);

@@ -1,0 +1,166 @@
+/** One container, from prepare() to cleanup(). */
+import { IsolatorError } from "../errors.js";
+import { sumCounters, type Usage } from "../features/accounting.js";
+import { encodePolicy, type Policy } from "../features/policy.js";
+import { CgroupNode } from "../kernel/cgroup.js";
+import { u64Key } from "../kernel/codec.js";
+import type { EventRing } from "../kernel/events.js";
+import { buildId } from "../kernel/object.js";
+import type { Programs } from "../kernel/programs.js";
+import type { Instance } from "./instance.js";
+import { checkContainerId, formatId, type ContainerId } from "./names.js";
+import { LEVELS, PortTable, type Chain } from "./port-table.js";
+import type { HeldRecord } from "./records.js";
+
+export interface ContainerOptions {
+  id: ContainerId;
+  policy: Policy;
+  /** The container that this one is nested in. */
+  parent?: Container;
+  /** Makes the ring that the container's events go to, once the maps are there. */
+  events?: (programs: Programs) => EventRing;
+}
+
+type Undo = (() => void | Promise<void>)[];
+
+/** Takes back what was done, last first. What cannot be taken back keeps its record, so that the next sweep does it. */
+async function unwind(undo: Undo): Promise<void> {
+  try {
+    for (const step of undo.reverse()) await step();
+  } catch {
+    // The error that led here is the one to tell.
+  }
+}
+
+export class Container {
+  private final: Usage | undefined;
+
+  private constructor(
+    private readonly instance: Instance,
+    private readonly programs: Programs,
+    private readonly held: HeldRecord,
+    readonly node: CgroupNode,
+    readonly policy: Policy,
+    /** cgroup ids from the root container down to this one. */
+    readonly chain: Chain,
+    private readonly parent: Container | undefined,
+    private readonly ring: EventRing | undefined,
+  ) {}
+
+  get name(): string {
+    return formatId(this.held.id);
+  }
+
+  get id(): ContainerId {
+    return this.held.id;
+  }
+
+  private get cgroupId(): bigint {
+    return this.chain.at(-1) ?? 0n;
+  }
+
+  /**
+   * Makes the node, attaches the programs, writes the policy and claims the ports: all of it or nothing.
+   * A process in the node is under the policy from its first instruction there.
+   * @throws IsolatorError of any kind; nothing is left behind
+   */
+  static prepare(instance: Instance, options: ContainerOptions): Promise<Container> {
+    checkContainerId(options.id);
+    if (options.id.length > LEVELS) {
+      throw new IsolatorError(
+        "bad-argument",
+        `container ${formatId(options.id)} is nested ${options.id.length} deep; at most ${LEVELS} levels are supported`,
+      );
+    }
+    return instance.locked(async () => {
+      const undo: Undo = [
+        () => {
+          instance.removeIfUnused();
+        },
+      ];
+      try {
+        return await Container.build(instance, options, undo);
+      } catch (error) {
+        await unwind(undo);
+        throw error;
+      }
+    });
+  }
+
+  private static async build(
+    instance: Instance,
+    { id, policy, parent, events }: ContainerOptions,
+    undo: Undo,
+  ): Promise<Container> {
+    await instance.sweep();
+    const held = instance.records.reserve(id);
+    undo.push(() => {
+      instance.records.remove(held);
+    });
+    const programs = instance.openPrograms();
+    undo.push(() => {
+      programs.close();
+    });
+    const node = CgroupNode.create(instance.nodePath(id));
+    undo.push(() => node.remove());
+    const chain: Chain = [...(parent?.chain ?? []), node.id];
+    instance.records.write(held, {
+      version: 1,
+      id,
+      cgroup: node.path,
+      chain: chain.map(String),
+      policy,
+      build: buildId(),
+      pid: process.pid,
+      started: Math.floor(Date.now() / 1000),
+    });
+    const ring = events?.(programs);
+    if (ring) {
+      undo.push(() => {
+        ring.remove(node.id);
+        ring.close();
+      });
+      ring.add(node.id);
+    }
+    const name = formatId(id);
+    node.withFd((fd) => {
+      programs.attach(fd, name);
+    });
+    programs.map("policies").update(u64Key(node.id), encodePolicy(policy, node.id, chain.length - 1));
+    const table = new PortTable(programs.map("port_owners"));
+    const ports = policy.ports ?? [];
+    undo.push(() => {
+      table.release(ports, chain, parent?.policy.ports);
+    });
+    table.claim(ports, chain, (cgroupId) => instance.nameOf(cgroupId));
+    return new Container(instance, programs, held, node, policy, chain, parent, ring);
+  }
+
+  /** Counts so far; after cleanup() the last ones. */
+  usage(): Usage {
+    return this.final ?? sumCounters(this.programs.map("counters").lookupPerCpu(u64Key(this.cgroupId)) ?? []);
+  }
+
+  /**
+   * Kills what still runs in the node, takes the last counts, frees the ports and removes the node.
+   * @throws IsolatorError when the node cannot be removed; the next run of the instance sweeps it then
+   */
+  async cleanup(): Promise<void> {
+    await this.instance.locked(async () => {
+      if (this.node.populated()) this.node.kill();
+      await this.node.emptied();
+      this.final = this.usage();
+      new PortTable(this.programs.map("port_owners")).release(
+        this.policy.ports ?? [],
+        this.chain,
+        this.parent?.policy.ports,
+      );
+      this.ring?.remove(this.cgroupId);
+      this.ring?.close();
+      await this.node.remove();
+      this.programs.close();
+      this.instance.records.remove(this.held);
+      this.instance.removeIfUnused();
+    });
+  }
+}

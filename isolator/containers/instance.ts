@@ -1,0 +1,158 @@
+/**
+ * An instance: one set of programs, maps, cgroup nodes and records, by name. Processes of the same instance share it;
+ * those of different instances know nothing of each other.
+ */
+import { mkdirSync, rmdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { IsolatorError, messageOf, systemCode } from "../errors.js";
+import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
+import { FileLock } from "../kernel/lock.js";
+import { requireCgroup2 } from "../kernel/mounts.js";
+import { otherBuilds, Programs, unpin, unpinBuild } from "../kernel/programs.js";
+import { checkInstanceName, formatId, type ContainerId } from "./names.js";
+import { PortTable } from "./port-table.js";
+import { Records } from "./records.js";
+
+function removeIfEmpty(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch {
+    // Not empty, or not there.
+  }
+}
+
+/** Where every instance keeps its state. */
+export const STATE_ROOT = "/run/bpf-isolator";
+
+export class Instance {
+  readonly records: Records;
+  /** Directory of the containers' nodes. */
+  readonly root: string;
+
+  private constructor(
+    readonly name: string,
+    private readonly stateDirectory: string,
+    cgroup2: string,
+  ) {
+    this.records = new Records(stateDirectory);
+    this.root = cgroupRoot(cgroup2, name);
+  }
+
+  /** @throws bad-argument, not-root, no-cgroup2, cgroup2-read-only, state-failed */
+  static open(name: string): Instance {
+    checkInstanceName(name);
+    if (process.geteuid?.() !== 0) {
+      throw new IsolatorError(
+        "not-root",
+        "only root may make cgroups and load BPF programs: run this with sudo",
+      );
+    }
+    const cgroup2 = requireCgroup2();
+    return new Instance(name, join(STATE_ROOT, name), cgroup2);
+  }
+
+  /**
+   * Runs `change` as the only process that changes this instance.
+   * @throws busy, state-failed
+   */
+  async locked<T>(change: () => Promise<T>): Promise<T> {
+    const lock = await this.lock();
+    try {
+      return await change();
+    } finally {
+      lock.release();
+    }
+  }
+
+  private async lock(): Promise<FileLock> {
+    try {
+      mkdirSync(this.stateDirectory, { recursive: true, mode: 0o700 });
+      return await FileLock.acquire(join(this.stateDirectory, "lock"));
+    } catch (error) {
+      // The last container's end removed the directory in between.
+      if (systemCode(error) === "ENOENT") return this.lock();
+      if (error instanceof IsolatorError) throw error;
+      throw new IsolatorError(
+        "state-failed",
+        `${this.stateDirectory} cannot be used: ${messageOf(error)}`,
+        error,
+      );
+    }
+  }
+
+  /** Path of a container's node. */
+  nodePath(id: ContainerId): string {
+    return join(this.root, ...id);
+  }
+
+  /** Name of the container with this cgroup id, if it has a record. */
+  nameOf(cgroupId: bigint): string | undefined {
+    const id = cgroupId.toString();
+    const record = this.records.list().find(({ chain }) => chain.at(-1) === id);
+    return record && formatId(record.id);
+  }
+
+  /**
+   * Programs and maps of this build, loaded if need be. Under the lock, after sweep().
+   * @throws other-build, and all that Programs.open() throws
+   */
+  openPrograms(): Programs {
+    const live = this.records.list();
+    for (const build of otherBuilds(this.name)) {
+      const users = live.filter((record) => record.build === build).map((record) => formatId(record.id));
+      if (users.length > 0) {
+        throw new IsolatorError(
+          "other-build",
+          `containers ${users.join(", ")} of instance ${this.name} run under another version of the programs, ` +
+            "and two versions cannot share an instance. Wait for them to end, or use another --instance",
+        );
+      }
+      unpinBuild(this.name, build);
+    }
+    return Programs.open(this.name);
+  }
+
+  /**
+   * Ends what processes that were killed left behind: kills what runs in their nodes, removes the nodes, frees the
+   * ports. Nodes of processes that live are not touched: those hold the lock of their record. Under the lock.
+   * @returns names of the containers that were swept
+   */
+  async sweep(): Promise<string[]> {
+    const abandoned = this.records.abandoned();
+    if (abandoned.length > 0) {
+      const programs = this.openPrograms();
+      try {
+        const table = new PortTable(programs.map("port_owners"));
+        // Children first: a parent gets the ports of its children back before it gives them up itself.
+        for (const { held, record } of abandoned.reverse()) {
+          await CgroupNode.open(this.nodePath(held.id))?.remove();
+          if (record) table.release(record.policy.ports ?? [], record.chain.map(BigInt));
+          this.records.remove(held);
+        }
+      } finally {
+        programs.close();
+      }
+    }
+    await this.removeEmptyStrays();
+    return abandoned.map(({ held }) => formatId(held.id));
+  }
+
+  /** Takes programs, maps and directories away when no container is left. Under the lock. */
+  removeIfUnused(): void {
+    if (this.records.list().length > 0) return;
+    unpin(this.name);
+    // A stray node keeps its directory, other instances keep the common ones.
+    for (const directory of [this.root, dirname(this.root)]) removeIfEmpty(directory);
+    rmSync(this.stateDirectory, { recursive: true, force: true });
+    removeIfEmpty(STATE_ROOT);
+  }
+
+  /** Nodes without a record (somebody removed /run/bpf-isolator) in which nothing runs. */
+  private async removeEmptyStrays(): Promise<void> {
+    const known = new Set(this.records.list().map((record) => record.cgroup));
+    for (const path of children(this.root)) {
+      const node = CgroupNode.open(path);
+      if (node && !known.has(path) && !node.populated()) await node.remove();
+    }
+  }
+}

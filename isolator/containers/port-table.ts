@@ -1,0 +1,76 @@
+/** The machine's ports and their owners: the map port_owners, with claims checked. */
+import { IsolatorError } from "../errors.js";
+import { formatPorts, listPorts, mergeRanges, type PortRange } from "../features/ports.js";
+import { decode, encode, u32Key } from "../kernel/codec.js";
+import { layouts } from "../kernel/gen/layout.js";
+import type { BpfMap } from "../kernel/maps.js";
+
+/** cgroup ids from the root container down to the owner; empty: nobody. */
+export type Chain = readonly bigint[];
+
+/** Levels of nesting that the programs know (LEVELS in bpf/layout.h). */
+export const LEVELS: number = layouts.structs.port_owner.fields.chain.count;
+
+const NOBODY: Chain = [];
+
+function equal(a: Chain, b: Chain): boolean {
+  return a.length === b.length && a.every((id, i) => id === b[i]);
+}
+
+export class PortTable {
+  constructor(private readonly map: BpfMap) {}
+
+  ownerOf(port: number): Chain {
+    const value = this.map.lookup(u32Key(port));
+    return value ? decode(layouts.structs.port_owner, value).chain.filter((id) => id !== 0n) : NOBODY;
+  }
+
+  /**
+   * Makes a container the owner of ports that are nobody's, its own, or its parent's own.
+   * @param chain of the container
+   * @param nameOf name of the living container with this cgroup id; undefined: dead, so its ports are taken over
+   * @throws port-owned, and then nothing has changed
+   */
+  claim(ports: readonly PortRange[], chain: Chain, nameOf: (cgroupId: bigint) => string | undefined): void {
+    const parent = chain.slice(0, -1);
+    const taken = new Map<string, number[]>();
+    for (const port of listPorts(ports)) {
+      const owner = this.ownerOf(port);
+      const last = owner.at(-1);
+      if (last === undefined || equal(owner, chain) || equal(owner, parent)) continue;
+      const name = nameOf(last);
+      if (name !== undefined) taken.set(name, [...(taken.get(name) ?? []), port]);
+    }
+    if (taken.size > 0) {
+      const list = [...taken].map(([name, owned]) => {
+        const ranges = formatPorts(mergeRanges(owned.map((port) => ({ begin: port, end: port }))));
+        return `${ranges} of container ${name}`;
+      });
+      throw new IsolatorError(
+        "port-owned",
+        `ports belong to a container that is running: ${list.join("; ")}. Give other --ports, or end that one`,
+      );
+    }
+    this.write(listPorts(ports), chain);
+  }
+
+  /** Gives back those of the ports that the container owns: to its parent where that has them too, else to nobody. */
+  release(ports: readonly PortRange[], chain: Chain, parentPorts: readonly PortRange[] = []): void {
+    const owned = listPorts(ports).filter((port) => equal(this.ownerOf(port), chain));
+    const parents = new Set(listPorts(parentPorts));
+    this.write(
+      owned.filter((port) => parents.has(port)),
+      chain.slice(0, -1),
+    );
+    this.write(
+      owned.filter((port) => !parents.has(port)),
+      NOBODY,
+    );
+  }
+
+  private write(ports: number[], chain: Chain): void {
+    const value = encode(layouts.structs.port_owner, { chain: [...chain] });
+    const keys = new Uint8Array(new Uint32Array(ports).buffer);
+    this.map.updateBatch(keys, Buffer.concat(ports.map(() => value)), ports.length);
+  }
+}

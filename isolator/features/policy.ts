@@ -1,0 +1,43 @@
+/** A container's policy: what all features ask for, and the kernel's form of it (struct policy in bpf/layout.h). */
+import { encode } from "../kernel/codec.js";
+import { layouts } from "../kernel/gen/layout.js";
+import type { ExtraProtocol, PortsPolicy } from "./ports.js";
+
+export const ENFORCE_MODES = ["on", "audit"] as const;
+
+/** "audit" reports what "on" refuses, and refuses nothing. */
+export type EnforceMode = (typeof ENFORCE_MODES)[number];
+
+export interface Policy extends PortsPolicy {
+  enforce: EnforceMode;
+}
+
+const { enforcement, ephemeral, policy_flags: flags } = layouts.enums;
+
+const PROTOCOL_FLAGS: Record<ExtraProtocol, number> = {
+  sctp: flags.POLICY_ALLOW_SCTP,
+  dccp: flags.POLICY_ALLOW_DCCP,
+};
+
+const EPHEMERAL_VALUES = {
+  allow: ephemeral.EPHEMERAL_ALLOW,
+  clients: ephemeral.EPHEMERAL_CLIENTS,
+  deny: ephemeral.EPHEMERAL_DENY,
+};
+
+/**
+ * @param cgroupId of the container's node
+ * @param level 0 for a root container, 1 for its child, ...
+ */
+export function encodePolicy(policy: Policy, cgroupId: bigint, level: number): Uint8Array {
+  return encode(layouts.structs.policy, {
+    cgroup_id: cgroupId,
+    level,
+    flags: policy.allowProtocols.reduce(
+      (bits, protocol) => bits | PROTOCOL_FLAGS[protocol],
+      policy.ports ? 0 : flags.POLICY_INHERIT_PORTS,
+    ),
+    enforcement: policy.enforce === "audit" ? enforcement.ENFORCE_AUDIT : enforcement.ENFORCE_ON,
+    ephemeral: EPHEMERAL_VALUES[policy.ephemeral],
+  });
+}

@@ -1,0 +1,150 @@
+/** A container's node in the cgroup v2 tree. */
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { IsolatorError, messageOf, systemCode } from "../errors.js";
+
+const POLL_MS = 5;
+
+/** Directory that holds the nodes of an instance. */
+export function cgroupRoot(cgroup2: string, instance: string): string {
+  return join(cgroup2, "bpf-isolator", instance);
+}
+
+export class CgroupNode {
+  private constructor(readonly path: string) {}
+
+  /**
+   * Makes the node and the directories above it.
+   * @throws cgroup-failed, also when it exists already
+   */
+  static create(path: string): CgroupNode {
+    try {
+      mkdirSync(dirname(path), { recursive: true });
+      mkdirSync(path);
+    } catch (error) {
+      throw new IsolatorError(
+        "cgroup-failed",
+        `the cgroup ${path} cannot be made: ${messageOf(error)}`,
+        error,
+      );
+    }
+    return new CgroupNode(path);
+  }
+
+  /** The node at `path`, or undefined where there is none. */
+  static open(path: string): CgroupNode | undefined {
+    return statSync(path, { throwIfNoEntry: false })?.isDirectory() ? new CgroupNode(path) : undefined;
+  }
+
+  /** The kernel's cgroup id: on 64-bit kernels (5.5 and newer) it is the directory's inode number. */
+  get id(): bigint {
+    return statSync(this.path, { bigint: true }).ino;
+  }
+
+  /** Runs `use` with a file descriptor of the directory. */
+  withFd<T>(use: (fd: number) => T): T {
+    const fd = openSync(this.path, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      return use(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** Process ids in the node itself, not in nodes below. */
+  pids(): number[] {
+    return this.read("cgroup.procs").split("\n").filter(Boolean).map(Number);
+  }
+
+  /** Whether any process lives in the node or below. */
+  populated(): boolean {
+    return /^populated 1$/m.test(this.read("cgroup.events"));
+  }
+
+  /** CPU time of the node and below, in microseconds. */
+  cpuUsage(): number {
+    return Number(/^usage_usec (\d+)$/m.exec(this.read("cpu.stat"))?.[1] ?? 0);
+  }
+
+  /** Kills all processes in the node and below (cgroup.kill, kernel 5.14), forks in progress included. */
+  kill(): void {
+    writeFileSync(join(this.path, "cgroup.kill"), "1");
+  }
+
+  /**
+   * Waits until no process is in the node or below.
+   * @param timeout ms
+   * @throws cgroup-failed
+   */
+  async emptied(timeout = 10_000): Promise<void> {
+    const deadline = Date.now() + timeout;
+    while (this.populated()) {
+      if (Date.now() > deadline) {
+        throw new IsolatorError(
+          "cgroup-failed",
+          `processes in ${this.path} do not end: ${this.pids().join(", ")}. Look at their state in /proc/PID/status`,
+        );
+      }
+      await sleep(POLL_MS);
+    }
+  }
+
+  /**
+   * Kills what runs there, waits until it is gone, and removes the node with the nodes below it. Missing is fine.
+   * @param timeout ms
+   * @throws cgroup-failed when processes do not go (in uninterruptible sleep) or somebody keeps moving new ones in
+   */
+  async remove(timeout = 10_000): Promise<void> {
+    const deadline = Date.now() + timeout;
+    for (;;) {
+      try {
+        if (this.populated()) this.kill();
+        removeTree(this.path);
+        return;
+      } catch (error) {
+        if (systemCode(error) === "ENOENT" || systemCode(error) === "ENODEV") return;
+        if (systemCode(error) !== "EBUSY" || Date.now() > deadline) {
+          throw new IsolatorError(
+            "cgroup-failed",
+            `the cgroup ${this.path} cannot be removed: ${messageOf(error)}. ` +
+              `Processes in it: ${this.pids().join(", ") || "none"}`,
+            error,
+          );
+        }
+      }
+      await sleep(POLL_MS);
+    }
+  }
+
+  private read(file: string): string {
+    return readFileSync(join(this.path, file), "utf8");
+  }
+}
+
+function removeTree(path: string): void {
+  for (const child of children(path)) removeTree(child);
+  rmdirSync(path);
+}
+
+/** Paths of the nodes directly below one. Missing: none. */
+export function children(path: string): string[] {
+  try {
+    return readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => join(path, entry.name));
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return [];
+    throw error;
+  }
+}

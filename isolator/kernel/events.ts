@@ -1,0 +1,83 @@
+/** A ring of events that this process reads: its own, since a ring has one reader. */
+import { IsolatorError } from "../errors.js";
+import { decode, u32Key, u64Key, type Struct } from "./codec.js";
+import { layouts } from "./gen/layout.js";
+import type { BpfMap } from "./maps.js";
+import {
+  errnoName,
+  lastErrno,
+  libbpf,
+  libc,
+  registerRingCallback,
+  unregisterCallback,
+  type Pointer,
+} from "./native.js";
+
+/** One event as the kernel wrote it. */
+export type KernelEvent = Struct<typeof layouts.structs.event>;
+
+const MAP_TYPE_RINGBUF = 27;
+const POLL_MS = 25;
+
+export class EventRing {
+  private readonly timer: NodeJS.Timeout;
+  private readonly fd: number;
+  private readonly callback: bigint;
+  private ring: Pointer;
+
+  /**
+   * @param rings the map event_rings
+   * @param size bytes, a power of two and a multiple of the page size; an event takes 88
+   * @param onEvent called for each event, within 25 ms of it
+   * @throws map-failed
+   */
+  constructor(
+    private readonly rings: BpfMap,
+    size: number,
+    onEvent: (event: KernelEvent) => void,
+  ) {
+    this.fd = libbpf().mapCreate(MAP_TYPE_RINGBUF, "events", 0, 0, size, null);
+    if (this.fd < 0) {
+      throw new IsolatorError("map-failed", `a ring for events cannot be made: ${errnoName(this.fd)}`);
+    }
+    this.callback = registerRingCallback((bytes) => {
+      if (bytes.length >= layouts.structs.event.size) onEvent(decode(layouts.structs.event, bytes));
+    });
+    this.ring = libbpf().ringNew(this.fd, this.callback, null, null);
+    if (this.ring === null || this.ring === 0n) {
+      const errno = lastErrno();
+      unregisterCallback(this.callback);
+      libc().close(this.fd);
+      throw new IsolatorError("map-failed", `the ring for events cannot be mapped: ${errnoName(errno)}`);
+    }
+    this.timer = setInterval(() => {
+      this.poll();
+    }, POLL_MS).unref();
+  }
+
+  /** From now on the container's events come here. @throws map-full */
+  add(cgroupId: bigint): void {
+    this.rings.update(u64Key(cgroupId), u32Key(this.fd));
+  }
+
+  /** Events of this container have no ring any more; its programs count them as lost. */
+  remove(cgroupId: bigint): void {
+    this.rings.delete(u64Key(cgroupId));
+  }
+
+  /** Delivers what is in the ring now. */
+  poll(): void {
+    if (this.ring !== null) libbpf().ringConsume(this.ring);
+  }
+
+  /** Delivers what is left and frees the ring. Safe to call twice. */
+  close(): void {
+    if (this.ring === null) return;
+    clearInterval(this.timer);
+    this.poll();
+    libbpf().ringFree(this.ring);
+    this.ring = null;
+    unregisterCallback(this.callback);
+    libc().close(this.fd);
+  }
+}

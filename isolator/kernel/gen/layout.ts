@@ -1,0 +1,171 @@
+// Generated from bpf/layout.h by isolator/kernel/generate.ts (npm run generate). Do not edit.
+export const layouts = {
+  "structs": {
+    "policy": {
+      "size": 24,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "level": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "flags": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "enforcement": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "ephemeral": {
+          "offset": 20,
+          "type": "u32"
+        }
+      }
+    },
+    "counters": {
+      "size": 184,
+      "fields": {
+        "rx_packets": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "rx_bytes": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "tx_packets": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "tx_bytes": {
+          "offset": 24,
+          "type": "u64"
+        },
+        "rx_dropped": {
+          "offset": 32,
+          "type": "u64"
+        },
+        "tx_dropped": {
+          "offset": 40,
+          "type": "u64"
+        },
+        "denied": {
+          "offset": 48,
+          "type": "u64",
+          "count": 8
+        },
+        "audited": {
+          "offset": 112,
+          "type": "u64",
+          "count": 8
+        },
+        "events_lost": {
+          "offset": 176,
+          "type": "u64"
+        }
+      }
+    },
+    "port_owner": {
+      "size": 32,
+      "fields": {
+        "chain": {
+          "offset": 0,
+          "type": "u64",
+          "count": 4
+        }
+      }
+    },
+    "event": {
+      "size": 80,
+      "fields": {
+        "time": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "cgroup_id": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "owner": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "pid": {
+          "offset": 24,
+          "type": "u32"
+        },
+        "uid": {
+          "offset": 28,
+          "type": "u32"
+        },
+        "port": {
+          "offset": 32,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 34,
+          "type": "u16"
+        },
+        "reason": {
+          "offset": 36,
+          "type": "u32"
+        },
+        "family": {
+          "offset": 40,
+          "type": "u8"
+        },
+        "audited": {
+          "offset": 41,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 42,
+          "type": "u8",
+          "count": 6
+        },
+        "comm": {
+          "offset": 48,
+          "type": "u8",
+          "count": 16
+        },
+        "address": {
+          "offset": 64,
+          "type": "u8",
+          "count": 16
+        }
+      }
+    }
+  },
+  "enums": {
+    "policy_flags": {
+      "POLICY_INHERIT_PORTS": 1,
+      "POLICY_ALLOW_SCTP": 2,
+      "POLICY_ALLOW_DCCP": 4
+    },
+    "enforcement": {
+      "ENFORCE_UNSET": 0,
+      "ENFORCE_ON": 1,
+      "ENFORCE_AUDIT": 2
+    },
+    "ephemeral": {
+      "EPHEMERAL_UNSET": 0,
+      "EPHEMERAL_ALLOW": 1,
+      "EPHEMERAL_CLIENTS": 2,
+      "EPHEMERAL_DENY": 3
+    },
+    "reason": {
+      "REASON_BIND": 0,
+      "REASON_BIND_ZERO": 1,
+      "REASON_CHOSEN_PORT": 2,
+      "REASON_SENDMSG": 3,
+      "REASON_LISTEN": 4,
+      "REASON_PROTOCOL": 5,
+      "REASON_SOURCE_PORT": 6,
+      "REASONS": 8
+    }
+  }
+} as const;

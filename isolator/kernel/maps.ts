@@ -1,0 +1,86 @@
+/** One BPF map, by its file descriptor. Keys and values are raw bytes; codec.ts gives them meaning. */
+import { IsolatorError } from "../errors.js";
+import { errnoName, libbpf, libc } from "./native.js";
+
+const E2BIG = 7;
+const ENOENT = 2;
+const ENOMEM = 12;
+
+export class BpfMap {
+  /**
+   * @param name for error messages
+   * @param fd owned by this object
+   * @param valueSize bytes; of one CPU's value for per-CPU maps
+   */
+  constructor(
+    readonly name: string,
+    readonly fd: number,
+    readonly valueSize: number,
+  ) {}
+
+  /** The value, or undefined where the key does not exist. */
+  lookup(key: Uint8Array): Uint8Array | undefined {
+    const value = new Uint8Array(this.valueSize);
+    return this.read(key, value) ? value : undefined;
+  }
+
+  /** One value a possible CPU, or undefined where the key does not exist. */
+  lookupPerCpu(key: Uint8Array): Uint8Array[] | undefined {
+    const stride = Math.ceil(this.valueSize / 8) * 8;
+    const cpus = libbpf().possibleCpus();
+    const values = new Uint8Array(stride * cpus);
+    if (!this.read(key, values)) return undefined;
+    return Array.from({ length: cpus }, (_, cpu) =>
+      values.subarray(cpu * stride, cpu * stride + this.valueSize),
+    );
+  }
+
+  /** @throws map-full when it has no room for a new key, map-failed */
+  update(key: Uint8Array, value: Uint8Array): void {
+    const result = libbpf().mapUpdate(this.fd, key, value, 0);
+    if (result < 0) throw this.failure("write", result);
+  }
+
+  /** Writes `count` entries in one call: keys and values one after another. @throws map-full, map-failed */
+  updateBatch(keys: Uint8Array, values: Uint8Array, count: number): void {
+    if (count === 0) return;
+    const result = libbpf().mapUpdateBatch(
+      this.fd,
+      keys,
+      values,
+      new Uint8Array(new Uint32Array([count]).buffer),
+      null,
+    );
+    if (result < 0) throw this.failure("write", result);
+  }
+
+  /** @returns false when there was no such key */
+  delete(key: Uint8Array): boolean {
+    const result = libbpf().mapDelete(this.fd, key);
+    if (result === -ENOENT) return false;
+    if (result < 0) throw this.failure("delete from", result);
+    return true;
+  }
+
+  close(): void {
+    libc().close(this.fd);
+  }
+
+  private read(key: Uint8Array, into: Uint8Array): boolean {
+    const result = libbpf().mapLookup(this.fd, key, into);
+    if (result === -ENOENT) return false;
+    if (result < 0) throw this.failure("read", result);
+    return true;
+  }
+
+  private failure(verb: string, errno: number): IsolatorError {
+    if (-errno === E2BIG || -errno === ENOMEM) {
+      return new IsolatorError(
+        "map-full",
+        `the BPF map ${this.name} has no room for another entry (${errnoName(errno)}): ` +
+          "too many containers on this machine. End some, or use another --instance",
+      );
+    }
+    return new IsolatorError("map-failed", `cannot ${verb} the BPF map ${this.name}: ${errnoName(errno)}`);
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * The C functions that this program calls, of libc and libbpf, by koffi. Nothing outside of isolator/kernel/ imports
+ * koffi or this file.
+ *
+ * Calls are synchronous; the slowest is bpf_object__load (22-50 ms for all programs, once for an instance).
+ */
+import koffi, { type LibraryHandle } from "koffi";
+import { getSystemErrorName } from "node:util";
+import { IsolatorError, messageOf } from "../errors.js";
+
+/** A C pointer; 0n and null are NULL. */
+export type Pointer = bigint | null;
+
+/** What C reads from or writes to: must stay referenced for the length of the call. */
+export type Memory = Uint8Array | null;
+
+type Func<A extends unknown[], R> = (...args: A) => R;
+
+function bind<A extends unknown[], R>(library: LibraryHandle, prototype: string): Func<A, R> {
+  return library.func(prototype);
+}
+
+function loadLibbpf(): LibraryHandle {
+  try {
+    return koffi.load("libbpf.so.1");
+  } catch (error) {
+    throw new IsolatorError(
+      "no-libbpf",
+      `libbpf 1.x cannot be loaded (${messageOf(error)}). Install it: apt-get install libbpf1`,
+      error,
+    );
+  }
+}
+
+function bindLibbpf() {
+  const bpf = loadLibbpf();
+  // Errors are returned and reported by the caller; libbpf's own lines on stderr would come on top of the task's.
+  bind<[Pointer], Pointer>(bpf, "void *libbpf_set_print(void *fn)")(null);
+  return {
+    objectOpen: bind<[string, Memory], Pointer>(
+      bpf,
+      "void *bpf_object__open_file(const char *path, void *opts)",
+    ),
+    objectLoad: bind<[Pointer], number>(bpf, "int bpf_object__load(void *obj)"),
+    objectClose: bind<[Pointer], undefined>(bpf, "void bpf_object__close(void *obj)"),
+    findProgram: bind<[Pointer, string], Pointer>(
+      bpf,
+      "void *bpf_object__find_program_by_name(void *obj, const char *name)",
+    ),
+    programFd: bind<[Pointer], number>(bpf, "int bpf_program__fd(void *prog)"),
+    setLogBuffer: bind<[Pointer, Memory, number], number>(
+      bpf,
+      "int bpf_program__set_log_buf(void *prog, void *buf, size_t size)",
+    ),
+    setLogLevel: bind<[Pointer, number], number>(
+      bpf,
+      "int bpf_program__set_log_level(void *prog, uint32_t level)",
+    ),
+    findMapFd: bind<[Pointer, string], number>(
+      bpf,
+      "int bpf_object__find_map_fd_by_name(void *obj, const char *name)",
+    ),
+    objectGet: bind<[string], number>(bpf, "int bpf_obj_get(const char *path)"),
+    objectPin: bind<[number, string], number>(bpf, "int bpf_obj_pin(int fd, const char *path)"),
+    mapCreate: bind<[number, string, number, number, number, Memory], number>(
+      bpf,
+      "int bpf_map_create(int type, const char *name, uint32_t key_size, uint32_t value_size, uint32_t max_entries, void *opts)",
+    ),
+    mapLookup: bind<[number, Memory, Memory], number>(
+      bpf,
+      "int bpf_map_lookup_elem(int fd, const void *key, void *value)",
+    ),
+    mapUpdate: bind<[number, Memory, Memory, number], number>(
+      bpf,
+      "int bpf_map_update_elem(int fd, const void *key, const void *value, uint64_t flags)",
+    ),
+    mapUpdateBatch: bind<[number, Memory, Memory, Memory, Memory], number>(
+      bpf,
+      "int bpf_map_update_batch(int fd, const void *keys, const void *values, void *count, const void *opts)",
+    ),
+    mapDelete: bind<[number, Memory], number>(bpf, "int bpf_map_delete_elem(int fd, const void *key)"),
+    mapNextKey: bind<[number, Memory, Memory], number>(
+      bpf,
+      "int bpf_map_get_next_key(int fd, const void *key, void *next)",
+    ),
+    programLoad: bind<[number, string, string, Memory, number, Memory], number>(
+      bpf,
+      "int bpf_prog_load(int type, const char *name, const char *license, const void *insns, size_t count, void *opts)",
+    ),
+    programAttach: bind<[number, number, number, number], number>(
+      bpf,
+      "int bpf_prog_attach(int prog_fd, int cgroup_fd, int attach_type, unsigned int flags)",
+    ),
+    programDetach: bind<[number, number, number], number>(
+      bpf,
+      "int bpf_prog_detach2(int prog_fd, int cgroup_fd, int attach_type)",
+    ),
+    vmlinuxBtfId: bind<[string, number], number>(
+      bpf,
+      "int libbpf_find_vmlinux_btf_id(const char *name, int attach_type)",
+    ),
+    possibleCpus: bind<[], number>(bpf, "int libbpf_num_possible_cpus(void)"),
+    ringNew: bind<[number, Pointer, Pointer, Pointer], Pointer>(
+      bpf,
+      "void *ring_buffer__new(int map_fd, void *callback, void *ctx, void *opts)",
+    ),
+    ringConsume: bind<[Pointer], number>(bpf, "int ring_buffer__consume(void *ring)"),
+    ringFree: bind<[Pointer], undefined>(bpf, "void ring_buffer__free(void *ring)"),
+    btfParse: bind<[string, Pointer], Pointer>(bpf, "void *btf__parse(const char *path, void *ext)"),
+    btfFree: bind<[Pointer], undefined>(bpf, "void btf__free(void *btf)"),
+    btfTypeCount: bind<[Pointer], number>(bpf, "uint32_t btf__type_cnt(void *btf)"),
+    btfTypeById: bind<[Pointer, number], Pointer>(bpf, "void *btf__type_by_id(void *btf, uint32_t id)"),
+    btfNameByOffset: bind<[Pointer, number], string | null>(
+      bpf,
+      "const char *btf__name_by_offset(void *btf, uint32_t offset)",
+    ),
+  };
+}
+
+function bindLibc() {
+  const c = koffi.load(null);
+  return {
+    flock: bind<[number, number], number>(c, "int flock(int fd, int operation)"),
+    mount: bind<[string, string, string, number, string], number>(
+      c,
+      "int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)",
+    ),
+    unshare: bind<[number], number>(c, "int unshare(int flags)"),
+    close: bind<[number], number>(c, "int close(int fd)"),
+  };
+}
+
+let libbpfFunctions: ReturnType<typeof bindLibbpf> | undefined;
+let libcFunctions: ReturnType<typeof bindLibc> | undefined;
+
+/** libbpf's functions. A negative result is -errno; a NULL pointer leaves it in `lastErrno()`. @throws no-libbpf */
+export function libbpf(): ReturnType<typeof bindLibbpf> {
+  return (libbpfFunctions ??= bindLibbpf());
+}
+
+/** libc's functions. -1 leaves the reason in `lastErrno()`. */
+export function libc(): ReturnType<typeof bindLibc> {
+  return (libcFunctions ??= bindLibc());
+}
+
+/** errno of the last C call that failed. */
+export function lastErrno(): number {
+  return koffi.errno();
+}
+
+/** "EPERM" for 1 or -1. */
+export function errnoName(errno: number): string {
+  return errno === 0 ? "no error" : getSystemErrorName(-Math.abs(errno));
+}
+
+/** The bytes at a C address: a copy, so that it outlives the memory. */
+export function readMemory(pointer: Pointer, size: number): Uint8Array {
+  return new Uint8Array(koffi.view(pointer, size)).slice();
+}
+
+const ringCallback = koffi.proto("int bpf_isolator_ring_callback(void *ctx, void *data, size_t size)");
+
+/** A C function pointer for ring_buffer__new that calls `callback` with a copy of each entry. */
+export function registerRingCallback(callback: (data: Uint8Array) => void): bigint {
+  return koffi.register((_context: Pointer, data: Pointer, size: number | bigint): number => {
+    callback(readMemory(data, Number(size)));
+    return 0;
+  }, koffi.pointer(ringCallback));
+}
+
+/** Frees what registerRingCallback() made. */
+export function unregisterCallback(callback: bigint): void {
+  koffi.unregister(callback);
+}

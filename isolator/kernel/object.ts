@@ -1,0 +1,44 @@
+/** The compiled BPF object: where it is, which build it is, and that it has the layouts this program was made for. */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
+import { IsolatorError, messageOf } from "../errors.js";
+import { readLayouts } from "./btf.js";
+import { layouts } from "./gen/layout.js";
+
+/** Structs and enums of bpf/layout.h that user space reads or writes. */
+export const STRUCTS = ["policy", "counters", "port_owner", "event"] as const;
+export const ENUMS = ["policy_flags", "enforcement", "ephemeral", "reason"] as const;
+
+/** dist/bpf/isolator.bpf.o, beside the compiled program. */
+export const OBJECT_FILE = fileURLToPath(new URL("../../bpf/isolator.bpf.o", import.meta.url));
+
+/**
+ * Short name of this build of the programs: equal for equal object files.
+ * @throws not-built
+ */
+export function buildId(): string {
+  try {
+    return createHash("sha256").update(readFileSync(OBJECT_FILE)).digest("hex").slice(0, 12);
+  } catch (error) {
+    throw new IsolatorError(
+      "not-built",
+      `the BPF object ${OBJECT_FILE} cannot be read (${messageOf(error)}). Build it: npm run build`,
+      error,
+    );
+  }
+}
+
+/**
+ * Compares the object's layouts with those that this program was compiled with: a difference would be misread bytes.
+ * @throws layout-mismatch, not-built
+ */
+export function checkLayouts(): void {
+  if (isDeepStrictEqual(readLayouts(OBJECT_FILE, STRUCTS, ENUMS), layouts)) return;
+  throw new IsolatorError(
+    "layout-mismatch",
+    `the BPF object ${OBJECT_FILE} has other data layouts than this program was compiled with: ` +
+      "they are from two versions. Build both again: npm run build",
+  );
+}

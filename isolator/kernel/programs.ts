@@ -1,0 +1,231 @@
+/**
+ * All programs and maps of an instance: loaded once, pinned, and opened by every process that runs containers there.
+ *
+ * Pins live in /sys/fs/bpf/bpf-isolator/INSTANCE/BUILD/. They are made in a directory beside it and renamed into
+ * place, so that a process killed half-way leaves nothing that the next one takes for whole.
+ */
+import { mkdirSync, readdirSync, renameSync, rmdirSync, statSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
+import { IsolatorError, messageOf, systemCode } from "../errors.js";
+import { layouts } from "./gen/layout.js";
+import { HOOKS, type Hook } from "./hooks.js";
+import { BpfMap } from "./maps.js";
+import { BPFFS, ensureBpffs } from "./mounts.js";
+import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
+import { buildId, checkLayouts, OBJECT_FILE } from "./object.js";
+
+/** Value sizes in bytes; event_rings holds the id of a map. */
+const MAPS = {
+  policies: layouts.structs.policy.size,
+  counters: layouts.structs.counters.size,
+  port_owners: layouts.structs.port_owner.size,
+  event_rings: 4,
+  socket_notes: 8,
+} as const;
+
+export type MapName = keyof typeof MAPS;
+
+const MAP_NAMES = Object.keys(MAPS) as MapName[];
+const BPF_F_ALLOW_MULTI = 2;
+const LOG_SIZE = 1 << 20;
+const LOG_LINES = 6;
+
+/** Directory of an instance's pins. */
+export function pinRoot(instance: string): string {
+  return join(BPFFS, "bpf-isolator", instance);
+}
+
+/** Programs and maps by name; every one is there. Owns their file descriptors until close(). */
+export class Programs {
+  private constructor(
+    private readonly programs: ReadonlyMap<string, number>,
+    private readonly maps: ReadonlyMap<MapName, BpfMap>,
+  ) {}
+
+  /**
+   * Opens what is pinned for this build, or loads and pins it. The caller holds the instance's lock.
+   * @throws not-built, layout-mismatch, load-failed, no-bpffs
+   */
+  static open(instance: string): Programs {
+    ensureBpffs();
+    const directory = join(pinRoot(instance), buildId());
+    if (!exists(directory)) load(directory);
+    const fds: number[] = [];
+    const get = (name: string): number => {
+      const fd = libbpf().objectGet(join(directory, name));
+      if (fd < 0) {
+        for (const open of fds) libc().close(open);
+        throw new IsolatorError(
+          "load-failed",
+          `the pin ${join(directory, name)} cannot be opened (${errnoName(fd)}). ` +
+            `Remove ${directory} when no container of instance ${instance} runs, and try again`,
+        );
+      }
+      fds.push(fd);
+      return fd;
+    };
+    const programs = new Map(HOOKS.map((hook) => [hook.name, get(`program_${hook.name}`)]));
+    const maps = new Map(MAP_NAMES.map((name) => [name, new BpfMap(name, get(`map_${name}`), MAPS[name])]));
+    return new Programs(programs, maps);
+  }
+
+  map(name: MapName): BpfMap {
+    const map = this.maps.get(name);
+    if (!map) throw new Error(`no map ${name}`);
+    return map;
+  }
+
+  /**
+   * Attaches every program to a node (BPF_F_ALLOW_MULTI). They stay until the node is removed, whoever dies.
+   * @param fd of the node's directory
+   * @param container for messages
+   * @throws attach-failed
+   */
+  attach(fd: number, container: string): void {
+    for (const hook of HOOKS) {
+      const program = this.programs.get(hook.name) ?? -1;
+      const result = libbpf().programAttach(program, fd, hook.attachType, BPF_F_ALLOW_MULTI);
+      if (result < 0) throw attachError(hook, container, result);
+    }
+  }
+
+  /** Closes the file descriptors; pins and attachments stay. */
+  close(): void {
+    for (const fd of this.programs.values()) libc().close(fd);
+    for (const map of this.maps.values()) map.close();
+  }
+}
+
+function attachError(hook: Hook, container: string, errno: number): IsolatorError {
+  const why =
+    -errno === 1
+      ? "EPERM: a program attached to a parent cgroup without BPF_F_ALLOW_MULTI does not let others in. " +
+        "bpftool cgroup tree shows it"
+      : errnoName(errno);
+  return new IsolatorError(
+    "attach-failed",
+    `container ${container}: the program for ${hook.section} cannot be attached to its cgroup (${why})`,
+  );
+}
+
+/**
+ * Removes an instance's pins. Programs live on where they are attached; the caller holds the instance's lock and
+ * knows that no container is left.
+ */
+export function unpin(instance: string): void {
+  removePins(pinRoot(instance));
+  try {
+    rmdirSync(join(BPFFS, "bpf-isolator"));
+  } catch {
+    // Other instances have pins in it.
+  }
+}
+
+/** Builds of the programs that are pinned for an instance, other than this one. */
+export function otherBuilds(instance: string): string[] {
+  const own = buildId();
+  return list(pinRoot(instance)).filter((name) => name !== own);
+}
+
+/** Removes the pins of one build, or what an interrupted load left. */
+export function unpinBuild(instance: string, build: string): void {
+  removePins(join(pinRoot(instance), build));
+}
+
+function load(directory: string): void {
+  checkLayouts();
+  const temporary = `${directory}_new`;
+  removePins(temporary);
+  mkdirSync(temporary, { recursive: true, mode: 0o700 });
+  const object = openObject();
+  try {
+    const result = libbpf().objectLoad(object);
+    if (result < 0) throw loadError(result);
+    const pin = (fd: number, name: string): void => {
+      const result = fd < 0 ? fd : libbpf().objectPin(fd, join(temporary, name));
+      if (result < 0) {
+        throw new IsolatorError(
+          "load-failed",
+          `${name} cannot be pinned in ${temporary}: ${errnoName(result)}`,
+        );
+      }
+    };
+    for (const hook of HOOKS) {
+      pin(libbpf().programFd(libbpf().findProgram(object, hook.name)), `program_${hook.name}`);
+    }
+    for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
+    renameSync(temporary, directory);
+  } catch (error) {
+    removePins(temporary);
+    throw error;
+  } finally {
+    libbpf().objectClose(object);
+  }
+}
+
+function openObject(): Pointer {
+  const object = libbpf().objectOpen(OBJECT_FILE, null);
+  if (object === null || object === 0n) {
+    throw new IsolatorError("load-failed", `libbpf cannot open ${OBJECT_FILE}: ${errnoName(lastErrno())}`);
+  }
+  return object;
+}
+
+/** Loads once more to learn which program the kernel refused and what its verifier said last. */
+function loadError(errno: number): IsolatorError {
+  const object = openObject();
+  const logs = HOOKS.map((hook) => ({ hook, log: new Uint8Array(LOG_SIZE) }));
+  try {
+    for (const { hook, log } of logs) {
+      const program = libbpf().findProgram(object, hook.name);
+      libbpf().setLogBuffer(program, log, LOG_SIZE);
+      libbpf().setLogLevel(program, 1);
+    }
+    libbpf().objectLoad(object);
+    const said = logs.findLast(({ log }) => log[0] !== 0);
+    const lines = said
+      ? Buffer.from(said.log.subarray(0, said.log.indexOf(0)))
+          .toString()
+          .trim()
+          .split("\n")
+      : [];
+    const hook = said
+      ? ` The verifier on ${said.hook.section}:\n  ${lines.slice(-LOG_LINES).join("\n  ")}`
+      : "";
+    return new IsolatorError(
+      "load-failed",
+      `the kernel refuses the BPF programs with ${errnoName(errno)}. ` +
+        `"bpf-isolator check" says what this kernel lacks.${hook}`,
+    );
+  } finally {
+    libbpf().objectClose(object);
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return false;
+    throw new IsolatorError("load-failed", `${path} cannot be read: ${messageOf(error)}`, error);
+  }
+}
+
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return [];
+    throw error;
+  }
+}
+
+/** Removes a directory of pins, two levels deep. Missing is fine. */
+function removePins(directory: string): void {
+  for (const name of list(directory)) {
+    const path = join(directory, name);
+    if (statSync(path).isDirectory()) removePins(path);
+    else unlinkSync(path);
+  }
+  if (exists(directory)) rmdirSync(directory);
+}
