@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Attempts to hold a port with a socket's own calls and options. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "attempt.h"
+
+#define IP_LOCAL_PORT_RANGE_ 51
+#define REPAIR_OFF_NO_PROBE  (-1)
+
+static void need_proto(bool right, const char *which)
+{
+	if (!right)
+		usage("%s is for %s", opt.name, which);
+}
+
+void try_bind(void)
+{
+	int port = need_port(), fd = make_socket();
+
+	do_bind(fd, port);
+	serve(fd);
+}
+
+void try_bind_zero(void)
+{
+	int fd = make_socket();
+
+	do_bind(fd, 0);
+	serve(fd);
+}
+
+void try_reuseport(void)
+{
+	int port = need_port(), fd = make_socket();
+
+	set_option(fd, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR", 1);
+	set_option(fd, SOL_SOCKET, SO_REUSEPORT, "SO_REUSEPORT", 1);
+	do_bind(fd, port);
+	serve(fd);
+}
+
+void try_listen_unbound(void)
+{
+	need_proto(!is_datagram(), "protocols that listen");
+	serve(make_socket());
+}
+
+void try_udp_send_unbound(void)
+{
+	int helper, fd, dest;
+
+	need_proto(is_datagram(), "UDP");
+	dest = dest_port(true, &helper);
+	fd = make_socket();
+	do_sendto(fd, dest);
+	reached(fd);
+}
+
+/*
+ * The kernel gives a connected socket a port by itself, and disconnecting takes it away again where bind() did not
+ * choose it: the next sendto() takes another.
+ */
+void try_udp_connect_disconnect(void)
+{
+	int helper, fd, dest, err;
+
+	need_proto(is_datagram(), "UDP");
+	dest = dest_port(true, &helper);
+	fd = make_socket();
+	do_connect(fd, dest);
+	err = disconnect(fd);
+	if (err)
+		failed(fd, "disconnect", err);
+	if (!held_port(fd))
+		do_sendto(fd, dest);
+	reached(fd);
+}
+
+void try_tcp_disconnect_listen(void)
+{
+	int helper, fd, dest, err;
+
+	need_proto(!is_datagram(), "protocols that listen");
+	dest = dest_port(true, &helper);
+	fd = make_socket();
+	do_connect(fd, dest);
+	err = disconnect(fd);
+	if (err)
+		failed(fd, "disconnect", err);
+	serve(fd);
+}
+
+/* Takes a port by the call that `how` names; ends the attempt unless `port` (when not 0) is the one held. */
+static noreturn void take_port(int fd, const char *how, int port)
+{
+	bool client = !strcmp(how, "connect");
+	int helper;
+
+	if (!strcmp(how, "bind")) {
+		do_bind(fd, 0);
+	} else if (!strcmp(how, "listen")) {
+		need_proto(!is_datagram(), "how=bind, connect or sendto with UDP");
+		if (listen(fd, 8))
+			failed(fd, "listen", errno);
+	} else if (client) {
+		do_connect(fd, dest_port(false, &helper));
+	} else if (!strcmp(how, "sendto")) {
+		need_proto(is_datagram(), "how=bind, listen or connect without UDP");
+		do_sendto(fd, dest_port(false, &helper));
+	} else {
+		usage("unknown how: %s", how);
+	}
+	if (port && held_port(fd) != port)
+		stopped(fd, "port", 0, "the kernel chose another port");
+	if (client)
+		through(fd, "connect", "");
+	serve(fd);
+}
+
+void try_bind_no_port(void)
+{
+	int fd = make_socket();
+
+	set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, "IP_BIND_ADDRESS_NO_PORT", 1);
+	do_bind(fd, 0);
+	take_port(fd, how_of(is_datagram() ? "sendto" : "listen"), 0);
+}
+
+void try_local_port_range(void)
+{
+	int port = need_port(), fd, low = 0, high = 0;
+	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+
+	if (!file || fscanf(file, "%d %d", &low, &high) != 2)
+		cannot("sysctl", ENOENT, "net.ipv4.ip_local_port_range cannot be read");
+	fclose(file);
+	if (port < low || port > high)
+		usage("port=%d is outside of ip_local_port_range %d-%d: the kernel would ignore it", port, low, high);
+	fd = make_socket();
+	set_option(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE_, "IP_LOCAL_PORT_RANGE", (int)(port | (unsigned)port << 16));
+	take_port(fd, how_of("bind"), port);
+}
+
+/* A listener on an address that no interface has: holding the port is all that can be shown. */
+static noreturn void bind_foreign(int option4, const char *name4, int option6, const char *name6)
+{
+	int port = need_port(), fd = make_socket();
+	struct address a;
+
+	if (opt.family == FAMILY_6)
+		set_option(fd, IPPROTO_IPV6, option6, name6, 1);
+	else
+		set_option(fd, IPPROTO_IP, option4, name4, 1);
+	address_of(&a, opt.family, opt.family == FAMILY_6 ? "2001:db8::1" : "192.0.2.1", port);
+	if (bind(fd, (void *)&a.sa, a.len))
+		failed(fd, "bind", errno);
+	if (!is_datagram() && listen(fd, 8))
+		failed(fd, "listen", errno);
+	through(fd, is_datagram() ? "bind" : "listen", "on an address of no interface");
+}
+
+void try_freebind(void)
+{
+	bind_foreign(IP_FREEBIND, "IP_FREEBIND", IPV6_FREEBIND, "IPV6_FREEBIND");
+}
+
+void try_transparent(void)
+{
+	bind_foreign(IP_TRANSPARENT, "IP_TRANSPARENT", IPV6_TRANSPARENT, "IPV6_TRANSPARENT");
+}
+
+void try_tcp_repair(void)
+{
+	int port = need_port(), fd;
+
+	need_proto(opt.proto == IPPROTO_TCP, "TCP");
+	fd = make_socket();
+	set_option(fd, IPPROTO_TCP, TCP_REPAIR, "TCP_REPAIR", 1);
+	do_bind(fd, port);
+	set_option(fd, IPPROTO_TCP, TCP_REPAIR, "TCP_REPAIR off", REPAIR_OFF_NO_PROBE);
+	serve(fd);
+}
+
+void try_fastopen_listen(void)
+{
+	int fd;
+
+	need_proto(!is_datagram(), "TCP");
+	fd = make_socket();
+	set_option(fd, IPPROTO_TCP, TCP_FASTOPEN, "TCP_FASTOPEN", 8);
+	if (opt.port >= 0)
+		do_bind(fd, opt.port);
+	serve(fd);
+}

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Compiles the test helpers into dist/test/helpers/.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+out=../../dist/test/helpers
+mkdir -p "$out"
+clang -O1 -Wall -Wextra -Werror -o "$out/attempt" attempt.c attempt/[a-z]*.c
