@@ -51,8 +51,12 @@ static __always_inline bool inherits_ports(const struct policy *policy)
 	return policy->flags & POLICY_INHERIT_PORTS;
 }
 
-/* Counts and reports; the verdict that audit mode turns into ALLOW. `event` has reason, port, protocol, family. */
-static __always_inline int refuse(const struct policy *policy, struct event *event)
+/*
+ * Counts and reports; the verdict that audit mode turns into ALLOW. `event` has reason, port, protocol, family.
+ * Everything from here on is the way of what is not allowed: kept out of line, so that the way of what is allowed
+ * costs one load of the policy and one of the port's owner.
+ */
+static __noinline int refuse(const struct policy *policy, struct event *event)
 {
 	struct counters *counters = container_counters();
 	bool audit = policy->enforcement == ENFORCE_AUDIT;
@@ -80,6 +84,16 @@ static __always_inline bool reported_before(const struct policy *policy, struct 
 	return false;
 }
 
+static __always_inline __u64 note_flags(const struct policy *policy)
+{
+	return policy->enforcement == ENFORCE_AUDIT ? BPF_SK_STORAGE_GET_F_CREATE : 0;
+}
+
+static __always_inline bool may_use_chosen(const struct policy *policy)
+{
+	return policy->ephemeral == EPHEMERAL_ALLOW || policy->ephemeral == EPHEMERAL_CLIENTS;
+}
+
 static __always_inline void copy_address(struct event *event, const struct bpf_sock_addr *ctx, __u8 family)
 {
 	__u32 *address = (__u32 *)event->address;
@@ -95,55 +109,46 @@ static __always_inline void copy_address(struct event *event, const struct bpf_s
 	}
 }
 
+static __noinline int refuse_bind(struct bpf_sock_addr *ctx, const struct policy *policy,
+                                  const struct port_owner *owner, __u8 family)
+{
+	struct event event = {.family = family};
+
+	if (denied_below() || !has_bind_hook(ctx->type, ctx->protocol) || inherits_ports(policy))
+		return ALLOW;
+	event.port = bpf_ntohs(ctx->user_port);
+	event.protocol = ctx->protocol;
+	event.reason = event.port ? REASON_BIND : REASON_BIND_ZERO;
+	event.owner = innermost(owner);
+	copy_address(&event, ctx, family);
+	/* Every bind() is reported; what the socket does later with the port is not reported again. */
+	if (ctx->sk)
+		reported_before(policy, bpf_sk_storage_get(&socket_notes, ctx->sk, 0, note_flags(policy)));
+	return refuse(policy, &event);
+}
+
 /* bind(): the port that the caller asks for. */
 static __always_inline int ports_bind(struct bpf_sock_addr *ctx, __u8 family)
 {
 	const struct policy *policy = container_policy();
-	const struct port_owner *owner;
-	struct event event = {.family = family};
 	__u32 port = bpf_ntohs(ctx->user_port);
+	const struct port_owner *owner = owner_of(port);
 
-	if (denied_below() || !has_bind_hook(ctx->type, ctx->protocol) || inherits_ports(policy))
-		return ALLOW;
-	owner = owner_of(port);
 	if (!owner)
 		return DENY;
-	if (port) {
-		if (owns(policy, owner))
-			return ALLOW;
-		event.reason = REASON_BIND;
-		event.owner = innermost(owner);
-		if (policy->enforcement == ENFORCE_AUDIT && ctx->sk)
-			reported_before(policy,
-			                bpf_sk_storage_get(&socket_notes, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE));
-	} else {
-		if (policy->ephemeral == EPHEMERAL_ALLOW || policy->ephemeral == EPHEMERAL_CLIENTS)
-			return ALLOW;
-		event.reason = REASON_BIND_ZERO;
-	}
-	event.port = port;
-	event.protocol = ctx->protocol;
-	copy_address(&event, ctx, family);
-	return refuse(policy, &event);
+	if (port ? owns(policy, owner) : may_use_chosen(policy))
+		return ALLOW;
+	return refuse_bind(ctx, policy, owner, family);
 }
 
-/* After bind() has chosen: only here is the port of a bind(0) known. One that was asked for is judged already. */
-static __always_inline int ports_post_bind(struct bpf_sock *ctx, __u8 family)
+static __noinline int refuse_chosen(struct bpf_sock *ctx, const struct policy *policy, const struct port_owner *owner,
+                                    __u8 family)
 {
-	const struct policy *policy = container_policy();
-	const struct port_owner *owner;
 	struct event event = {.family = family, .reason = REASON_CHOSEN_PORT};
 
 	if (denied_below() || !has_bind_hook(ctx->type, ctx->protocol) || inherits_ports(policy))
 		return ALLOW;
-	owner = owner_of(ctx->src_port);
-	if (!owner)
-		return DENY;
-	if (!is_foreign(policy, owner) && policy->enforcement)
-		return ALLOW;
-	if (reported_before(
-	        policy, bpf_sk_storage_get(&socket_notes, ctx, 0,
-	                                   policy->enforcement == ENFORCE_AUDIT ? BPF_SK_STORAGE_GET_F_CREATE : 0)))
+	if (reported_before(policy, bpf_sk_storage_get(&socket_notes, ctx, 0, note_flags(policy))))
 		return ALLOW;
 	event.port = ctx->src_port;
 	event.protocol = ctx->protocol;
@@ -151,29 +156,31 @@ static __always_inline int ports_post_bind(struct bpf_sock *ctx, __u8 family)
 	return refuse(policy, &event);
 }
 
-/*
- * Unconnected UDP send: a socket that was never bound has its port by now (inet_autobind), and can receive from
- * anybody on it. Connected sockets do not come here but by sendto(); they receive from their peer only.
- */
-static __always_inline int ports_sendmsg(struct bpf_sock_addr *ctx, __u8 family)
+/* After bind() has chosen: only here is the port of a bind(0) known. One that was asked for is judged already. */
+static __always_inline int ports_post_bind(struct bpf_sock *ctx, __u8 family)
 {
 	const struct policy *policy = container_policy();
-	const struct port_owner *owner;
+	const struct port_owner *owner = owner_of(ctx->src_port);
+
+	if (!owner)
+		return DENY;
+	if (policy->enforcement && !is_foreign(policy, owner))
+		return ALLOW;
+	return refuse_chosen(ctx, policy, owner, family);
+}
+
+static __noinline int refuse_sendmsg(struct bpf_sock_addr *ctx, const struct policy *policy,
+                                     const struct port_owner *owner, __u8 family)
+{
 	struct event event = {.family = family, .reason = REASON_SENDMSG};
 	struct bpf_sock *sk = ctx->sk;
 
-	if (denied_below() || inherits_ports(policy) || !sk)
+	if (!sk || denied_below() || inherits_ports(policy))
 		return ALLOW;
-	owner = owner_of(sk->src_port);
-	if (!owner)
-		return DENY;
-	if (owns(policy, owner))
+	/* A connected socket receives from its peer only, so no mode forbids it the kernel's choice. */
+	if (policy->enforcement && !owner->chain[0] && sk->state == BPF_TCP_ESTABLISHED)
 		return ALLOW;
-	if (!owner->chain[0] && (policy->ephemeral == EPHEMERAL_ALLOW || policy->ephemeral == EPHEMERAL_CLIENTS ||
-	                         (policy->enforcement && sk->state == BPF_TCP_ESTABLISHED)))
-		return ALLOW;
-	if (policy->enforcement == ENFORCE_AUDIT &&
-	    reported_before(policy, bpf_sk_storage_get(&socket_notes, sk, 0, BPF_SK_STORAGE_GET_F_CREATE)))
+	if (reported_before(policy, bpf_sk_storage_get(&socket_notes, sk, 0, note_flags(policy))))
 		return ALLOW;
 	event.port = sk->src_port;
 	event.protocol = ctx->protocol;
@@ -181,23 +188,49 @@ static __always_inline int ports_sendmsg(struct bpf_sock_addr *ctx, __u8 family)
 	return refuse(policy, &event);
 }
 
-/* socket(): protocols that have ports of their own but that no bind hook covers. */
-static __always_inline int ports_sock_create(struct bpf_sock *ctx)
+/*
+ * Unconnected UDP send: a socket that was never bound has its port by now (inet_autobind), and can receive from
+ * anybody on it. Connected sockets come here by sendto() only.
+ */
+static __always_inline int ports_sendmsg(struct bpf_sock_addr *ctx, __u8 family)
 {
 	const struct policy *policy = container_policy();
+	struct bpf_sock *sk = ctx->sk;
+	const struct port_owner *owner;
+
+	if (!sk)
+		return DENY;
+	owner = owner_of(sk->src_port);
+	if (!owner)
+		return DENY;
+	if (owner->chain[0] ? owns(policy, owner) : may_use_chosen(policy))
+		return ALLOW;
+	return refuse_sendmsg(ctx, policy, owner, family);
+}
+
+static __noinline int refuse_protocol(struct bpf_sock *ctx, const struct policy *policy)
+{
 	struct event event = {.reason = REASON_PROTOCOL};
 
 	if (denied_below())
 		return ALLOW;
-	if (policy->enforcement) {
-		if (ctx->type == SOCK_RAW || (ctx->protocol != IPPROTO_SCTP && ctx->protocol != IPPROTO_DCCP))
-			return ALLOW;
-		if (policy->flags & (ctx->protocol == IPPROTO_SCTP ? POLICY_ALLOW_SCTP : POLICY_ALLOW_DCCP))
-			return ALLOW;
-	}
+	if (policy->enforcement &&
+	    policy->flags & (ctx->protocol == IPPROTO_SCTP ? POLICY_ALLOW_SCTP : POLICY_ALLOW_DCCP))
+		return ALLOW;
 	event.protocol = ctx->protocol;
 	event.family = ctx->family;
 	return refuse(policy, &event);
+}
+
+/* socket(): protocols that have ports of their own but that no bind hook covers. */
+static __always_inline int ports_sock_create(struct bpf_sock *ctx)
+{
+	const struct policy *policy = container_policy();
+
+	if (policy->enforcement &&
+	    (ctx->type == SOCK_RAW || (ctx->protocol != IPPROTO_SCTP && ctx->protocol != IPPROTO_DCCP)))
+		return ALLOW;
+	return refuse_protocol(ctx, policy);
 }
 
 /* May a TCP listener have this port, as far as this level is concerned? */

@@ -1,11 +1,10 @@
 /** `bpf-isolator run`: a command as the only task of a container of its own, with no agent and no daemon. */
 import { randomBytes } from "node:crypto";
-import { renameSync, writeFileSync } from "node:fs";
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { Container } from "../containers/container.js";
 import { Instance } from "../containers/instance.js";
-import { findCommand, Task } from "../containers/task.js";
+import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { toResourceStatistics, type Usage } from "../features/accounting.js";
 import { toDenial } from "../features/events.js";
@@ -13,6 +12,7 @@ import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from 
 import type { Policy } from "../features/policy.js";
 import { EventRing } from "../kernel/events.js";
 import { Reporter } from "./reporter.js";
+import { SignalRelay } from "./signals.js";
 
 /** Options as the command line gives them. */
 export interface RunOptions {
@@ -63,6 +63,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   checkUsageFile(options.usageFile);
   const path = findCommand(command);
+  const signals = new SignalRelay();
   const name = options.name ?? `run-${randomBytes(4).toString("hex")}`;
   const instance = Instance.open(options.instance);
   const reporter = new Reporter(name, options.json ?? false);
@@ -74,13 +75,19 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
         reporter.denial(toDenial(event, (cgroupId) => instance.nameOf(cgroupId)));
       }),
   });
+  let task: Task | undefined;
   let status: number;
   try {
-    const task = await Task.start(container.node, path, args);
-    status = await task.exited;
-    task.close();
+    if (signals.ending) {
+      status = exitStatus(null, signals.ending);
+    } else {
+      task = await Task.start(container.node, path, args);
+      signals.to(task.child);
+      status = await task.exited;
+    }
   } finally {
     await container.cleanup();
+    task?.close();
   }
   const usage = container.usage();
   reporter.summary(usage, Number(usage.eventsLost));

@@ -142,10 +142,11 @@ export class Container {
   }
 
   /**
-   * Kills what still runs in the node, takes the last counts, frees the ports and removes the node.
+   * Kills what still runs in the node, takes the last counts, frees the ports and removes the node. Safe to repeat.
    * @throws IsolatorError when the node cannot be removed; the next run of the instance sweeps it then
    */
   async cleanup(): Promise<void> {
+    if (this.final) return;
     await this.instance.locked(async () => {
       if (this.node.populated()) this.node.kill();
       await this.node.emptied();

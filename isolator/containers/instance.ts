@@ -8,10 +8,10 @@ import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
 import { requireCgroup2 } from "../kernel/mounts.js";
-import { otherBuilds, Programs, unpin, unpinBuild } from "../kernel/programs.js";
+import { openPinnedMap, otherBuilds, Programs, unpin, unpinBuild } from "../kernel/programs.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { PortTable } from "./port-table.js";
-import { Records } from "./records.js";
+import { Records, type ContainerRecord } from "./records.js";
 
 function removeIfEmpty(directory: string): void {
   try {
@@ -118,20 +118,12 @@ export class Instance {
    * @returns names of the containers that were swept
    */
   async sweep(): Promise<string[]> {
-    const abandoned = this.records.abandoned();
-    if (abandoned.length > 0) {
-      const programs = this.openPrograms();
-      try {
-        const table = new PortTable(programs.map("port_owners"));
-        // Children first: a parent gets the ports of its children back before it gives them up itself.
-        for (const { held, record } of abandoned.reverse()) {
-          await CgroupNode.open(this.nodePath(held.id))?.remove();
-          if (record) table.release(record.policy.ports ?? [], record.chain.map(BigInt));
-          this.records.remove(held);
-        }
-      } finally {
-        programs.close();
-      }
+    // Children first: a parent gets the ports of its children back before it gives them up itself.
+    const abandoned = this.records.abandoned().reverse();
+    for (const { held, record } of abandoned) {
+      await CgroupNode.open(this.nodePath(held.id))?.remove();
+      if (record) this.releasePorts(record);
+      this.records.remove(held);
     }
     await this.removeEmptyStrays();
     return abandoned.map(({ held }) => formatId(held.id));
@@ -145,6 +137,16 @@ export class Instance {
     for (const directory of [this.root, dirname(this.root)]) removeIfEmpty(directory);
     rmSync(this.stateDirectory, { recursive: true, force: true });
     removeIfEmpty(STATE_ROOT);
+  }
+
+  private releasePorts({ build, policy, chain }: ContainerRecord): void {
+    const owners = openPinnedMap(this.name, build, "port_owners");
+    if (!owners) return;
+    try {
+      new PortTable(owners).release(policy.ports ?? [], chain.map(BigInt));
+    } finally {
+      owners.close();
+    }
   }
 
   /** Nodes without a record (somebody removed /run/bpf-isolator) in which nothing runs. */

@@ -13,6 +13,10 @@ export const LEVELS: number = layouts.structs.port_owner.fields.chain.count;
 
 const NOBODY: Chain = [];
 
+function formatList(ports: readonly number[]): string {
+  return formatPorts(mergeRanges(ports.map((port) => ({ begin: port, end: port }))));
+}
+
 function equal(a: Chain, b: Chain): boolean {
   return a.length === b.length && a.every((id, i) => id === b[i]);
 }
@@ -34,21 +38,27 @@ export class PortTable {
   claim(ports: readonly PortRange[], chain: Chain, nameOf: (cgroupId: bigint) => string | undefined): void {
     const parent = chain.slice(0, -1);
     const taken = new Map<string, number[]>();
+    const strange: number[] = [];
     for (const port of listPorts(ports)) {
       const owner = this.ownerOf(port);
-      const last = owner.at(-1);
-      if (last === undefined || equal(owner, chain) || equal(owner, parent)) continue;
-      const name = nameOf(last);
+      if (equal(owner, chain) || equal(owner, parent)) continue;
+      const name = owner.length > 0 ? nameOf(owner.at(-1) ?? 0n) : undefined;
       if (name !== undefined) taken.set(name, [...(taken.get(name) ?? []), port]);
+      else if (parent.length > 0) strange.push(port);
     }
     if (taken.size > 0) {
-      const list = [...taken].map(([name, owned]) => {
-        const ranges = formatPorts(mergeRanges(owned.map((port) => ({ begin: port, end: port }))));
-        return `${ranges} of container ${name}`;
-      });
+      const list = [...taken].map(([name, owned]) => `${formatList(owned)} of container ${name}`);
       throw new IsolatorError(
         "port-owned",
-        `ports belong to a container that is running: ${list.join("; ")}. Give other --ports, or end that one`,
+        `ports belong to a container that is running: ${list.join("; ")}. Give other ports, or end that one`,
+      );
+    }
+    if (strange.length > 0) {
+      const name = nameOf(parent.at(-1) ?? 0n) ?? "that is gone";
+      throw new IsolatorError(
+        "port-owned",
+        `ports ${formatList(strange)} of a nested container are not among those of its parent ${name}, ` +
+          "whose policy holds for it too. Give them to the parent first",
       );
     }
     this.write(listPorts(ports), chain);

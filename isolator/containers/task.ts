@@ -10,23 +10,11 @@
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants, readFileSync, statSync } from "node:fs";
+import { accessSync, constants, statSync } from "node:fs";
 import { constants as os } from "node:os";
 import { delimiter, join } from "node:path";
 import { IsolatorError, messageOf } from "../errors.js";
 import type { CgroupNode } from "../kernel/cgroup.js";
-
-/** Passed on to the task. The terminal sends INT and QUIT to all of its foreground processes by itself. */
-const PASSED_ON: NodeJS.Signals[] = [
-  "SIGHUP",
-  "SIGTERM",
-  "SIGUSR1",
-  "SIGUSR2",
-  "SIGINT",
-  "SIGQUIT",
-  "SIGCONT",
-];
-const FROM_TERMINAL: NodeJS.Signals[] = ["SIGINT", "SIGQUIT"];
 
 const GUARD = 'trap "" HUP INT QUIT TERM; exec 3>"$0" && echo ready && read -r _; echo 1 >&3';
 const LAUNCHER = 'echo 0 >"$0" || exit 125; exec "$@"';
@@ -64,19 +52,10 @@ export function findCommand(command: string): string {
   );
 }
 
-/** Whether the terminal's ^C reaches this process's group, and so the task, without anybody's help. */
-function isForeground(): boolean {
-  // Fields 5 and 8 of proc_pid_stat(5); the name in field 2 may hold spaces and parentheses.
-  const fields = readFileSync("/proc/self/stat", "utf8").split(") ").at(-1)?.split(" ") ?? [];
-  return fields[2] !== undefined && fields[2] === fields[5];
-}
-
 export class Task {
-  private readonly handlers = new Map<NodeJS.Signals, () => void>();
-
   private constructor(
     private readonly guard: ChildProcess,
-    private readonly child: ChildProcess,
+    readonly child: ChildProcess,
     /** Exit status as shells count it: 128 + number for a death by signal. */
     readonly exited: Promise<number>,
   ) {}
@@ -104,7 +83,7 @@ export class Task {
       stdio: "inherit",
     });
     const exited = once(child, "exit").then(([code, signal]) =>
-      exitStatus(code as number | null, signal as string),
+      exitStatus(code as number | null, signal as NodeJS.Signals),
     );
     exited.catch(() => undefined);
     try {
@@ -113,27 +92,16 @@ export class Task {
       guard.kill("SIGKILL");
       throw new IsolatorError("launch-failed", `/bin/sh cannot be started: ${messageOf(error)}`, error);
     }
-    const task = new Task(guard, child, exited);
-    for (const signal of PASSED_ON) task.passOn(signal);
-    return task;
+    return new Task(guard, child, exited);
   }
 
-  /** Lets go of signals and guard. The node must be empty by now: nobody kills it any more. */
+  /** Lets go of the guard: nobody kills the node any more when this process dies. */
   close(): void {
-    for (const [signal, handler] of this.handlers) process.off(signal, handler);
     this.guard.kill("SIGKILL");
-  }
-
-  private passOn(signal: NodeJS.Signals): void {
-    const handler = (): void => {
-      if (FROM_TERMINAL.includes(signal) && isForeground()) return;
-      this.child.kill(signal);
-    };
-    this.handlers.set(signal, handler);
-    process.on(signal, handler);
   }
 }
 
-function exitStatus(code: number | null, signal: string): number {
-  return code ?? 128 + os.signals[signal as NodeJS.Signals];
+/** 128 + number for a death by signal. */
+export function exitStatus(code: number | null, signal: NodeJS.Signals): number {
+  return code ?? 128 + os.signals[signal];
 }

@@ -40,6 +40,8 @@ export class Programs {
   private constructor(
     private readonly programs: ReadonlyMap<string, number>,
     private readonly maps: ReadonlyMap<MapName, BpfMap>,
+    /** What owns the file descriptors when nothing is pinned. */
+    private readonly object: Pointer = null,
   ) {}
 
   /**
@@ -69,6 +71,23 @@ export class Programs {
     return new Programs(programs, maps);
   }
 
+  /**
+   * Loads everything without pinning it: gone with close(), or with this process.
+   * @throws not-built, layout-mismatch, load-failed
+   */
+  static trial(): Programs {
+    checkLayouts();
+    const object = loadObject();
+    const programFd = (name: string): number => libbpf().programFd(libbpf().findProgram(object, name));
+    return new Programs(
+      new Map(HOOKS.map(({ name }) => [name, programFd(name)])),
+      new Map(
+        MAP_NAMES.map((name) => [name, new BpfMap(name, libbpf().findMapFd(object, name), MAPS[name])]),
+      ),
+      object,
+    );
+  }
+
   map(name: MapName): BpfMap {
     const map = this.maps.get(name);
     if (!map) throw new Error(`no map ${name}`);
@@ -91,6 +110,10 @@ export class Programs {
 
   /** Closes the file descriptors; pins and attachments stay. */
   close(): void {
+    if (this.object !== null) {
+      libbpf().objectClose(this.object);
+      return;
+    }
     for (const fd of this.programs.values()) libc().close(fd);
     for (const map of this.maps.values()) map.close();
   }
@@ -121,6 +144,12 @@ export function unpin(instance: string): void {
   }
 }
 
+/** One map that is pinned for a build of the programs, or undefined where it is not. The caller closes it. */
+export function openPinnedMap(instance: string, build: string, name: MapName): BpfMap | undefined {
+  const fd = libbpf().objectGet(join(pinRoot(instance), build, `map_${name}`));
+  return fd < 0 ? undefined : new BpfMap(name, fd, MAPS[name]);
+}
+
 /** Builds of the programs that are pinned for an instance, other than this one. */
 export function otherBuilds(instance: string): string[] {
   const own = buildId();
@@ -134,13 +163,11 @@ export function unpinBuild(instance: string, build: string): void {
 
 function load(directory: string): void {
   checkLayouts();
+  const object = loadObject();
   const temporary = `${directory}_new`;
-  removePins(temporary);
-  mkdirSync(temporary, { recursive: true, mode: 0o700 });
-  const object = openObject();
   try {
-    const result = libbpf().objectLoad(object);
-    if (result < 0) throw loadError(result);
+    removePins(temporary);
+    mkdirSync(temporary, { recursive: true, mode: 0o700 });
     const pin = (fd: number, name: string): void => {
       const result = fd < 0 ? fd : libbpf().objectPin(fd, join(temporary, name));
       if (result < 0) {
@@ -161,6 +188,15 @@ function load(directory: string): void {
   } finally {
     libbpf().objectClose(object);
   }
+}
+
+/** @throws load-failed */
+function loadObject(): Pointer {
+  const object = openObject();
+  const result = libbpf().objectLoad(object);
+  if (result >= 0) return object;
+  libbpf().objectClose(object);
+  throw loadError(result);
 }
 
 function openObject(): Pointer {
