@@ -3,6 +3,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { IsolatorError } from "../errors.js";
 import { EPHEMERAL_MODES, EXTRA_PROTOCOLS, type ExtraProtocol } from "../features/ports.js";
+import { check, type CheckOptions } from "./check.js";
 import { PORTS_EXAMPLE, run, type RunOptions } from "./run.js";
 
 /** Exit status of `run` when the command never ran; as env(1), timeout(1) and docker-run(1) have it. */
@@ -54,15 +55,28 @@ program
     process.exitCode = await run(command, options);
   });
 
+program
+  .command("check")
+  .description("say what this machine can and cannot do: 0 it works, 1 it cannot, 2 bad usage")
+  .option("-p, --ports <list>", "the tasks' ports, to warn of (default: those of the live containers)")
+  .option("--instance <name>", "instance whose containers to look at", "default")
+  .option("--json", "print everything as one JSON document")
+  .action((options: CheckOptions) => {
+    process.exitCode = check(options);
+  });
+
 const failed = process.argv[2] === "run" ? RUN_FAILED : 1;
+/** Told apart from 1 by `check`, whose 1 is an answer. */
+const badUsage = process.argv[2] === "check" ? 2 : failed;
 try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode === 0 ? 0 : failed;
+    process.exitCode = error.exitCode === 0 ? 0 : badUsage;
   } else if (error instanceof IsolatorError) {
     process.stderr.write(`bpf-isolator: ${error.message}\n`);
-    process.exitCode = (failed === RUN_FAILED ? RUN_STATUS[error.code] : undefined) ?? failed;
+    if (error.code === "bad-argument") process.exitCode = badUsage;
+    else process.exitCode = (failed === RUN_FAILED ? RUN_STATUS[error.code] : undefined) ?? failed;
   } else {
     throw error;
   }

@@ -7,6 +7,9 @@ import { IsolatorError } from "../errors.js";
 import { errnoName, lastErrno, libc } from "./native.js";
 
 export interface Mount {
+  id: number;
+  /** Id of the mount that this one's mount point is in. */
+  parent: number;
   /** Root of the mount within its file system: "/" unless a subtree is mounted (as in a container). */
   root: string;
   /** Mount point, absolute. */
@@ -14,13 +17,15 @@ export interface Mount {
   /** File system type: "cgroup2", "bpf", "cgroup", ... */
   type: string;
   readOnly: boolean;
+  /** Options of the file system itself, comma-separated: for cgroup v1 its controllers. */
+  superOptions: string;
 }
 
 export type CgroupLayout = "pure" | "hybrid" | "none";
 
 export const BPFFS = "/sys/fs/bpf";
 
-/** Mounts of this process's namespace in mount order; a later mount at a path hides an earlier one. */
+/** Mounts of this process's namespace, also those that others hide. */
 export function readMounts(file = "/proc/self/mountinfo"): Mount[] {
   return parseMountinfo(readFileSync(file, "utf8"));
 }
@@ -34,26 +39,51 @@ export function parseMountinfo(text: string): Mount[] {
     .map((line) => line.split(" "))
     .flatMap((fields) => {
       const dash = fields.indexOf("-");
-      const [root, path, options] = fields.slice(3, 6);
+      const [id, parent, , root, path, options] = fields;
       const type = fields[dash + 1];
       if (dash < 6 || root === undefined || path === undefined || options === undefined || type === undefined)
         return [];
       const superOptions = fields[dash + 3] ?? "";
       const readOnly = [...options.split(","), ...superOptions.split(",")].includes("ro");
-      return [{ root: unescape(root), path: unescape(path), type, readOnly }];
+      return [
+        {
+          id: Number(id),
+          parent: Number(parent),
+          root: unescape(root),
+          path: unescape(path),
+          type,
+          readOnly,
+          superOptions,
+        },
+      ];
     });
 }
 
-/** What is mounted at `path`, that is the last mount there. */
-function mountedAt(path: string, mounts: Mount[]): Mount | undefined {
-  return mounts.findLast((mount) => mount.path === path);
+function isAtOrAbove(path: string, other: string): boolean {
+  return path === other || other.startsWith(path === "/" ? path : `${path}/`);
 }
 
-/** The cgroup2 mount that is in sight (not hidden by a later mount at the same place), writable ones first. */
+/**
+ * Whether a path leads there: nothing is mounted over it, nor over a directory above it. The order of lines says
+ * nothing of that, since mounts can be moved; parents do.
+ */
+function isVisible(mount: Mount, mounts: readonly Mount[]): boolean {
+  const isParent = (child: Mount, other: Mount): boolean => other.id === child.parent && other !== child;
+  if (mounts.some((over) => isParent(over, mount) && over.path === mount.path)) return false;
+  for (let at: Mount | undefined = mount; at;) {
+    const { parent, path }: Mount = at;
+    // Had the other been there first, this one would be in it and not beside it.
+    const covers = (other: Mount): boolean =>
+      other.parent === parent && other.id !== parent && other !== at && isAtOrAbove(other.path, path);
+    if (mounts.some(covers)) return false;
+    at = mounts.find((other) => other.id === parent && other !== at);
+  }
+  return true;
+}
+
+/** The cgroup2 mount that is in sight (not hidden by another one), writable ones first. */
 export function findCgroup2(mounts: Mount[]): Mount | undefined {
-  const visible = mounts.filter(
-    (mount) => mount.type === "cgroup2" && mountedAt(mount.path, mounts) === mount,
-  );
+  const visible = mounts.filter((mount) => mount.type === "cgroup2" && isVisible(mount, mounts));
   return visible.find((mount) => !mount.readOnly && mount.root === "/") ?? visible[0];
 }
 
@@ -62,6 +92,12 @@ export function cgroupLayout(mounts: Mount[]): CgroupLayout {
   if (!findCgroup2(mounts)) return "none";
   return mounts.some((mount) => mount.type === "cgroup") ? "hybrid" : "pure";
 }
+
+/** Without v1 hierarchies, /sys/fs/cgroup is a directory of sysfs, where nobody can make another. */
+const HOW_TO_MOUNT = {
+  pure: "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+  hybrid: "mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified",
+} as const;
 
 /**
  * Mount point of cgroup2.
@@ -73,7 +109,7 @@ export function requireCgroup2(mounts: Mount[] = readMounts()): string {
     throw new IsolatorError(
       "no-cgroup2",
       "no cgroup2 file system is mounted here, and every container needs a node in one. " +
-        "Mount it: mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified",
+        `Mount it: ${HOW_TO_MOUNT[mounts.some(({ type }) => type === "cgroup") ? "hybrid" : "pure"]}`,
     );
   }
   let writable = !mount.readOnly;
@@ -94,7 +130,7 @@ export function requireCgroup2(mounts: Mount[] = readMounts()): string {
 
 /** Whether a bpffs is mounted at /sys/fs/bpf. */
 export function hasBpffs(mounts: Mount[] = readMounts()): boolean {
-  return mountedAt(BPFFS, mounts)?.type === "bpf";
+  return mounts.some((mount) => mount.type === "bpf" && mount.path === BPFFS && isVisible(mount, mounts));
 }
 
 /**

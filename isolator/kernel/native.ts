@@ -1,6 +1,6 @@
 /**
  * The C functions that this program calls, of libc and libbpf, by koffi. Nothing outside of isolator/kernel/ imports
- * koffi or this file.
+ * koffi or, tests and benchmarks apart, this file.
  *
  * Calls are synchronous; the slowest is bpf_object__load (22-50 ms for all programs, once for an instance).
  */
@@ -48,6 +48,7 @@ function bindLibbpf() {
       "void *bpf_object__find_program_by_name(void *obj, const char *name)",
     ),
     programFd: bind<[Pointer], number>(bpf, "int bpf_program__fd(void *prog)"),
+    setAutoload: bind<[Pointer, boolean], number>(bpf, "int bpf_program__set_autoload(void *prog, bool on)"),
     setLogBuffer: bind<[Pointer, Memory, number], number>(
       bpf,
       "int bpf_program__set_log_buf(void *prog, void *buf, size_t size)",
@@ -95,10 +96,21 @@ function bindLibbpf() {
       bpf,
       "int bpf_prog_detach2(int prog_fd, int cgroup_fd, int attach_type)",
     ),
+    programQuery: bind<[number, number, number, Memory, Memory, Memory], number>(
+      bpf,
+      "int bpf_prog_query(int cgroup_fd, int attach_type, uint32_t flags, void *attach_flags, void *ids, void *count)",
+    ),
+    programById: bind<[number], number>(bpf, "int bpf_prog_get_fd_by_id(uint32_t id)"),
+    enableStats: bind<[number], number>(bpf, "int bpf_enable_stats(int type)"),
     vmlinuxBtfId: bind<[string, number], number>(
       bpf,
       "int libbpf_find_vmlinux_btf_id(const char *name, int attach_type)",
     ),
+    btfLoad: bind<[Memory, number, Memory], number>(
+      bpf,
+      "int bpf_btf_load(const void *data, size_t size, void *opts)",
+    ),
+    versionString: bind<[], string>(bpf, "const char *libbpf_version_string(void)"),
     possibleCpus: bind<[], number>(bpf, "int libbpf_num_possible_cpus(void)"),
     ringNew: bind<[number, Pointer, Pointer, Pointer], Pointer>(
       bpf,
@@ -136,6 +148,15 @@ let libcFunctions: ReturnType<typeof bindLibc> | undefined;
 /** libbpf's functions. A negative result is -errno; a NULL pointer leaves it in `lastErrno()`. @throws no-libbpf */
 export function libbpf(): ReturnType<typeof bindLibbpf> {
   return (libbpfFunctions ??= bindLibbpf());
+}
+
+/** "1.1", or undefined where libbpf cannot be loaded. */
+export function libbpfVersion(): string | undefined {
+  try {
+    return libbpf().versionString().replace(/^v/, "");
+  } catch {
+    return undefined;
+  }
 }
 
 /** libc's functions. -1 leaves the reason in `lastErrno()`. */
