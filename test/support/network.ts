@@ -1,0 +1,56 @@
+/** Network namespaces of a test's own, so that two runs at once never meet and nothing of the machine is touched. */
+import { execFileSync, type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { libc } from "../../isolator/kernel/native.js";
+
+const CLONE_NEWNET = 0x40000000;
+
+/** Runs a program to its end. @returns its stdout @throws with its stderr when it fails */
+export function sh(command: string, ...args: string[]): string {
+  return execFileSync(command, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+}
+
+/**
+ * Moves this process's main thread into a network namespace of its own with loopback up. Children inherit it; it is
+ * gone when the last of them is.
+ */
+export function enterOwnNetwork(): void {
+  if (libc().unshare(CLONE_NEWNET) !== 0)
+    throw new Error("unshare(CLONE_NEWNET) failed: the tests need root");
+  sh("ip", "link", "set", "lo", "up");
+}
+
+/** Another host: a network namespace that lives as long as a process in it. */
+export class Host {
+  private constructor(private readonly holder: ChildProcess) {}
+
+  static async create(): Promise<Host> {
+    const holder = spawn(
+      "unshare",
+      ["--net", "sh", "-c", "ip link set lo up; echo ready; exec sleep infinity"],
+      {
+        stdio: ["ignore", "pipe", "inherit"],
+      },
+    );
+    await once(holder.stdout, "data");
+    return new Host(holder);
+  }
+
+  get pid(): number {
+    return this.holder.pid ?? 0;
+  }
+
+  /** The command line that runs a command on this host. */
+  command(...args: string[]): [string, ...string[]] {
+    return ["nsenter", `--net=/proc/${this.pid}/ns/net`, ...args];
+  }
+
+  run(...args: string[]): string {
+    const [command, ...rest] = this.command(...args);
+    return sh(command, ...rest);
+  }
+
+  close(): void {
+    this.holder.kill("SIGKILL");
+  }
+}

@@ -1,0 +1,69 @@
+/** Processes that tests start: the program itself, and attempts inside and outside of a container. */
+import { spawn, type SpawnOptions } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
+import type { CgroupNode } from "../../isolator/kernel/cgroup.js";
+
+/** dist/ */
+export const DIST = fileURLToPath(new URL("../..", import.meta.url));
+export const MAIN = join(DIST, "isolator/cli/main.js");
+export const ATTEMPT = join(DIST, "test/helpers/attempt");
+
+export interface Result {
+  /** Exit status; 255 for a death by signal. */
+  status: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a program to its end. */
+export async function execute(command: readonly string[], options: SpawnOptions = {}): Promise<Result> {
+  const [file = "", ...args] = command;
+  const child = spawn(file, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
+  const exited = once(child, "exit") as Promise<[number | null, NodeJS.Signals | null]>;
+  const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), exited]);
+  return { status: code ?? 255, stdout, stderr };
+}
+
+/** The command line of `bpf-isolator ARGS`. */
+export function isolator(...args: string[]): string[] {
+  return [process.execPath, MAIN, ...args];
+}
+
+/** Runs `bpf-isolator ARGS` to its end. */
+export function runIsolator(args: readonly string[], options: SpawnOptions = {}): Promise<Result> {
+  return execute(isolator(...args), options);
+}
+
+/** The command line that runs a command in a node, moved there before it becomes the command. */
+export function inNode(node: CgroupNode, command: readonly string[]): string[] {
+  return ["/bin/sh", "-c", 'echo 0 >"$0" && exec "$@"', join(node.path, "cgroup.procs"), ...command];
+}
+
+/** What test/helpers/attempt.c says. */
+export interface Outcome {
+  /** 0 got through, 1 stopped, 77 this kernel cannot do it at all. */
+  status: number;
+  ok: boolean;
+  step: string;
+  errno: string | null;
+  port: number;
+  detail: string;
+}
+
+/**
+ * Makes an attempt.
+ * @param words as on its command line: "bind proto=udp port=8080"
+ * @param node where; outside of every container if not given
+ */
+export async function attempt(words: string, node?: CgroupNode): Promise<Outcome> {
+  const command = [ATTEMPT, ...words.split(" ")];
+  // Whoever tries to reach it comes from outside, under no policy.
+  if (node) command.push(`peer-cgroup=${requireCgroup2()}`);
+  const { status, stdout, stderr } = await execute(node ? inNode(node, command) : command);
+  if (![0, 1, 77].includes(status)) throw new Error(`attempt ${words}: exit ${status}: ${stdout}${stderr}`);
+  return { status, ...(JSON.parse(stdout) as Omit<Outcome, "status">) };
+}
