@@ -38,15 +38,15 @@ static __always_inline void count(__u64 *counter, __u64 n)
 static __noinline void emit(const struct policy *policy, struct counters *counters, struct event *event)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	__u64 key = policy->cgroup_id;
+	__u32 slot = policy->ring;
 	void *ring;
 
 	event->time = bpf_ktime_get_boot_ns();
-	event->cgroup_id = key;
+	event->cgroup_id = policy->cgroup_id;
 	event->pid = BPF_CORE_READ(task, tgid);
 	event->uid = BPF_CORE_READ(task, cred, uid.val);
 	bpf_core_read(event->comm, sizeof(event->comm), &task->comm);
-	ring = bpf_map_lookup_elem(&event_rings, &key);
+	ring = bpf_map_lookup_elem(&event_rings, &slot);
 	if (!ring || bpf_ringbuf_output(ring, event, sizeof(*event), 0))
 		count(&counters->events_lost, 1);
 }

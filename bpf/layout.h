@@ -12,6 +12,11 @@
 /* Nested containers deeper than this are refused at prepare. Mesos itself makes at most three levels. */
 #define LEVELS 4
 
+/* Index in event_rings. */
+enum ring_slot {
+	NO_RING = 1024, /* one past the last: nobody reads the container's events, they count as lost */
+};
+
 enum enforcement {
 	ENFORCE_UNSET = 0, /* policy not written yet: everything is refused */
 	ENFORCE_ON = 1,    /* what the policy forbids is refused */
@@ -39,6 +44,8 @@ struct policy {
 	enum policy_flags flags; /* any of them */
 	enum enforcement enforcement;
 	enum ephemeral ephemeral;
+	enum ring_slot ring;
+	__u32 reserved;
 };
 
 /*
@@ -109,7 +116,7 @@ enum listener_verdict {
 	LISTENER_FORBIDDEN = 2,
 };
 
-_Static_assert(sizeof(struct policy) == 24, "policy has a hole");
+_Static_assert(sizeof(struct policy) == 32, "policy has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
 _Static_assert(sizeof(struct counters) == 8 * (7 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct event) == 80, "event has a hole");

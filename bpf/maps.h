@@ -5,9 +5,6 @@
 #include "kernel.h"
 #include "layout.h"
 
-/* Containers with a ring of events at one time. */
-#define MAX_RINGS 8192
-
 /* struct policy by the cgroup a program is attached to: kept and freed by the kernel with the cgroup. */
 struct {
 	__uint(type, BPF_MAP_TYPE_CGROUP_STORAGE);
@@ -38,14 +35,14 @@ struct {
 } socket_notes SEC(".maps");
 
 /*
- * cgroup id -> ring of events. A ring has one reader, so each reading process brings its own, and a container's
- * events go to the process that looks after it.
+ * Rings of events, one for each process that reads them (a ring has one reader): a container's events go to the
+ * process that looks after it, by policy.ring. Not by container: the kernel waits about 10 ms (synchronize_rcu) at
+ * each change of a map of maps.
  */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MAX_RINGS);
-	__type(key, __u64);
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, NO_RING);
+	__type(key, __u32);
 	__array(
 	    values, struct {
 		    __uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -10,7 +10,6 @@ import { toResourceStatistics, type Usage } from "../features/accounting.js";
 import { toDenial } from "../features/events.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
-import { EventRing } from "../kernel/events.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
 
@@ -25,9 +24,6 @@ export interface RunOptions {
   json?: boolean;
   usageFile?: string;
 }
-
-/** Room for about 3,000 events between two looks at the ring. */
-const RING_BYTES = 256 * 1024;
 
 function checkUsageFile(file: string | undefined): void {
   if (file === undefined) return;
@@ -70,10 +66,9 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
   const container = await Container.prepare(instance, {
     id: [name],
     policy,
-    events: (programs) =>
-      new EventRing(programs.map("event_rings"), RING_BYTES, (event) => {
-        reporter.denial(toDenial(event, (cgroupId) => instance.nameOf(cgroupId)));
-      }),
+    onEvent: (event) => {
+      reporter.denial(toDenial(event, (cgroupId) => instance.nameOf(cgroupId)));
+    },
   });
   let task: Task | undefined;
   let status: number;

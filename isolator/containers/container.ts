@@ -1,24 +1,27 @@
 /** One container, from prepare() to cleanup(). */
 import { IsolatorError } from "../errors.js";
 import { sumCounters, type Usage } from "../features/accounting.js";
-import { encodePolicy, type Policy } from "../features/policy.js";
+import { encodePolicy, NO_RING, type Policy } from "../features/policy.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
-import type { EventRing } from "../kernel/events.js";
+import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { buildId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
 import type { Instance } from "./instance.js";
 import { checkContainerId, formatId, type ContainerId } from "./names.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import type { HeldRecord } from "./records.js";
+import { openRing } from "./rings.js";
 
 export interface ContainerOptions {
   id: ContainerId;
   policy: Policy;
   /** The container that this one is nested in. */
   parent?: Container;
-  /** Makes the ring that the container's events go to, once the maps are there. */
-  events?: (programs: Programs) => EventRing;
+  /** Called for each event, by a ring of the container's own. */
+  onEvent?: (event: KernelEvent) => void;
+  /** A ring that the container's events go to instead; it stays its maker's. */
+  ring?: EventRing;
 }
 
 type Undo = (() => void | Promise<void>)[];
@@ -44,7 +47,7 @@ export class Container {
     /** cgroup ids from the root container down to this one. */
     readonly chain: Chain,
     private readonly parent: Container | undefined,
-    private readonly ring: EventRing | undefined,
+    private readonly ownRing: EventRing | undefined,
   ) {}
 
   get name(): string {
@@ -89,7 +92,7 @@ export class Container {
 
   private static async build(
     instance: Instance,
-    { id, policy, parent, events }: ContainerOptions,
+    { id, policy, parent, onEvent, ring }: ContainerOptions,
     undo: Undo,
   ): Promise<Container> {
     await instance.sweep();
@@ -114,26 +117,26 @@ export class Container {
       pid: process.pid,
       started: Math.floor(Date.now() / 1000),
     });
-    const ring = events?.(programs);
-    if (ring) {
-      undo.push(() => {
-        ring.remove(node.id);
-        ring.close();
-      });
-      ring.add(node.id);
-    }
+    const ownRing = onEvent && openRing(instance, programs, onEvent);
+    undo.push(() => ownRing?.close());
+    const slot = (ring ?? ownRing)?.slot ?? NO_RING;
     const name = formatId(id);
     node.withFd((fd) => {
       programs.attach(fd, name);
     });
-    programs.map("policies").update(u64Key(node.id), encodePolicy(policy, node.id, chain.length - 1));
+    programs.map("policies").update(u64Key(node.id), encodePolicy(policy, node.id, chain.length - 1, slot));
     const table = new PortTable(programs.map("port_owners"));
     const ports = policy.ports ?? [];
     undo.push(() => {
       table.release(ports, chain, parent?.policy.ports);
     });
     table.claim(ports, chain, (cgroupId) => instance.nameOf(cgroupId));
-    return new Container(instance, programs, held, node, policy, chain, parent, ring);
+    return new Container(instance, programs, held, node, policy, chain, parent, ownRing);
+  }
+
+  /** Delivers the events that are waiting now. */
+  pollEvents(): void {
+    this.ownRing?.poll();
   }
 
   /** Counts so far; after cleanup() the last ones. */
@@ -156,9 +159,8 @@ export class Container {
         this.chain,
         this.parent?.policy.ports,
       );
-      this.ring?.remove(this.cgroupId);
-      this.ring?.close();
       await this.node.remove();
+      this.ownRing?.close();
       this.programs.close();
       this.instance.records.remove(this.held);
       this.instance.removeIfUnused();

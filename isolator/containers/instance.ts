@@ -31,7 +31,8 @@ export class Instance {
 
   private constructor(
     readonly name: string,
-    private readonly stateDirectory: string,
+    /** Directory of locks and records. */
+    readonly stateDirectory: string,
     cgroup2: string,
   ) {
     this.records = new Records(stateDirectory);

@@ -25,11 +25,15 @@ const EPHEMERAL_VALUES = {
   deny: ephemeral.EPHEMERAL_DENY,
 };
 
+/** Value of policy.ring where nobody reads the container's events. */
+export const NO_RING: number = layouts.enums.ring_slot.NO_RING;
+
 /**
  * @param cgroupId of the container's node
  * @param level 0 for a root container, 1 for its child, ...
+ * @param ring index in event_rings
  */
-export function encodePolicy(policy: Policy, cgroupId: bigint, level: number): Uint8Array {
+export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ring: number): Uint8Array {
   return encode(layouts.structs.policy, {
     cgroup_id: cgroupId,
     level,
@@ -39,5 +43,7 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number): U
     ),
     enforcement: policy.enforce === "audit" ? enforcement.ENFORCE_AUDIT : enforcement.ENFORCE_ON,
     ephemeral: EPHEMERAL_VALUES[policy.ephemeral],
+    ring,
+    reserved: 0,
   });
 }

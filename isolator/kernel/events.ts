@@ -1,6 +1,6 @@
 /** A ring of events that this process reads: its own, since a ring has one reader. */
 import { IsolatorError } from "../errors.js";
-import { decode, u32Key, u64Key, type Struct } from "./codec.js";
+import { decode, u32Key, type Struct } from "./codec.js";
 import { layouts } from "./gen/layout.js";
 import type { BpfMap } from "./maps.js";
 import {
@@ -27,14 +27,18 @@ export class EventRing {
 
   /**
    * @param rings the map event_rings
+   * @param slot index in it; what is there is replaced
    * @param size bytes, a power of two and a multiple of the page size; an event takes 88
    * @param onEvent called for each event, within 25 ms of it
+   * @param onClose called once, at close()
    * @throws map-failed
    */
   constructor(
     private readonly rings: BpfMap,
+    readonly slot: number,
     size: number,
     onEvent: (event: KernelEvent) => void,
+    private readonly onClose: () => void,
   ) {
     this.fd = libbpf().mapCreate(MAP_TYPE_RINGBUF, "events", 0, 0, size, null);
     if (this.fd < 0) {
@@ -44,25 +48,19 @@ export class EventRing {
       if (bytes.length >= layouts.structs.event.size) onEvent(decode(layouts.structs.event, bytes));
     });
     this.ring = libbpf().ringNew(this.fd, this.callback, null, null);
-    if (this.ring === null || this.ring === 0n) {
-      const errno = lastErrno();
-      unregisterCallback(this.callback);
-      libc().close(this.fd);
-      throw new IsolatorError("map-failed", `the ring for events cannot be mapped: ${errnoName(errno)}`);
+    const errno = lastErrno();
+    try {
+      if (this.ring === null || this.ring === 0n) {
+        throw new IsolatorError("map-failed", `the ring for events cannot be mapped: ${errnoName(errno)}`);
+      }
+      rings.update(u32Key(slot), u32Key(this.fd));
+    } catch (error) {
+      this.free();
+      throw error;
     }
     this.timer = setInterval(() => {
       this.poll();
     }, POLL_MS).unref();
-  }
-
-  /** From now on the container's events come here. @throws map-full */
-  add(cgroupId: bigint): void {
-    this.rings.update(u64Key(cgroupId), u32Key(this.fd));
-  }
-
-  /** Events of this container have no ring any more; its programs count them as lost. */
-  remove(cgroupId: bigint): void {
-    this.rings.delete(u64Key(cgroupId));
   }
 
   /** Delivers what is in the ring now. */
@@ -70,12 +68,18 @@ export class EventRing {
     if (this.ring !== null) libbpf().ringConsume(this.ring);
   }
 
-  /** Delivers what is left and frees the ring. Safe to call twice. */
+  /** Delivers what is left and frees the ring; events after that are counted as lost. Safe to call twice. */
   close(): void {
     if (this.ring === null) return;
     clearInterval(this.timer);
+    this.rings.delete(u32Key(this.slot));
     this.poll();
-    libbpf().ringFree(this.ring);
+    this.free();
+    this.onClose();
+  }
+
+  private free(): void {
+    if (this.ring !== null && this.ring !== 0n) libbpf().ringFree(this.ring);
     this.ring = null;
     unregisterCallback(this.callback);
     libc().close(this.fd);

@@ -9,7 +9,7 @@ import { layouts } from "./gen/layout.js";
 
 /** Structs and enums of bpf/layout.h that user space reads or writes. */
 export const STRUCTS = ["policy", "counters", "port_owner", "event"] as const;
-export const ENUMS = ["policy_flags", "enforcement", "ephemeral", "reason"] as const;
+export const ENUMS = ["ring_slot", "policy_flags", "enforcement", "ephemeral", "reason"] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */
 export const OBJECT_FILE = fileURLToPath(new URL("../../bpf/isolator.bpf.o", import.meta.url));

@@ -41,13 +41,15 @@ export interface Trial {
 
 /** A policy with no ports: every bind() to a port is refused, connect() is not. */
 function noPorts(cgroupId: bigint): Uint8Array {
-  const { enforcement, ephemeral } = layouts.enums;
+  const { enforcement, ephemeral, ring_slot } = layouts.enums;
   return encode(layouts.structs.policy, {
     cgroup_id: cgroupId,
     level: 0,
     flags: 0,
     enforcement: enforcement.ENFORCE_ON,
     ephemeral: ephemeral.EPHEMERAL_ALLOW,
+    ring: ring_slot.NO_RING,
+    reserved: 0,
   });
 }
 

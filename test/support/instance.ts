@@ -8,7 +8,7 @@ import { Instance, STATE_ROOT } from "../../isolator/containers/instance.js";
 import type { ContainerId } from "../../isolator/containers/names.js";
 import type { Policy } from "../../isolator/features/policy.js";
 import { parsePorts } from "../../isolator/features/ports.js";
-import { EventRing, type KernelEvent } from "../../isolator/kernel/events.js";
+import type { KernelEvent } from "../../isolator/kernel/events.js";
 import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
 import { pinRoot } from "../../isolator/kernel/programs.js";
 
@@ -47,29 +47,23 @@ export function policy(ports: string | undefined, more: Partial<Policy> = {}): P
 export class Cell {
   private constructor(
     readonly container: Container,
-    /** All so far, after poll(). */
-    readonly events: KernelEvent[],
-    private readonly ring: EventRing | undefined,
+    private readonly events: KernelEvent[],
   ) {}
 
   static async create(instance: Instance, id: ContainerId, rules: Policy, parent?: Cell): Promise<Cell> {
     const events: KernelEvent[] = [];
-    let ring: EventRing | undefined;
     const container = await Container.prepare(instance, {
       id,
       policy: rules,
       ...(parent ? { parent: parent.container } : {}),
-      events: (programs) =>
-        (ring = new EventRing(programs.map("event_rings"), 1 << 18, (event) => {
-          events.push(event);
-        })),
+      onEvent: (event) => events.push(event),
     });
-    return new Cell(container, events, ring);
+    return new Cell(container, events);
   }
 
-  /** Events so far. */
+  /** All events so far. */
   poll(): KernelEvent[] {
-    this.ring?.poll();
+    this.container.pollEvents();
     return this.events;
   }
 }

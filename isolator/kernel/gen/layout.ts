@@ -2,7 +2,7 @@
 export const layouts = {
   "structs": {
     "policy": {
-      "size": 24,
+      "size": 32,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -22,6 +22,14 @@ export const layouts = {
         },
         "ephemeral": {
           "offset": 20,
+          "type": "u32"
+        },
+        "ring": {
+          "offset": 24,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 28,
           "type": "u32"
         }
       }
@@ -156,6 +164,9 @@ export const layouts = {
       "EPHEMERAL_ALLOW": 1,
       "EPHEMERAL_CLIENTS": 2,
       "EPHEMERAL_DENY": 3
+    },
+    "ring_slot": {
+      "NO_RING": 1024
     },
     "reason": {
       "REASON_BIND": 0,

@@ -1,0 +1,109 @@
+/** What instances share and how they end: full maps, dead owners, other builds of the programs, several at once. */
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { Container } from "../../isolator/containers/container.js";
+import { Instance } from "../../isolator/containers/instance.js";
+import { encode, u32Key, u64Key } from "../../isolator/kernel/codec.js";
+import { layouts } from "../../isolator/kernel/gen/layout.js";
+import { FileLock } from "../../isolator/kernel/lock.js";
+import { pinRoot, Programs } from "../../isolator/kernel/programs.js";
+import { assertNothingLeft, instanceName, policy } from "../support/instance.js";
+import { enterOwnNetwork } from "../support/network.js";
+import { attempt } from "../support/process.js";
+
+enterOwnNetwork();
+
+describe("an instance", () => {
+  it("says that a map is full, and leaves nothing of the container that did not fit", async () => {
+    const instance = Instance.open(instanceName());
+    const first = await Container.prepare(instance, { id: ["first"], policy: policy("31000") });
+    // Every ring taken, as by as many processes.
+    const rings = join(instance.stateDirectory, "rings");
+    mkdirSync(rings);
+    const locks = Array.from({ length: layouts.enums.ring_slot.NO_RING }, (_, slot) =>
+      FileLock.try(join(rings, `${slot}`)),
+    );
+    const second = { id: ["second"] as const, policy: policy("31001") };
+    await assert.rejects(Container.prepare(instance, { ...second, onEvent: () => undefined }), {
+      code: "map-full",
+      message: /1024 processes read events .* event_rings has no room/,
+    });
+    assert(!existsSync(join(instance.root, "second")));
+    for (const lock of locks) lock?.release();
+    const third = await Container.prepare(instance, { ...second, onEvent: () => undefined });
+    assert.equal((await attempt("bind port=31001", third.node)).status, 0);
+    await third.cleanup();
+    await first.cleanup();
+    assertNothingLeft(instance.name);
+  });
+
+  it("takes over the port of a container that is no more", async () => {
+    const instance = Instance.open(instanceName());
+    const first = await Container.prepare(instance, { id: ["first"], policy: policy("31000") });
+    const programs = Programs.open(instance.name);
+    const dead = encode(layouts.structs.port_owner, { chain: [1n << 50n, 0n, 0n, 0n] });
+    programs.map("port_owners").update(u32Key(31001), dead);
+    const second = await Container.prepare(instance, { id: ["second"], policy: policy("31001") });
+    assert.equal((await attempt("bind port=31001", second.node)).status, 0);
+    await second.cleanup();
+    programs.close();
+    await first.cleanup();
+    assertNothingLeft(instance.name);
+  });
+
+  it("does not mix two builds of the programs, and removes one that nobody uses", async () => {
+    const instance = Instance.open(instanceName());
+    mkdirSync(join(pinRoot(instance.name), "0123456789ab"), { recursive: true });
+    const first = await Container.prepare(instance, { id: ["first"], policy: policy("31000") });
+    assert(!existsSync(join(pinRoot(instance.name), "0123456789ab")), "it was unused");
+    const [record] = instance.records.list();
+    assert(record);
+    mkdirSync(join(pinRoot(instance.name), "0123456789ab"));
+    const list = instance.records.list.bind(instance.records);
+    instance.records.list = () => list().map((known) => ({ ...known, build: "0123456789ab" }));
+    await assert.rejects(
+      Container.prepare(instance, { id: ["second"], policy: policy("31001") }),
+      /containers first of instance .* run under another version of the programs/,
+    );
+    instance.records.list = list;
+    await first.cleanup();
+    assertNothingLeft(instance.name);
+  });
+
+  it("may end in one process while it begins in another, again and again", async () => {
+    const name = instanceName();
+    const worker = async (n: number): Promise<void> => {
+      const instance = Instance.open(name);
+      for (let i = 0; i < 10; i++) {
+        const box = await Container.prepare(instance, { id: [`box-${n}`], policy: policy(`${31000 + n}`) });
+        assert.equal((await attempt(`bind port=${31000 + n}`, box.node)).status, 0);
+        assert.equal((await attempt("bind port=8080", box.node)).status, 1);
+        await box.cleanup();
+      }
+    };
+    await Promise.all([0, 1, 2, 3].map(worker));
+    assertNothingLeft(name);
+  });
+
+  it("enforces nothing yet, and allows nothing, where the policy is not written", async () => {
+    const instance = Instance.open(instanceName());
+    const box = await Container.prepare(instance, { id: ["box"], policy: policy("31000") });
+    const programs = Programs.open(instance.name);
+    programs.map("policies").update(u64Key(box.node.id), new Uint8Array(layouts.structs.policy.size));
+    for (const words of [
+      "bind port=31000",
+      "bind-zero",
+      "listen-unbound",
+      "udp-send-unbound",
+      "socket create=tcp",
+    ]) {
+      const { status, step, errno } = await attempt(words, box.node);
+      assert.deepEqual([status, step, errno], [1, "socket", "EPERM"], words);
+    }
+    programs.close();
+    await box.cleanup();
+    assertNothingLeft(instance.name);
+  });
+});
