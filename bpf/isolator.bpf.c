@@ -92,3 +92,10 @@ int egress(struct __sk_buff *skb)
 	account_sent(skb, container_counters());
 	return ALLOW;
 }
+
+/* Left out where the kernel has no BPF LSM; ports_listen() is the fallback. */
+SEC("lsm_cgroup/socket_listen")
+int BPF_PROG(socket_listen, struct socket *sock, int backlog)
+{
+	return ports_socket_listen(sock);
+}

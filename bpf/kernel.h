@@ -11,6 +11,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
 
 /* From uapi headers that drag in libc or do not exist for -target bpf. */
 #define AF_INET         2
@@ -21,6 +22,8 @@
 #define IPPROTO_DCCP    33
 #define IPPROTO_SCTP    132
 #define IPPROTO_UDPLITE 136
+#define IPPROTO_MPTCP   262
+#define SOCK_STREAM     1
 #define RTAX_MTU        2
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -40,11 +43,19 @@ struct task_struct {
 };
 
 struct sock_common {
+	__u16 skc_family;
 	__u16 skc_num;
+	volatile unsigned char skc_state;
 };
 
 struct sock {
 	struct sock_common __sk_common;
+	__u16 sk_protocol;
+};
+
+struct socket {
+	short type;
+	struct sock *sk;
 };
 
 struct net_device {

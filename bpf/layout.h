@@ -65,8 +65,8 @@ enum reason {
 	REASON_BIND_ZERO = 1,   /* bind(0) where ephemeral is deny */
 	REASON_CHOSEN_PORT = 2, /* bind(0), and the kernel chose another container's port */
 	REASON_SENDMSG = 3,     /* unconnected UDP send from a kernel-chosen port that is not allowed */
-	REASON_LISTEN = 4,      /* TCP listener on a port that is not allowed: it is unreachable */
-	REASON_PROTOCOL = 5,    /* socket() of a protocol with ports but no bind hook (SCTP, DCCP) */
+	REASON_LISTEN = 4,   /* TCP listener on a port that is not allowed: EPERM, or unreachable without BPF LSM */
+	REASON_PROTOCOL = 5, /* socket() of a protocol with ports but no bind hook (SCTP, DCCP) */
 	REASON_SOURCE_PORT = 6, /* connect() left from another container's port: reported, cannot be prevented */
 	REASONS = 8,            /* a power of two, so that the verifier sees the bound of a masked index */
 };
@@ -97,9 +97,10 @@ struct event {
 	__u16 port;      /* host byte order */
 	__u16 protocol;  /* IPPROTO_*; an MPTCP socket shows as TCP, since its subflow binds */
 	enum reason reason;
-	__u8 family;  /* AF_INET or AF_INET6 */
-	__u8 audited; /* 1: reported only */
-	__u8 reserved[6];
+	__u8 family;      /* AF_INET or AF_INET6 */
+	__u8 audited;     /* 1: reported only */
+	__u8 unreachable; /* 1: nothing was refused, but the listener gets no connection */
+	__u8 reserved[5];
 	__u8 comm[16];    /* the process's name: from the task, so never trusted */
 	__u8 address[16]; /* the local address asked for, network byte order; IPv4 in the first 4 bytes */
 };

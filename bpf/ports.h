@@ -276,9 +276,42 @@ static __always_inline void ports_listen(struct bpf_sock_ops *ctx)
 		note->listener[level] = policy->enforcement == ENFORCE_AUDIT ? LISTENER_ALLOWED : LISTENER_FORBIDDEN;
 	if (forbidden_below || reported_before(policy, note))
 		return;
+	event.unreachable = policy->enforcement != ENFORCE_AUDIT;
 	event.port = ctx->local_port;
 	event.owner = innermost(owner);
 	refuse(policy, &event);
+}
+
+/*
+ * listen(), before it happens, where the kernel has BPF LSM: EPERM instead of an unreachable listener. A socket that
+ * was never bound gets its port only after this, and ports_listen() judges that. Audit is left to that one too: it
+ * sees the port, and the subflow of an MPTCP socket.
+ */
+static __always_inline int ports_socket_listen(struct socket *sock)
+{
+	const struct policy *policy = container_policy();
+	const struct port_owner *owner;
+	struct event event = {.reason = REASON_LISTEN, .protocol = IPPROTO_TCP};
+	struct sock *sk = sock->sk;
+
+	if (!sk || policy->enforcement == ENFORCE_AUDIT || inherits_ports(policy) || denied_below())
+		return ALLOW;
+	event.family = sk->__sk_common.skc_family;
+	if (event.family != AF_INET && event.family != AF_INET6)
+		return ALLOW;
+	if (sock->type != SOCK_STREAM || (sk->sk_protocol != IPPROTO_TCP && sk->sk_protocol != IPPROTO_MPTCP))
+		return ALLOW;
+	/* Only its backlog changes: what listens already stays. */
+	if (sk->__sk_common.skc_state == BPF_TCP_LISTEN)
+		return ALLOW;
+	event.port = sk->__sk_common.skc_num;
+	owner = owner_of(event.port);
+	if (!owner)
+		return DENY;
+	if (event.port ? may_listen(policy, owner) : policy->ephemeral == EPHEMERAL_ALLOW)
+		return ALLOW;
+	event.owner = innermost(owner);
+	return refuse(policy, &event);
 }
 
 /*

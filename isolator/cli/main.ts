@@ -3,7 +3,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { IsolatorError } from "../errors.js";
 import { EPHEMERAL_MODES, EXTRA_PROTOCOLS, type ExtraProtocol } from "../features/ports.js";
-import { check, type CheckOptions } from "./check.js";
+import type { CheckOptions } from "./check.js";
 import { PORTS_EXAMPLE, run, type RunOptions } from "./run.js";
 
 /** Exit status of `run` when the command never ran; as env(1), timeout(1) and docker-run(1) have it. */
@@ -61,7 +61,9 @@ program
   .option("-p, --ports <list>", "the tasks' ports, to warn of (default: those of the live containers)")
   .option("--instance <name>", "instance whose containers to look at", "default")
   .option("--json", "print everything as one JSON document")
-  .action((options: CheckOptions) => {
+  .action(async (options: CheckOptions) => {
+    // Its probes take time to load, which run would pay for.
+    const { check } = await import("./check.js");
     process.exitCode = check(options);
   });
 

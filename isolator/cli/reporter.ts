@@ -26,7 +26,8 @@ export class Reporter {
     private readonly write: (text: string) => void = (text) => process.stderr.write(text),
   ) {}
 
-  denial(denial: Denial): void {
+  /** @param describeDenial called only for a denial that is shown: names cost reading all records */
+  denial(describeDenial: () => Denial): void {
     const now = Date.now();
     this.allowance = Math.min(BURST, this.allowance + ((now - this.last) / 1000) * PER_SECOND);
     this.last = now;
@@ -36,6 +37,7 @@ export class Reporter {
     }
     this.allowance--;
     this.flushHidden();
+    const denial = describeDenial();
     this.line(denial, describe(denial));
   }
 

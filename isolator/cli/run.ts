@@ -67,7 +67,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     id: [name],
     policy,
     onEvent: (event) => {
-      reporter.denial(toDenial(event, (cgroupId) => instance.nameOf(cgroupId)));
+      reporter.denial(() => toDenial(event, (cgroupId) => instance.nameOf(cgroupId)));
     },
   });
   let task: Task | undefined;

@@ -1,5 +1,5 @@
 /** One container, from prepare() to cleanup(). */
-import { IsolatorError } from "../errors.js";
+import { IsolatorError, type ErrorCode } from "../errors.js";
 import { sumCounters, type Usage } from "../features/accounting.js";
 import { encodePolicy, NO_RING, type Policy } from "../features/policy.js";
 import { CgroupNode } from "../kernel/cgroup.js";
@@ -23,6 +23,14 @@ export interface ContainerOptions {
   /** A ring that the container's events go to instead; it stays its maker's. */
   ring?: EventRing;
 }
+
+const IN_THE_WAY: readonly ErrorCode[] = [
+  "name-taken",
+  "port-owned",
+  "cgroup-failed",
+  "other-build",
+  "map-full",
+];
 
 type Undo = (() => void | Promise<void>)[];
 
@@ -76,33 +84,44 @@ export class Container {
       );
     }
     return instance.locked(async () => {
-      const undo: Undo = [
-        () => {
-          instance.removeIfUnused();
-        },
-      ];
+      await instance.sweepOnce();
       try {
-        return await Container.build(instance, options, undo);
+        return await Container.attempt(instance, options);
       } catch (error) {
-        await unwind(undo);
-        throw error;
+        // In the way may be what a process that was killed since then has left.
+        const inTheWay = error instanceof IsolatorError && IN_THE_WAY.includes(error.code);
+        if (!inTheWay || (await instance.sweep()).length === 0) throw error;
+        return await Container.attempt(instance, options);
       }
     });
   }
 
-  private static async build(
+  private static async attempt(instance: Instance, options: ContainerOptions): Promise<Container> {
+    const undo: Undo = [
+      () => {
+        instance.removeIfUnused();
+      },
+    ];
+    try {
+      return Container.build(instance, options, undo);
+    } catch (error) {
+      await unwind(undo);
+      throw error;
+    }
+  }
+
+  private static build(
     instance: Instance,
     { id, policy, parent, onEvent, ring }: ContainerOptions,
     undo: Undo,
-  ): Promise<Container> {
-    await instance.sweep();
+  ): Container {
     const held = instance.records.reserve(id);
     undo.push(() => {
       instance.records.remove(held);
     });
-    const programs = instance.openPrograms();
+    const programs = instance.acquirePrograms();
     undo.push(() => {
-      programs.close();
+      instance.releasePrograms();
     });
     const node = CgroupNode.create(instance.nodePath(id));
     undo.push(() => node.remove());
@@ -150,18 +169,20 @@ export class Container {
    */
   async cleanup(): Promise<void> {
     if (this.final) return;
+    // Waited for before the lock is taken: a process that does not go is nobody else's trouble.
+    if (this.node.populated()) this.node.kill();
+    await this.node.emptied();
     await this.instance.locked(async () => {
-      if (this.node.populated()) this.node.kill();
-      await this.node.emptied();
-      this.final = this.usage();
+      const final = this.usage();
       new PortTable(this.programs.map("port_owners")).release(
         this.policy.ports ?? [],
         this.chain,
         this.parent?.policy.ports,
       );
       await this.node.remove();
+      this.final = final;
       this.ownRing?.close();
-      this.programs.close();
+      this.instance.releasePrograms();
       this.instance.records.remove(this.held);
       this.instance.removeIfUnused();
     });

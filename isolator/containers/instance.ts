@@ -28,6 +28,10 @@ export class Instance {
   readonly records: Records;
   /** Directory of the containers' nodes. */
   readonly root: string;
+  /** What was left behind before this process is swept; what others leave later is looked for when it is in the way. */
+  private swept = false;
+  private programs: Programs | undefined;
+  private programUsers = 0;
 
   private constructor(
     readonly name: string,
@@ -94,13 +98,28 @@ export class Instance {
   }
 
   /**
-   * Programs and maps of this build, loaded if need be. Under the lock, after sweep().
+   * Programs and maps of this build, loaded if need be; the containers of this process share them, and each gives
+   * them back by releasePrograms(). Under the lock, after sweep().
    * @throws other-build, and all that Programs.open() throws
    */
-  openPrograms(): Programs {
-    const live = this.records.list();
+  acquirePrograms(): Programs {
+    this.programs ??= this.openPrograms();
+    this.programUsers++;
+    return this.programs;
+  }
+
+  releasePrograms(): void {
+    if (--this.programUsers > 0) return;
+    this.programs?.close();
+    this.programs = undefined;
+  }
+
+  private openPrograms(): Programs {
     for (const build of otherBuilds(this.name)) {
-      const users = live.filter((record) => record.build === build).map((record) => formatId(record.id));
+      const users = this.records
+        .list()
+        .filter((record) => record.build === build)
+        .map((record) => formatId(record.id));
       if (users.length > 0) {
         throw new IsolatorError(
           "other-build",
@@ -113,12 +132,18 @@ export class Instance {
     return Programs.open(this.name);
   }
 
+  /** The first time sweep(). Under the lock. */
+  async sweepOnce(): Promise<void> {
+    if (!this.swept) await this.sweep();
+  }
+
   /**
    * Ends what processes that were killed left behind: kills what runs in their nodes, removes the nodes, frees the
    * ports. Nodes of processes that live are not touched: those hold the lock of their record. Under the lock.
    * @returns names of the containers that were swept
    */
   async sweep(): Promise<string[]> {
+    this.swept = true;
     // Children first: a parent gets the ports of its children back before it gives them up itself.
     const abandoned = this.records.abandoned().reverse();
     for (const { held, record } of abandoned) {
@@ -132,7 +157,7 @@ export class Instance {
 
   /** Takes programs, maps and directories away when no container is left. Under the lock. */
   removeIfUnused(): void {
-    if (this.records.list().length > 0) return;
+    if (this.records.ids().length > 0) return;
     unpin(this.name);
     // A stray node keeps its directory, other instances keep the common ones.
     for (const directory of [this.root, dirname(this.root)]) removeIfEmpty(directory);
@@ -152,10 +177,10 @@ export class Instance {
 
   /** Nodes without a record (somebody removed /run/bpf-isolator) in which nothing runs. */
   private async removeEmptyStrays(): Promise<void> {
-    const known = new Set(this.records.list().map((record) => record.cgroup));
-    for (const path of children(this.root)) {
+    const known = new Set(this.records.ids().map((id) => this.nodePath(id)));
+    for (const path of children(this.root).filter((path) => !known.has(path))) {
       const node = CgroupNode.open(path);
-      if (node && !known.has(path) && !node.populated()) await node.remove();
+      if (node && !node.populated()) await node.remove();
     }
   }
 }

@@ -39,10 +39,15 @@ export class PortTable {
     const parent = chain.slice(0, -1);
     const taken = new Map<string, number[]>();
     const strange: number[] = [];
+    const names = new Map<bigint, string | undefined>();
+    const cachedName = (id: bigint): string | undefined => {
+      if (!names.has(id)) names.set(id, nameOf(id));
+      return names.get(id);
+    };
     for (const port of listPorts(ports)) {
       const owner = this.ownerOf(port);
       if (equal(owner, chain) || equal(owner, parent)) continue;
-      const name = owner.length > 0 ? nameOf(owner.at(-1) ?? 0n) : undefined;
+      const name = owner.length > 0 ? cachedName(owner.at(-1) ?? 0n) : undefined;
       if (name !== undefined) taken.set(name, [...(taken.get(name) ?? []), port]);
       else if (parent.length > 0) strange.push(port);
     }

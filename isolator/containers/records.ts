@@ -87,6 +87,11 @@ export class Records {
     held.lock.release();
   }
 
+  /** Ids of all containers, whole records or not. */
+  ids(): ContainerId[] {
+    return this.names().map((name) => name.split(SEPARATOR) as [string, ...string[]]);
+  }
+
   /** All records that are whole. */
   list(): ContainerRecord[] {
     return this.names().flatMap((name) => this.read(name) ?? []);

@@ -17,6 +17,8 @@ export interface Denial {
   uid: number;
   /** Process name, printable characters only. */
   process: string;
+  /** Nothing was refused, but the listener gets no connection. */
+  unreachable?: true;
   /** Container that the port belongs to, if any. */
   owner?: string;
   /** Nanoseconds since boot, suspend included. */
@@ -70,6 +72,7 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
     port: event.port,
     pid: event.pid,
     uid: event.uid,
+    ...(event.unreachable ? { unreachable: true } : {}),
     process: escapeUntrusted(comm.slice(0, comm.indexOf("\0") >>> 0)),
     ...(owner === undefined ? {} : { owner }),
     time: event.time.toString(),
@@ -78,7 +81,11 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
 
 function describeAction({ reason, protocol, address, port }: Denial): string {
   const at =
-    address === undefined ? `port ${port}` : isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
+    address !== undefined
+      ? `${isIPv6(address) ? `[${address}]` : address}:${port}`
+      : port === 0
+        ? "a kernel-chosen port"
+        : `port ${port}`;
   switch (reason) {
     case "bind":
     case "bind_zero":
@@ -99,7 +106,7 @@ function describeAction({ reason, protocol, address, port }: Denial): string {
 /** One line: what, by whom, why. */
 export function describe(denial: Denial): string {
   const verb = { denied: "denied", audited: "would deny", reported: "cannot prevent" }[denial.event];
-  const unreachable = denial.reason === "listen" && denial.event === "denied" ? " (made unreachable)" : "";
+  const unreachable = denial.unreachable ? " (made unreachable)" : "";
   const owner = denial.owner === undefined ? "" : `: the port belongs to container ${denial.owner}`;
   return `${verb} ${describeAction(denial)} by ${denial.process}[${denial.pid}]${unreachable}${owner}`;
 }

@@ -13,12 +13,15 @@ export interface Hook {
   since: string;
   /** What does not work without it. */
   purpose: string;
+  /** Needs BPF LSM, which many kernels do not have: left out there. The kernel has room for ten of these hooks. */
+  lsm?: true;
 }
 
 const CGROUP_SKB = 8;
 const CGROUP_SOCK = 9;
 const SOCK_OPS = 13;
 const CGROUP_SOCK_ADDR = 18;
+const LSM = 29;
 
 /** In the order of attaching: what refuses comes before what counts. */
 export const HOOKS: readonly Hook[] = [
@@ -109,5 +112,14 @@ export const HOOKS: readonly Hook[] = [
     section: "cgroup_skb/egress",
     since: "5.6",
     purpose: "counts what is sent",
+  },
+  {
+    name: "socket_listen",
+    programType: LSM,
+    attachType: 43,
+    section: "lsm_cgroup/socket_listen",
+    since: "6.1",
+    purpose: "refuses listen() on a port that is not allowed",
+    lsm: true,
   },
 ];

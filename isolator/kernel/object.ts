@@ -14,11 +14,17 @@ export const ENUMS = ["ring_slot", "policy_flags", "enforcement", "ephemeral", "
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */
 export const OBJECT_FILE = fileURLToPath(new URL("../../bpf/isolator.bpf.o", import.meta.url));
 
+let build: string | undefined;
+
 /**
- * Short name of this build of the programs: equal for equal object files.
+ * Short name of this build of the programs: equal for equal object files. Read once a process.
  * @throws not-built
  */
 export function buildId(): string {
+  return (build ??= hashObject());
+}
+
+function hashObject(): string {
   try {
     return createHash("sha256").update(readFileSync(OBJECT_FILE)).digest("hex").slice(0, 12);
   } catch (error) {

@@ -261,4 +261,10 @@ export const LSM_PROBE: Probe = {
   },
 };
 
-export const PROBES: readonly Probe[] = [...machine, ...HOOKS.map(hookProbe), ...maps, ...whole, LSM_PROBE];
+export const PROBES: readonly Probe[] = [
+  ...machine,
+  ...HOOKS.filter(({ lsm }) => !lsm).map(hookProbe),
+  ...maps,
+  ...whole,
+  LSM_PROBE,
+];

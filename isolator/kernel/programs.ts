@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import { layouts } from "./gen/layout.js";
 import { HOOKS, type Hook } from "./hooks.js";
+import { activeSecurityModules } from "./machine.js";
 import { BpfMap } from "./maps.js";
 import { BPFFS, ensureBpffs } from "./mounts.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
@@ -27,6 +28,8 @@ export type MapName = keyof typeof MAPS;
 
 const MAP_NAMES = Object.keys(MAPS) as MapName[];
 const BPF_F_ALLOW_MULTI = 2;
+const EPERM = 1;
+const EBUSY = 16;
 const LOG_SIZE = 1 << 20;
 const LOG_LINES = 6;
 
@@ -66,7 +69,13 @@ export class Programs {
       fds.push(fd);
       return fd;
     };
-    const programs = new Map(HOOKS.map((hook) => [hook.name, get(`program_${hook.name}`)]));
+    const pinned = new Set(list(directory));
+    const programs = new Map(
+      HOOKS.filter(({ name, lsm }) => !lsm || pinned.has(`program_${name}`)).map(({ name }) => [
+        name,
+        get(`program_${name}`),
+      ]),
+    );
     const maps = new Map(MAP_NAMES.map((name) => [name, new BpfMap(name, get(`map_${name}`), MAPS[name])]));
     return new Programs(programs, maps);
   }
@@ -77,10 +86,9 @@ export class Programs {
    */
   static trial(): Programs {
     checkLayouts();
-    const object = loadObject();
-    const programFd = (name: string): number => libbpf().programFd(libbpf().findProgram(object, name));
+    const { object, hooks } = loadObject();
     return new Programs(
-      new Map(HOOKS.map(({ name }) => [name, programFd(name)])),
+      new Map(hooks.map(({ name }) => [name, programFd(object, name)])),
       new Map(
         MAP_NAMES.map((name) => [name, new BpfMap(name, libbpf().findMapFd(object, name), MAPS[name])]),
       ),
@@ -102,10 +110,16 @@ export class Programs {
    */
   attach(fd: number, container: string): void {
     for (const hook of HOOKS) {
-      const program = this.programs.get(hook.name) ?? -1;
+      const program = this.programs.get(hook.name);
+      if (program === undefined) continue;
       const result = libbpf().programAttach(program, fd, hook.attachType, BPF_F_ALLOW_MULTI);
       if (result < 0) throw attachError(hook, container, result);
     }
+  }
+
+  /** Whether there is a program for this hook: one that needs BPF LSM may be left out. */
+  has(hook: string): boolean {
+    return this.programs.has(hook);
   }
 
   /** Closes the file descriptors; pins and attachments stay. */
@@ -119,12 +133,25 @@ export class Programs {
   }
 }
 
+function programFd(object: Pointer, name: string): number {
+  return libbpf().programFd(libbpf().findProgram(object, name));
+}
+
+function explainAttach(hook: Hook, errno: number): string {
+  if (-errno === EPERM) {
+    return (
+      "EPERM: a program attached to a parent cgroup without BPF_F_ALLOW_MULTI does not let others in. " +
+      "bpftool cgroup tree shows it"
+    );
+  }
+  if (-errno === EBUSY && hook.lsm) {
+    return "EBUSY: another tracing program sits on this LSM hook, or ten LSM hooks have programs of cgroups already";
+  }
+  return errnoName(errno);
+}
+
 function attachError(hook: Hook, container: string, errno: number): IsolatorError {
-  const why =
-    -errno === 1
-      ? "EPERM: a program attached to a parent cgroup without BPF_F_ALLOW_MULTI does not let others in. " +
-        "bpftool cgroup tree shows it"
-      : errnoName(errno);
+  const why = explainAttach(hook, errno);
   return new IsolatorError(
     "attach-failed",
     `container ${container}: the program for ${hook.section} cannot be attached to its cgroup (${why})`,
@@ -163,7 +190,7 @@ export function unpinBuild(instance: string, build: string): void {
 
 function load(directory: string): void {
   checkLayouts();
-  const object = loadObject();
+  const { object, hooks } = loadObject();
   const temporary = `${directory}_new`;
   try {
     removePins(temporary);
@@ -177,9 +204,7 @@ function load(directory: string): void {
         );
       }
     };
-    for (const hook of HOOKS) {
-      pin(libbpf().programFd(libbpf().findProgram(object, hook.name)), `program_${hook.name}`);
-    }
+    for (const { name } of hooks) pin(programFd(object, name), `program_${name}`);
     for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
     renameSync(temporary, directory);
   } catch (error) {
@@ -190,27 +215,52 @@ function load(directory: string): void {
   }
 }
 
-/** @throws load-failed */
-function loadObject(): Pointer {
-  const object = openObject();
-  const result = libbpf().objectLoad(object);
-  if (result >= 0) return object;
-  libbpf().objectClose(object);
-  throw loadError(result);
+interface Loaded {
+  object: Pointer;
+  /** Those whose programs are loaded. */
+  hooks: readonly Hook[];
 }
 
-function openObject(): Pointer {
+/** @throws load-failed */
+function loadObject(): Loaded {
+  // A kernel may have BPF LSM and yet refuse its programs (lockdown, seccomp): only trying tells.
+  const everything = mayHaveLsm() ? tryLoad(HOOKS) : undefined;
+  if (everything?.object) return everything;
+  const most = tryLoad(HOOKS.filter(({ lsm }) => !lsm));
+  if (most.object) return most;
+  throw loadError(most.errno);
+}
+
+/** False only where it is known that BPF LSM programs can never run. */
+function mayHaveLsm(): boolean {
+  return activeSecurityModules()?.includes("bpf") !== false;
+}
+
+function tryLoad(hooks: readonly Hook[]): Loaded & { errno: number } {
+  const object = openObject(hooks);
+  const errno = libbpf().objectLoad(object);
+  if (errno >= 0) return { object, hooks, errno };
+  libbpf().objectClose(object);
+  return { object: null, hooks, errno };
+}
+
+/** @param hooks that programs are to be loaded for */
+function openObject(hooks: readonly Hook[]): Pointer {
   const object = libbpf().objectOpen(OBJECT_FILE, null);
   if (object === null || object === 0n) {
     throw new IsolatorError("load-failed", `libbpf cannot open ${OBJECT_FILE}: ${errnoName(lastErrno())}`);
+  }
+  for (const hook of HOOKS) {
+    libbpf().setAutoload(libbpf().findProgram(object, hook.name), hooks.includes(hook));
   }
   return object;
 }
 
 /** Loads once more to learn which program the kernel refused and what its verifier said last. */
 function loadError(errno: number): IsolatorError {
-  const object = openObject();
-  const logs = HOOKS.map((hook) => ({ hook, log: new Uint8Array(LOG_SIZE) }));
+  const hooks = HOOKS.filter(({ lsm }) => !lsm);
+  const object = openObject(hooks);
+  const logs = hooks.map((hook) => ({ hook, log: new Uint8Array(LOG_SIZE) }));
   try {
     for (const { hook, log } of logs) {
       const program = libbpf().findProgram(object, hook.name);

@@ -61,13 +61,12 @@ describe("an instance", () => {
     const [record] = instance.records.list();
     assert(record);
     mkdirSync(join(pinRoot(instance.name), "0123456789ab"));
-    const list = instance.records.list.bind(instance.records);
-    instance.records.list = () => list().map((known) => ({ ...known, build: "0123456789ab" }));
+    const other = Instance.open(instance.name);
+    other.records.list = () => [{ ...record, build: "0123456789ab" }];
     await assert.rejects(
-      Container.prepare(instance, { id: ["second"], policy: policy("31001") }),
+      Container.prepare(other, { id: ["second"], policy: policy("31001") }),
       /containers first of instance .* run under another version of the programs/,
     );
-    instance.records.list = list;
     await first.cleanup();
     assertNothingLeft(instance.name);
   });

@@ -81,6 +81,8 @@ describe("ports", () => {
     const { status, grown } = await denials("listen-unbound", web, web, pod);
     assert.deepEqual({ status, grown }, { status: 1, grown: [0, 1] });
     assert.deepEqual([web.poll().length - child, pod.poll().length - parent], [0, 1]);
+    // With BPF LSM listen() itself is refused, so that no SYN ever comes.
+    if (pod.poll().at(-1)?.unreachable === 0) return;
     assert(pod.container.usage().rxDropped > before, "its SYNs are dropped, and counted as dropped");
     assert(web.container.usage().rxDropped > 0n, "by both levels");
   });

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { release } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -19,6 +20,9 @@ const TRAFFIC = join(DIST, "test/helpers/traffic");
 const HERE = { 4: "10.99.0.1", 6: "fd99::1" } as const;
 const THERE = { 4: "10.99.0.2", 6: "fd99::2" } as const;
 const PORT = "31000";
+/** The egress hook of 6.1 does not run for an IPv6 listener's SYN-ACK, that of 6.12 does. README.md says so. */
+const [major = 0, minor = 0] = release().split(".").map(Number);
+const seesSynAck6 = major > 6 || (major === 6 && minor >= 12);
 
 enterOwnNetwork();
 const { cell } = testInstance();
@@ -187,6 +191,10 @@ for (const family of [4, 6] as const) {
       );
       assert.equal(bytes, 20_000_000);
       assert(wire.rxPackets > 20_000_000 / 1500);
+      if (family === 6 && !seesSynAck6) {
+        wire.txPackets -= 1;
+        wire.txBytes -= 80;
+      }
       assert.deepEqual(container, wire);
     });
 

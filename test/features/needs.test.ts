@@ -25,8 +25,10 @@ describe("NEEDS", () => {
   });
 
   it("has a feature for every hook", () => {
-    const needed = new Set(NEEDS.flatMap(({ requires }) => requires));
-    for (const { name } of HOOKS) assert(needed.has(`hook_${name}`), name);
+    const needed = new Set(
+      NEEDS.flatMap(({ requires, prefers }) => [...requires, ...prefers.map(({ probe }) => probe)]),
+    );
+    for (const { name, lsm } of HOOKS) assert(needed.has(`${lsm ? "lsm" : "hook"}_${name}`), name);
   });
 });
 

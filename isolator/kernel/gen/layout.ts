@@ -130,10 +130,14 @@ export const layouts = {
           "offset": 41,
           "type": "u8"
         },
-        "reserved": {
+        "unreachable": {
           "offset": 42,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 43,
           "type": "u8",
-          "count": 6
+          "count": 5
         },
         "comm": {
           "offset": 48,
