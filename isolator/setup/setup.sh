@@ -42,6 +42,14 @@ test | bench)
 		nginx-light=/usr/sbin/nginx
 		iperf3=iperf3
 	)
+	# The kernel lab (test/vm/) boots Debian's x86-64 kernels.
+	[ "$purpose $(uname -m)" = "test x86_64" ] && needs+=(
+		qemu-system-x86=qemu-system-x86_64
+		e2fsprogs=/sbin/mke2fs
+		busybox-static=/bin/busybox
+		cpio=cpio
+		kmod=/sbin/depmod
+	)
 	;;
 *) die "unknown purpose '$purpose': run, test or bench" ;;
 esac

@@ -1,0 +1,230 @@
+/**
+ * bench:hooks: what each program of the isolator takes, from the kernel's BPF statistics, less an empty program on the
+ * same hook under the same load. The statistics read the clock around each run, which costs more than the programs do;
+ * the empty program's figure is that price, and only the difference means something.
+ */
+import { build } from "./lib/build.js";
+import { makeRoot } from "./lib/cgroup.js";
+import { type Cleanup, withCleanup } from "./lib/cleanup.js";
+import { CORE_HOOKS, type Hook } from "./lib/hooks.js";
+import { type LoadEnd, limitText } from "./lib/load.js";
+import { machineLine, measuringCpu, requireMachine } from "./lib/machine.js";
+import { type Options, deliver, readOptions } from "./lib/options.js";
+import { Programs, enableStatistics } from "./lib/programs.js";
+import { type Spread, pairs, spread } from "./lib/stats.js";
+import { table } from "./lib/table.js";
+import { PEER_ADDRESS6, makeNetwork } from "./lib/topology.js";
+import { PEER_PORT, type Setting, type Variant, startEmpty, startOurs, startPeer } from "./lib/variants.js";
+
+interface Load {
+  name: string;
+  worker: "task" | "peer";
+  command: (variant: Variant) => string;
+  /** Operations in a sample. */
+  count: number;
+  /** Hooks that this load is the measure of. */
+  hooks: readonly Hook[];
+  /** The hook that meets the data of a bulk load: there one run is for a GSO or GRO packet, of up to 45 segments. */
+  bulk?: Hook;
+}
+
+/** Bytes of a TCP segment: an MTU of 1500 less the headers with timestamps. */
+const SEGMENT = 1448;
+
+const LOADS: readonly Load[] = [
+  {
+    name: "bind(), TCP, IPv4",
+    worker: "task",
+    command: () => "bind 4 tcp",
+    count: 20_000,
+    hooks: ["sock_create", "bind4", "post_bind4", "sock_release", "setsockopt"],
+  },
+  {
+    name: "bind(), UDP, IPv6",
+    worker: "task",
+    command: () => "bind 6 udp",
+    count: 20_000,
+    hooks: ["bind6", "post_bind6"],
+  },
+  {
+    name: "64-byte UDP sent",
+    worker: "task",
+    command: ({ host }) => `udp ${host.peerAddress} ${PEER_PORT}`,
+    count: 30_000,
+    hooks: ["sendmsg4", "egress"],
+  },
+  {
+    name: "64-byte UDP sent, IPv6",
+    worker: "task",
+    command: () => `udp ${PEER_ADDRESS6} ${PEER_PORT}`,
+    count: 30_000,
+    hooks: ["sendmsg6", "egress"],
+  },
+  {
+    name: "64-byte UDP received",
+    worker: "peer",
+    command: ({ host, port }) => `udp ${host.address} ${port}`,
+    count: 30_000,
+    hooks: ["ingress"],
+  },
+  {
+    name: "TCP request/response",
+    worker: "peer",
+    command: ({ host, port }) => `rr ${host.address} ${port}`,
+    count: 10_000,
+    hooks: ["ingress", "egress"],
+  },
+  {
+    name: "TCP bulk sent",
+    worker: "task",
+    command: ({ host }) => `bulk 1 ${host.peerAddress} ${PEER_PORT + 1}`,
+    count: 512 << 20,
+    hooks: ["egress", "ingress"],
+    bulk: "egress",
+  },
+  {
+    name: "TCP bulk received",
+    worker: "peer",
+    command: ({ host, port }) => `bulk 1 ${host.address} ${port + 1}`,
+    count: 512 << 20,
+    hooks: ["ingress", "egress"],
+    bulk: "ingress",
+  },
+  {
+    name: "TCP connect + close",
+    worker: "task",
+    command: ({ host }) => `connect ${host.peerAddress} ${PEER_PORT + 2}`,
+    count: 5_000,
+    hooks: ["connect4", "sock_ops", "ingress", "egress"],
+  },
+];
+
+/** ns that a hook's program may take more than an empty one. */
+const TARGETS: Partial<Record<Hook, number>> = {
+  ingress: 25,
+  egress: 25,
+  bind4: 60,
+  bind6: 60,
+  post_bind4: 60,
+  post_bind6: 60,
+};
+
+interface Subject {
+  variant: Variant;
+  programs: Programs;
+  /** By "load hook". */
+  samples: Map<string, { ns: number[]; packets: number[] }>;
+}
+
+interface Figure {
+  load: string;
+  hook: Hook;
+  /** Packets that one run stands for. */
+  packets: number;
+  /** ns a run, the price of the statistics included. */
+  empty: Spread;
+  ours: Spread;
+  /** ours less empty, round by round. */
+  more: Spread;
+}
+
+async function sample(subject: Subject, load: Load, peer: LoadEnd): Promise<void> {
+  const before = subject.programs.read();
+  const worker = load.worker === "task" ? subject.variant.task : peer;
+  await worker.command(`${load.command(subject.variant)} ${limitText({ count: load.count })}`);
+  const after = subject.programs.read();
+  for (const hook of load.hooks) {
+    const [a, b] = [before.get(hook), after.get(hook)];
+    // A hook that is not used, or that only the set-up of this load met.
+    if (!a || !b || b.count - a.count < 100) continue;
+    const key = `${load.name} ${hook}`;
+    const known = subject.samples.get(key) ?? { ns: [], packets: [] };
+    known.ns.push((b.ns - a.ns) / (b.count - a.count));
+    known.packets.push(hook === load.bulk ? load.count / SEGMENT / (b.count - a.count) : 1);
+    subject.samples.set(key, known);
+  }
+}
+
+async function measure(options: Options, cleanup: Cleanup): Promise<Figure[]> {
+  const built = build(cleanup);
+  const root = makeRoot(cleanup);
+  const network = makeNetwork(cleanup);
+  const setting: Setting = { network, built, root, cpu: measuringCpu(), cleanup };
+  const peer = await startPeer(setting);
+  const ours = subject(
+    // Without ours, empty programs stand in for it: the null comparison.
+    await (options.ours ? startOurs(setting) : startEmpty(setting, CORE_HOOKS, "null")),
+    cleanup,
+  );
+  const empty = subject(await startEmpty(setting, ours.programs.hooks), cleanup);
+  enableStatistics(cleanup);
+  // A round gives two pairs: one in each order.
+  for (let round = 0; round < Math.ceil(options.pairs / 2); round++) {
+    for (const load of LOADS) {
+      for (const one of [empty, ours, ours, empty]) await sample(one, load, peer);
+    }
+    process.stderr.write(`\r${round + 1} of ${Math.ceil(options.pairs / 2)}`);
+  }
+  process.stderr.write("\n");
+  return LOADS.flatMap((load) =>
+    load.hooks.flatMap((hook) => {
+      const key = `${load.name} ${hook}`;
+      const [a, b] = [ours.samples.get(key), empty.samples.get(key)];
+      if (!a || !b) return [];
+      return [
+        {
+          load: load.name,
+          hook,
+          packets: spread(a.packets).median,
+          empty: spread(b.ns),
+          ours: spread(a.ns),
+          more: spread(pairs(a.ns, b.ns, (x, y) => x - y)),
+        },
+      ];
+    }),
+  );
+}
+
+function subject(variant: Variant, cleanup: Cleanup): Subject {
+  return { variant, programs: new Programs(variant.task.pid, cleanup), samples: new Map() };
+}
+
+function report(figures: readonly Figure[], rounds: number): string {
+  const rows = figures.map(({ load, hook, packets, empty, ours, more }) => {
+    const target = TARGETS[hook];
+    const verdict =
+      target === undefined ? "" : `≤ ${target}${more.median / packets <= target ? "" : " **missed**"}`;
+    const share =
+      packets > 1 ? `; ${(more.median / packets).toFixed(1)} for each of ${packets.toFixed(0)} packets` : "";
+    const difference = `${more.median.toFixed(1)} (${more.q1.toFixed(1)}–${more.q3.toFixed(1)})${share}`;
+    return [`\`${hook}\``, load, empty.median.toFixed(1), ours.median.toFixed(1), difference, verdict];
+  });
+  return `
+${machineLine()}. ${rounds} pairs.
+
+${table(["hook", "load", "empty, ns", "bpf-isolator, ns", "difference (quartiles)", "target"], rows, 2)}
+
+From the kernel's BPF statistics, whose own clock reading is in both of the first figures; the difference is the
+program. In bulk loads a run is for a GSO or GRO packet, and the target for each packet that this stands for. Medians
+of ABBA pairs, all on one CPU. Made by \`npm run bench:hooks\`.
+`.trim();
+}
+
+async function main(): Promise<void> {
+  const options = readOptions("bench:hooks", 20);
+  if (!options) return;
+  requireMachine();
+  const figures = await withCleanup((cleanup) => measure(options, cleanup));
+  await deliver(options, "bench:hooks", report(figures, options.pairs), {
+    machine: machineLine(),
+    pairs: options.pairs,
+    figures,
+  });
+}
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`bench:hooks: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,123 @@
+/** The same task, isolated in each of the ways that are compared, all set up side by side. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { attachEmpty, effectivePrograms } from "../empty.js";
+import { type Built, repository } from "./build.js";
+import { makeNode, moveInto, nodeOf } from "./cgroup.js";
+import type { Cleanup } from "./cleanup.js";
+import { inNamespace } from "./command.js";
+import { CORE_HOOKS, type Hook } from "./hooks.js";
+import { LoadEnd } from "./load.js";
+import { isolate, prepareHost } from "./portmapping.js";
+import type { Host, Network } from "./topology.js";
+
+/**
+ * bare: no isolation, and no cgroup of its own. null: the same once more, so its distance from bare is the noise.
+ * empty: a cgroup with empty programs on the hooks that ours uses. ours: `bpf-isolator run`. netns: portmapping.ts.
+ */
+export type VariantName = "bare" | "null" | "empty" | "ours" | "netns";
+
+export interface Variant {
+  name: VariantName;
+  task: LoadEnd;
+  host: Host;
+  /** First port of the task's; see load.c for what is on it and after it. */
+  port: number;
+}
+
+/** Where everything runs and what it is made of. */
+export interface Setting {
+  network: Network;
+  built: Built;
+  /** The benchmark's own cgroup2 node. */
+  root: string;
+  /** The CPU that every end is pinned to. */
+  cpu: number;
+  cleanup: Cleanup;
+}
+
+/** Ports of the task that is isolated, and of the other end. */
+const PORTS = { begin: 31000, end: 31005 };
+export const PEER_PORT = 20000;
+
+/** Path of the built command. @throws Error when it is not built */
+export function builtCommand(): string {
+  const path = join(repository(), "dist/isolator/cli/main.js");
+  if (!existsSync(path)) throw new Error("dist/isolator/cli/main.js is missing: npm run build");
+  return path;
+}
+
+/** Starts a load process in a namespace, in no cgroup of its own. */
+export async function startPlain(setting: Setting, name: string, namespace: string): Promise<LoadEnd> {
+  const argv = inNamespace(namespace, setting.built.load, String(setting.cpu));
+  return LoadEnd.start(name, argv, setting.cleanup);
+}
+
+/** The other end of the path. */
+export async function startPeer(setting: Setting): Promise<LoadEnd> {
+  const peer = await startPlain(setting, "the other end", setting.network.peer);
+  await peer.command(`open ${PEER_PORT}`);
+  return peer;
+}
+
+async function startBare(setting: Setting, name: "bare" | "null", port: number): Promise<Variant> {
+  const { host } = setting.network;
+  const task = await startPlain(setting, name, host.namespace);
+  await task.command(`open ${port}`);
+  return { name, task, host, port };
+}
+
+/** @throws Error when the command is not built, or its task has no program on it */
+export async function startOurs(setting: Setting): Promise<Variant> {
+  const { host } = setting.network;
+  const command = [process.execPath, builtCommand(), "run", "--ports", `${PORTS.begin}-${PORTS.end}`];
+  const argv = inNamespace(
+    host.namespace,
+    ...[...command, "--name", `bench-${process.pid}`, "--instance", `bench-${process.pid}`],
+    ...["--", setting.built.load, String(setting.cpu)],
+  );
+  const task = await LoadEnd.start("ours", argv, setting.cleanup);
+  if (effectivePrograms(nodeOf(task.pid)).size === 0)
+    throw new Error("the task under `run` has no program on it");
+  await task.command(`open ${PORTS.begin}`);
+  return { name: "ours", task, host, port: PORTS.begin };
+}
+
+/**
+ * Empty programs on `hooks`; the process is in the node before it makes its first socket.
+ * @param name of the node, and "null" for a second one to compare with the first
+ */
+export async function startEmpty(
+  setting: Setting,
+  hooks: readonly Hook[],
+  name: "empty" | "null" = "empty",
+): Promise<Variant> {
+  const { host } = setting.network;
+  const node = makeNode(setting.root, name);
+  attachEmpty(setting.built.empty, node, hooks);
+  const task = await startPlain(setting, name, host.namespace);
+  moveInto(node, task.pid);
+  const port = name === "empty" ? 31030 : 31040;
+  await task.command(`open ${port}`);
+  return { name, task, host, port };
+}
+
+async function startNetns(setting: Setting): Promise<Variant> {
+  const { mesos, task: namespace } = setting.network;
+  prepareHost(mesos);
+  isolate(mesos, namespace, PORTS.begin, PORTS.end);
+  const task = await startPlain(setting, "netns", namespace);
+  await task.command(`open ${PORTS.begin}`);
+  return { name: "netns", task, host: mesos, port: PORTS.begin };
+}
+
+/** Starts all variants. @param withOurs false leaves `ours` out, for work on the benchmark itself */
+export async function startVariants(setting: Setting, withOurs: boolean): Promise<Variant[]> {
+  const bare = await startBare(setting, "bare", 31010);
+  const twin = await startBare(setting, "null", 31020);
+  const ours = withOurs ? await startOurs(setting) : undefined;
+  const hooks = ours ? [...effectivePrograms(nodeOf(ours.task.pid)).keys()] : CORE_HOOKS;
+  const empty = await startEmpty(setting, hooks);
+  const netns = await startNetns(setting);
+  return [bare, twin, empty, ...(ours ? [ours] : []), netns];
+}

@@ -1,0 +1,225 @@
+/** Boots a kernel of KERNELS under qemu, runs one command in it and brings back what it said. */
+import { spawn } from "node:child_process";
+import { mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Cache } from "./cache.js";
+import { makeProjectImage, provideBase } from "./image.js";
+import { provideKernel } from "./kernels.js";
+import { VmFailure, VmUnavailable, lastLines, requireTool, run } from "./tools.js";
+
+/** How the guest mounts control groups: as newer distributions do, as most Mesos agents have it, v1 only, not at all. */
+export type GuestLayout = "pure" | "hybrid" | "v1" | "none";
+
+export interface VmOptions {
+  /** Key of KERNELS; "6.1-cloud" if not given. */
+  kernel?: string;
+  /** More for the kernel's command line, as "lsm=apparmor". */
+  cmdline?: string;
+  /** "pure" if not given. */
+  layout?: GuestLayout;
+  /** Whether bpffs is mounted at /sys/fs/bpf; it is if not given. */
+  bpffs?: boolean;
+  /** Program and arguments, run as root in /work, where the built project is. */
+  command: string[];
+  env?: Record<string, string>;
+  /** ms from qemu's start to its end; 8 minutes if not given. */
+  timeout?: number;
+  /** Gets the command's output as it comes. */
+  onOutput?: (chunk: string) => void;
+}
+
+export interface VmResult {
+  /** Exit code of the command: 128 + the signal's number when one ended it. */
+  exitCode: number;
+  /** What the command wrote to stdout and stderr. */
+  output: string;
+  /** The kernel's console: warnings and worse. */
+  console: string;
+  /** Directory with output.log, console.log and what the guest left in /run/results (dmesg.txt, processes.txt, ...). */
+  logs: string;
+  /** Seconds from the kernel's start to the command's start, and to its end with results saved. */
+  bootSeconds: number;
+  totalSeconds: number;
+}
+
+const DEFAULT_TIMEOUT_MS = 8 * 60_000;
+/**
+ * Console with warnings and worse; a panic or an oops ends qemu (-no-reboot). qemu keeps translated code by its address:
+ * without norandmaps each start of a program is translated anew, and takes three times as long.
+ */
+const CMDLINE = "console=ttyS0 loglevel=5 panic=-1 oops=panic norandmaps";
+const MEMORY_MIB = 2048;
+const CPUS = 2;
+const RESULT_BYTES = 256 << 20;
+
+/**
+ * Fills the cache for a kernel, so that the next boot is quick.
+ * @throws VmUnavailable where this machine's apt lacks the kernel
+ */
+export async function prepareVm(kernel: string): Promise<void> {
+  const cache = new Cache();
+  await provideBase(await provideKernel(kernel, cache), cache);
+}
+
+/** Why this machine cannot have that VM, in words for a skipped test; undefined when it can, and is ready for it. */
+export async function vmSkipReason(kernel = "6.1-cloud"): Promise<string | undefined> {
+  try {
+    await prepareVm(kernel);
+    return undefined;
+  } catch (error) {
+    if (error instanceof VmUnavailable) return error.message;
+    throw error;
+  }
+}
+
+/**
+ * Runs a command in a VM to its end.
+ * @throws VmUnavailable where this machine's apt lacks the kernel
+ * @throws VmFailure when the guest panics, hangs, or stops before the command ends
+ */
+export async function bootVm(options: VmOptions): Promise<VmResult> {
+  const cache = new Cache();
+  const kernel = await provideKernel(options.kernel ?? "6.1-cloud", cache);
+  const base = await provideBase(kernel, cache);
+  const directory = cache.makeRun(kernel.name);
+  const project = join(directory, "project.img");
+  const results = join(directory, "results.img");
+  try {
+    await makeProjectImage(project, jobScript(options), guestOptions(options));
+    writeFileSync(results, "");
+    truncateSync(results, RESULT_BYTES);
+    const cmdline = `${CMDLINE} ${options.cmdline ?? ""}`;
+    const machine = [
+      "-m",
+      `${MEMORY_MIB}`,
+      "-smp",
+      `${CPUS}`,
+      "-accel",
+      "tcg,thread=multi",
+      "-cpu",
+      "max",
+      "-nic",
+      "none",
+    ];
+    const args = [
+      ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", ...machine],
+      ...["-kernel", kernel.image, "-initrd", join(base, "initramfs.cpio"), "-append", cmdline],
+      ...disk(join(base, "base.img"), "snapshot=on"),
+      ...disk(project, "snapshot=on"),
+      ...disk(results, "cache=unsafe"),
+      ...["-serial", `file:${join(directory, "console.log")}`, "-device", "virtio-serial-pci"],
+      ...port("output", "stdio,signal=off"),
+      ...port("control", `file,path=${join(directory, "control.log")}`),
+    ];
+    const end = await runQemu(args, directory, options);
+    return await collect(directory, kernel.name, end);
+  } finally {
+    rmSync(project, { force: true });
+    rmSync(results, { force: true });
+  }
+}
+
+function disk(file: string, how: string): string[] {
+  return ["-drive", `file=${file},format=raw,if=virtio,${how}`];
+}
+
+function port(name: string, chardev: string): string[] {
+  const [kind, ...options] = chardev.split(",");
+  return [
+    "-chardev",
+    [kind, `id=${name}`, ...options].join(","),
+    "-device",
+    `virtserialport,chardev=${name},name=${name}`,
+  ];
+}
+
+function quote(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+function jobScript(options: VmOptions): string {
+  const env = Object.entries(options.env ?? {}).map(([name, value]) => `export ${name}=${quote(value)}\n`);
+  return `${env.join("")}${options.command.map(quote).join(" ")}\n`;
+}
+
+function guestOptions(options: VmOptions): string {
+  return `layout=${options.layout ?? "pure"} bpffs=${options.bpffs === false ? 0 : 1}\n`;
+}
+
+interface QemuEnd {
+  output: string;
+  /** What went wrong on the host's side: a timeout, or qemu's own message. */
+  trouble: string | undefined;
+}
+
+/** Runs qemu until it ends or its time is up. It dies with this process, however that ends. */
+function runQemu(args: string[], directory: string, options: VmOptions): Promise<QemuEnd> {
+  const qemu = requireTool("qemu-system-x86_64", "qemu-system-x86");
+  const timeout = options.timeout ?? DEFAULT_TIMEOUT_MS;
+  const child = spawn(requireTool("setpriv", "util-linux"), ["--pdeathsig", "KILL", qemu, ...args], {
+    // stdin stays open and silent: at its end qemu would take the port for unplugged and drop the output.
+    stdio: ["pipe", "pipe", "pipe"],
+    // qemu keeps the overlays of snapshot=on there.
+    env: { ...process.env, TMPDIR: directory },
+  });
+  return new Promise((resolve, reject) => {
+    let output = "";
+    let errors = "";
+    let trouble: string | undefined;
+    const timer = setTimeout(() => {
+      trouble = `not done after ${timeout / 1000} s: killed`;
+      child.kill("SIGKILL");
+    }, timeout);
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+      output += chunk;
+      options.onOutput?.(chunk);
+    });
+    child.stderr.setEncoding("utf8").on("data", (chunk: string) => (errors += chunk));
+    child.on("error", reject);
+    child.on("close", (code, signal) => {
+      clearTimeout(timer);
+      if (code !== 0)
+        trouble ??= `qemu ended with ${signal ?? `exit code ${code ?? "?"}`}: ${lastLines(errors, 5)}`;
+      resolve({ output, trouble });
+    });
+  });
+}
+
+function readLog(directory: string, name: string): string {
+  try {
+    return readFileSync(join(directory, name), "utf8").replaceAll("\r", "");
+  } catch {
+    return "";
+  }
+}
+
+/** Reads what the guest left, and judges whether it came to its proper end. */
+async function collect(directory: string, name: string, end: QemuEnd): Promise<VmResult> {
+  writeFileSync(join(directory, "output.log"), end.output);
+  const console = readLog(directory, "console.log");
+  const control = readLog(directory, "control.log");
+  const told = (word: string): string | undefined => new RegExp(`^${word} (\\S+)$`, "m").exec(control)?.[1];
+  const exitCode = told("exit");
+  const finished = told("end");
+  const panic = /Kernel panic - not syncing: .*/.exec(console)?.[0];
+  const trouble =
+    end.trouble ??
+    panic ??
+    (finished === undefined ? "the guest stopped before its command ended" : undefined);
+  if (trouble !== undefined || exitCode === undefined || finished === undefined) {
+    const tail = `${lastLines(console, 40)}\n--- end of the command's output:\n${lastLines(end.output, 10)}`;
+    throw new VmFailure(
+      `vm ${name}: ${panic ?? trouble ?? "no exit code"}\n--- end of the console (${directory}):\n${tail}`,
+    );
+  }
+  mkdirSync(join(directory, "results"));
+  await run("tar", ["-xf", join(directory, "results.img"), "-C", join(directory, "results")]);
+  return {
+    exitCode: Number(exitCode),
+    output: end.output,
+    console,
+    logs: directory,
+    bootSeconds: Number(told("start")),
+    totalSeconds: Number(finished),
+  };
+}

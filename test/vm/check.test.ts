@@ -1,0 +1,58 @@
+/** `bpf-isolator check` on whole machines: with and without BPF LSM, pure and hybrid cgroup2, no cgroup2. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { CheckReport } from "../../isolator/cli/check.js";
+import { bootVm, vmSkipReason } from "./boot.js";
+import type { VmOptions } from "./boot.js";
+
+const skip = (await vmSkipReason()) ?? false;
+
+/** What check says in a VM, and its exit code. */
+async function checkIn(machine: Omit<VmOptions, "command">): Promise<CheckReport & { exitCode: number }> {
+  const command = ["node", "/work/dist/isolator/cli/main.js", "check", "--json"];
+  const { exitCode, output } = await bootVm({ ...machine, command });
+  return { ...(JSON.parse(output) as CheckReport), exitCode };
+}
+
+function statuses(report: CheckReport): Record<string, string> {
+  return Object.fromEntries(report.features.map(({ feature, status }) => [feature, status]));
+}
+
+function codes(report: CheckReport): Record<string, string> {
+  const failed = report.probes.filter(({ ok }) => !ok);
+  return Object.fromEntries(failed.map(({ name, detail }) => [name, detail?.code ?? ""]));
+}
+
+describe("check in a VM", { skip }, () => {
+  it("pure cgroup2 and BPF LSM, as Debian boots: all works", async () => {
+    const report = await checkIn({});
+    assert.deepEqual([report.exitCode, report.works], [0, true]);
+    assert.deepEqual(report.cgroup2, { path: "/sys/fs/cgroup", layout: "pure", writable: true });
+    assert.equal(report.lsm.config, "y");
+    assert.ok(report.lsm.active?.includes("bpf"));
+    assert.deepEqual(codes(report), {});
+    assert.deepEqual(new Set(Object.values(statuses(report))), new Set(["works"]));
+  });
+
+  it("LSM without bpf, hybrid cgroup2, no bpffs: works, with a limit for ports", async () => {
+    const report = await checkIn({ cmdline: "lsm=apparmor", layout: "hybrid", bpffs: false });
+    assert.deepEqual([report.exitCode, report.works], [0, true]);
+    assert.deepEqual(report.cgroup2, { path: "/sys/fs/cgroup/unified", layout: "hybrid", writable: true });
+    assert.equal(report.lsm.config, "y");
+    assert.ok(report.lsm.active?.includes("apparmor") && !report.lsm.active.includes("bpf"));
+    assert.deepEqual(Object.keys(codes(report)), ["lsm_socket_listen"]);
+    assert.equal(statuses(report)["ports"], "limited");
+    assert.equal(statuses(report)["accounting"], "works");
+    assert.equal(report.bpffs.mounted, false);
+  });
+
+  for (const layout of ["v1", "none"] as const) {
+    it(`no cgroup2 (${layout === "v1" ? "v1 only" : "nothing mounted"}): exit 1`, async () => {
+      const report = await checkIn({ layout });
+      assert.deepEqual([report.exitCode, report.works], [1, false]);
+      assert.deepEqual(report.cgroup2, { path: null, layout: "none", writable: false });
+      assert.equal(codes(report)["cgroup2"], "no-cgroup2");
+      assert.equal(statuses(report)["ports"], "fails");
+    });
+  }
+});

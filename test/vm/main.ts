@@ -1,0 +1,175 @@
+/**
+ * The kernel lab's command: boots Debian's kernels and runs the kernel-facing tests in each, then
+ * the tests that boot special machines (dist/test/vm/*.test.js). With FILES, just those, and in the guest.
+ */
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { bootVm, prepareVm } from "./boot.js";
+import type { GuestLayout, VmResult } from "./boot.js";
+import { PROJECT } from "./image.js";
+import { KERNELS } from "./kernels.js";
+import { guestSuite, testFiles } from "./suite.js";
+import { VmFailure, VmUnavailable, say, seconds } from "./tools.js";
+
+const USAGE = `usage: main.js [--kernel NAME]... [--cmdline TEXT] [--layout pure|hybrid|v1|none] [--timeout SECONDS]
+               [--command SHELL-COMMAND | FILES...]
+
+  --kernel    ${Object.keys(KERNELS).join(", ")} (more than once: at the same time)
+  --cmdline   more for the kernel's command line, as "lsm=apparmor"
+  --layout    how the guest mounts control groups (default: pure)
+  --timeout   for one boot with its tests (default: 480)
+  --command   run this in the guest instead of tests
+  FILES       compiled test files (dist/test/...)`;
+
+type Verdict = "passed" | "failed";
+
+interface Job {
+  kernels: string[];
+  files: string[];
+  shellCommand: string | undefined;
+  cmdline: string | undefined;
+  layout: GuestLayout;
+  /** ms */
+  timeout: number;
+  /** Whether the tests that boot special machines come after. */
+  special: boolean;
+}
+
+function isLayout(text: string): text is GuestLayout {
+  return ["pure", "hybrid", "v1", "none"].includes(text);
+}
+
+function readArguments(): Job {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      kernel: { type: "string", multiple: true },
+      cmdline: { type: "string" },
+      layout: { type: "string", default: "pure" },
+      timeout: { type: "string", default: "480" },
+      command: { type: "string" },
+      help: { type: "boolean", short: "h" },
+    },
+  });
+  if (values.help === true) {
+    console.log(USAGE);
+    process.exit(0);
+  }
+  const usual = Object.keys(KERNELS).filter((name) => KERNELS[name]?.usual);
+  const kernels = values.kernel ?? usual;
+  const unknown = kernels.find((name) => KERNELS[name] === undefined);
+  if (unknown !== undefined)
+    throw new Error(`no kernel '${unknown}': there are ${Object.keys(KERNELS).join(", ")}`);
+  if (!isLayout(values.layout)) throw new Error(`no layout '${values.layout}': pure, hybrid, v1 or none`);
+  const timeout = Number(values.timeout) * 1000;
+  if (!(timeout > 0)) throw new Error(`--timeout '${values.timeout}' is not a number of seconds`);
+  const everything = positionals.length === 0 && values.command === undefined;
+  const suite = everything ? guestSuite() : { files: positionals, left: [] };
+  for (const { file, reason } of suite.left) say("suite", `${file} stays on the host: ${reason}`);
+  return {
+    ...{ kernels, timeout, files: suite.files, shellCommand: values.command },
+    ...{ cmdline: values.cmdline, layout: values.layout, special: everything && values.kernel === undefined },
+  };
+}
+
+function testCommand(files: string[]): string[] {
+  const live = ["--test-reporter=spec", "--test-reporter-destination=stdout"];
+  const kept = ["--test-reporter=tap", "--test-reporter-destination=/run/results/tests.tap"];
+  return ["node", "--enable-source-maps", "--test", ...live, ...kept, ...files];
+}
+
+/** One line of the guest's test run. A run of no test at all has failed. */
+function summarize(result: VmResult): { passed: boolean; text: string } {
+  const tap = readFileSync(join(result.logs, "results/tests.tap"), "utf8");
+  const count = (what: string): number => Number(new RegExp(`^# ${what} (\\d+)$`, "m").exec(tap)?.[1] ?? 0);
+  const [tests, pass, fail, skipped] = [count("tests"), count("pass"), count("fail"), count("skipped")];
+  const text = `${tests} tests: ${pass} passed, ${fail} failed, ${skipped} skipped`;
+  return { passed: result.exitCode === 0 && pass > 0, text };
+}
+
+/** Whether the kernel is there to be booted; says so when it is not. */
+async function prepare(kernel: string): Promise<boolean> {
+  try {
+    await prepareVm(kernel);
+    return true;
+  } catch (error) {
+    if (!(error instanceof VmUnavailable)) throw error;
+    say(kernel, `skipped: ${error.message}`);
+    return false;
+  }
+}
+
+/** @param live whether the guest's output is shown as it comes, or at the end */
+async function runKernel(kernel: string, job: Job, live: boolean): Promise<Verdict> {
+  const started = Date.now();
+  const tests = job.shellCommand === undefined;
+  const what = tests ? `${job.files.length} test files` : (job.shellCommand ?? "");
+  say(kernel, `booting, then ${what} (at most ${job.timeout / 1000} s)`);
+  try {
+    const result = await bootVm({
+      ...{ kernel, layout: job.layout, timeout: job.timeout },
+      ...(job.cmdline === undefined ? {} : { cmdline: job.cmdline }),
+      command: job.shellCommand === undefined ? testCommand(job.files) : ["bash", "-c", job.shellCommand],
+      // Tests that cannot run on a build machine must run here: a skip for want of a feature is a failure.
+      env: { BPF_ISOLATOR_VM: kernel },
+      onOutput: (chunk) => live && process.stdout.write(chunk),
+    });
+    if (!live) process.stdout.write(result.output);
+    const { passed, text } = tests
+      ? summarize(result)
+      : { passed: result.exitCode === 0, text: `exit code ${result.exitCode}` };
+    const times = `${seconds(started)} in all; in the guest: boot ${result.bootSeconds} s, end ${result.totalSeconds} s`;
+    say(kernel, `${passed ? "passed" : "FAILED"}: ${text} (${times}; logs in ${result.logs})`);
+    return passed ? "passed" : "failed";
+  } catch (error) {
+    say(
+      kernel,
+      `FAILED after ${seconds(started)}: ${error instanceof VmFailure ? error.message : String(error)}`,
+    );
+    return "failed";
+  }
+}
+
+/** The tests that boot machines of their own. */
+function runSpecial(): Promise<Verdict> {
+  const files = testFiles("vm");
+  if (files.length === 0) return Promise.resolve("passed");
+  const started = Date.now();
+  say("special", `machines with other settings: ${files.length} test files`);
+  const child = spawn(
+    process.execPath,
+    ["--enable-source-maps", "--test", "--test-reporter=spec", ...files],
+    {
+      cwd: PROJECT,
+      stdio: ["ignore", "inherit", "inherit"],
+    },
+  );
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => {
+      say("special", `${code === 0 ? "passed" : "FAILED"} in ${seconds(started)}`);
+      resolve(code === 0 ? "passed" : "failed");
+    });
+  });
+}
+
+async function main(): Promise<number> {
+  const job = readArguments();
+  if (job.files.length === 0 && job.shellCommand === undefined)
+    throw new Error("no compiled test files in dist/test: npm run build");
+  const kernels: string[] = [];
+  for (const kernel of job.kernels) if (await prepare(kernel)) kernels.push(kernel);
+  // A guest keeps one core busy. All at once, then: the first one's output is shown as it comes, the others' at their end.
+  const verdicts = await Promise.all(kernels.map((kernel, index) => runKernel(kernel, job, index === 0)));
+  if (job.special && verdicts.includes("passed")) verdicts.push(await runSpecial());
+  return verdicts.includes("failed") ? 1 : 0;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`vm: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 2;
+}
