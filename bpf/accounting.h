@@ -69,7 +69,7 @@ static __noinline void add_segments(struct __sk_buff *skb, struct on_wire *wire)
 /* One datagram as fragments of at most `size` bytes each, IP header included. */
 static __always_inline void add_fragments(struct __sk_buff *skb, __u32 size, struct on_wire *wire)
 {
-	__u32 header = IPV4_HEADER, extra = 0, share, fragments;
+	__u32 header = IPV4_HEADER, extra = 0, share, last, payload, fragments;
 	__u8 version_ihl;
 
 	if (is_ipv6(skb)) {
@@ -78,48 +78,76 @@ static __always_inline void add_fragments(struct __sk_buff *skb, __u32 size, str
 	} else if (!bpf_skb_load_bytes(skb, 0, &version_ihl, 1)) {
 		header = (version_ihl & 15) << 2;
 	}
+	if (size <= header + extra || skb->len <= header)
+		return;
 	/* Every fragment but the last carries a multiple of 8 bytes (RFC 791, RFC 8200). */
 	share = (size - header - extra) & ~7u;
-	if (size <= header + extra || !share || skb->len <= header)
+	/* The last of IPv4 may be as long as fits; the kernel cuts that of IPv6 like the others. */
+	last = extra ? share : size - header;
+	payload = skb->len - header;
+	if (!share || payload <= last)
 		return;
-	fragments = (skb->len - header + share - 1) / share;
+	fragments = 1 + (payload - last + share - 1) / share;
 	wire->packets = fragments;
 	wire->bytes += (__u64)(fragments - 1) * header + (__u64)fragments * extra;
 }
 
-/* The MTU that ip_finish_output() will fragment by: the path's where it is known and fresh, else the device's. */
-static __always_inline __u32 path_mtu(struct __sk_buff *skb)
+static __always_inline __u32 route_metric_mtu(struct dst_entry *dst)
 {
-	struct sk_buff *kernel_skb = (void *)skb;
-	struct dst_entry *dst;
-	unsigned long metrics, expires;
-	__u32 mtu, metric = 0, pmtu;
+	unsigned long metrics = BPF_CORE_READ(dst, _metrics) & ~3ul;
+	__u32 mtu = 0;
 
-	mtu = BPF_CORE_READ(kernel_skb, dev, mtu);
-	dst = (void *)(BPF_CORE_READ(kernel_skb, _skb_refdst) & ~1ul);
-	if (!dst)
+	bpf_probe_read_kernel(&mtu, sizeof(mtu), (void *)(metrics + (RTAX_MTU - 1) * sizeof(__u32)));
+	return mtu;
+}
+
+/* ip_skb_dst_mtu(): a learned path MTU while it is fresh, the route's, the device's. */
+static __always_inline __u32 path_mtu4(struct sk_buff *skb, struct dst_entry *dst)
+{
+	__u32 mtu = BPF_CORE_READ(skb, dev, mtu), metric, learned;
+	struct inet_sock *inet = (void *)BPF_CORE_READ(skb, sk);
+	unsigned long expires;
+
+	/* IP_PMTUDISC_PROBE, _INTERFACE, _OMIT: the device's alone. */
+	if (!dst || BPF_CORE_READ(inet, pmtudisc) >= IP_PMTUDISC_PROBE)
 		return mtu;
-	metrics = BPF_CORE_READ(dst, _metrics) & ~3ul;
-	bpf_probe_read_kernel(&metric, sizeof(metric), (void *)(metrics + (RTAX_MTU - 1) * sizeof(__u32)));
+	metric = route_metric_mtu(dst);
 	if (metric && metric < mtu)
 		mtu = metric;
-	if (is_ipv6(skb))
-		return mtu;
-	pmtu = BPF_CORE_READ_BITFIELD_PROBED((struct rtable *)dst, rt_pmtu);
+	learned = BPF_CORE_READ_BITFIELD_PROBED((struct rtable *)dst, rt_pmtu);
 	expires = BPF_CORE_READ(dst, expires);
-	if (pmtu && pmtu < mtu && (long)(bpf_jiffies64() - expires) < 0)
-		mtu = pmtu;
+	if (learned && learned < mtu && (long)(bpf_jiffies64() - expires) < 0)
+		mtu = learned;
 	return mtu;
+}
+
+/* ip6_skb_dst_mtu() and IPV6_MTU: a learned path MTU is a metric here, and the device has an MTU for IPv6 alone. */
+static __always_inline __u32 path_mtu6(struct sk_buff *skb, struct dst_entry *dst)
+{
+	struct inet_sock *inet = (void *)BPF_CORE_READ(skb, sk);
+	__u32 mtu = 0, own;
+
+	if (dst)
+		mtu = route_metric_mtu(dst);
+	if (!mtu && dst)
+		mtu = BPF_CORE_READ((struct rt6_info *)dst, rt6i_idev, cnf.mtu6);
+	if (!mtu)
+		mtu = BPF_CORE_READ(skb, dev, mtu);
+	own = BPF_CORE_READ(inet, pinet6, frag_size);
+	return own && own < mtu ? own : mtu;
 }
 
 static __noinline void add_sent_fragments(struct __sk_buff *skb, struct on_wire *wire)
 {
+	struct sk_buff *kernel_skb = (void *)skb;
+	struct dst_entry *dst;
 	__u32 mtu;
 
 	/* TCP cuts to the path's MTU itself. */
 	if (socket_protocol(skb) == IPPROTO_TCP)
 		return;
-	mtu = path_mtu(skb);
+	dst = (void *)(BPF_CORE_READ(kernel_skb, _skb_refdst) & ~1ul);
+	mtu = is_ipv6(skb) ? path_mtu6(kernel_skb, dst) : path_mtu4(kernel_skb, dst);
 	if (skb->len > mtu)
 		add_fragments(skb, mtu, wire);
 }

@@ -46,7 +46,8 @@ static __noinline void emit(const struct policy *policy, struct counters *counte
 	event->pid = BPF_CORE_READ(task, tgid);
 	event->uid = BPF_CORE_READ(task, cred, uid.val);
 	bpf_core_read(event->comm, sizeof(event->comm), &task->comm);
+	/* Readers look at their ring by a timer: no wake-up. */
 	ring = bpf_map_lookup_elem(&event_rings, &slot);
-	if (!ring || bpf_ringbuf_output(ring, event, sizeof(*event), 0))
+	if (!ring || bpf_ringbuf_output(ring, event, sizeof(*event), BPF_RB_NO_WAKEUP))
 		count(&counters->events_lost, 1);
 }

@@ -14,17 +14,22 @@
 #include <bpf/bpf_tracing.h>
 
 /* From uapi headers that drag in libc or do not exist for -target bpf. */
-#define AF_INET         2
-#define AF_INET6        10
-#define SOCK_RAW        3
-#define IPPROTO_TCP     6
-#define IPPROTO_UDP     17
-#define IPPROTO_DCCP    33
-#define IPPROTO_SCTP    132
-#define IPPROTO_UDPLITE 136
-#define IPPROTO_MPTCP   262
-#define SOCK_STREAM     1
-#define RTAX_MTU        2
+#define AF_INET           2
+#define AF_INET6          10
+#define SOCK_RAW          3
+#define IPPROTO_TCP       6
+#define IPPROTO_UDP       17
+#define IPPROTO_DCCP      33
+#define IPPROTO_SCTP      132
+#define IPPROTO_UDPLITE   136
+#define IPPROTO_MPTCP     262
+#define SOCK_STREAM       1
+#define IPPROTO_ICMP      1
+#define IPPROTO_ICMPV6    58
+#define IPPROTO_L2TP      115
+#define IPPROTO_SMC       256
+#define IP_PMTUDISC_PROBE 3
+#define RTAX_MTU          2
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -58,6 +63,27 @@ struct socket {
 	struct sock *sk;
 };
 
+struct ipv6_pinfo {
+	__u16 frag_size;
+};
+
+struct inet_sock {
+	struct ipv6_pinfo *pinet6;
+	__u8 pmtudisc;
+};
+
+struct ipv6_devconf {
+	__s32 mtu6;
+};
+
+struct inet6_dev {
+	struct ipv6_devconf cnf;
+};
+
+struct rt6_info {
+	struct inet6_dev *rt6i_idev;
+};
+
 struct net_device {
 	unsigned int mtu;
 };
@@ -72,6 +98,7 @@ struct rtable {
 };
 
 struct sk_buff {
+	struct sock *sk;
 	struct net_device *dev;
 	unsigned long _skb_refdst;
 	__u16 transport_header;

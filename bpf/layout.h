@@ -68,6 +68,7 @@ enum reason {
 	REASON_LISTEN = 4,   /* TCP listener on a port that is not allowed: EPERM, or unreachable without BPF LSM */
 	REASON_PROTOCOL = 5, /* socket() of a protocol with ports but no bind hook (SCTP, DCCP) */
 	REASON_SOURCE_PORT = 6, /* connect() left from another container's port: reported, cannot be prevented */
+	REASON_RECEIVE = 7,     /* UDP socket on a kernel-chosen port that is not allowed: nothing reaches it */
 	REASONS = 8,            /* a power of two, so that the verifier sees the bound of a masked index */
 };
 
@@ -80,7 +81,7 @@ struct counters {
 	__u64 rx_bytes;
 	__u64 tx_packets;
 	__u64 tx_bytes;
-	__u64 rx_dropped; /* packets to listeners that the policy makes unreachable; not in rx_packets */
+	__u64 rx_dropped; /* packets to sockets that the policy makes unreachable; not in rx_packets */
 	__u64 tx_dropped;
 	__u64 denied[REASONS];  /* refused; REASON_SOURCE_PORT: only reported */
 	__u64 audited[REASONS]; /* would have been refused */
@@ -108,7 +109,9 @@ struct event {
 /* What is remembered of a socket, for each level of nesting. */
 struct socket_note {
 	__u8 listener[LEVELS]; /* enum listener_verdict, of the last listen() */
-	__u8 reported[LEVELS]; /* 1: an audit report on its port was made; one is enough */
+	__u8 reported[LEVELS]; /* 1: a report on its port was made; one is enough */
+	__u16 listener_port;   /* that the verdicts are for; host byte order */
+	__u16 reserved;
 };
 
 enum listener_verdict {

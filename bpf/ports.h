@@ -84,6 +84,20 @@ static __always_inline bool reported_before(const struct policy *policy, struct 
 	return false;
 }
 
+static __always_inline void mark_reported(const struct policy *policy, struct socket_note *note)
+{
+	if (note)
+		note->reported[policy->level & (LEVELS - 1)] = 1;
+}
+
+static __always_inline bool reported_at_any_level(const struct socket_note *note)
+{
+	for (int i = 0; i < LEVELS; i++)
+		if (note->reported[i])
+			return true;
+	return false;
+}
+
 static __always_inline __u64 note_flags(const struct policy *policy)
 {
 	return policy->enforcement == ENFORCE_AUDIT ? BPF_SK_STORAGE_GET_F_CREATE : 0;
@@ -173,6 +187,7 @@ static __noinline int refuse_sendmsg(struct bpf_sock_addr *ctx, const struct pol
                                      const struct port_owner *owner, __u8 family)
 {
 	struct event event = {.family = family, .reason = REASON_SENDMSG};
+	struct socket_note *note;
 	struct bpf_sock *sk = ctx->sk;
 
 	if (!sk || denied_below() || inherits_ports(policy))
@@ -180,8 +195,10 @@ static __noinline int refuse_sendmsg(struct bpf_sock_addr *ctx, const struct pol
 	/* A connected socket receives from its peer only, so no mode forbids it the kernel's choice. */
 	if (policy->enforcement && !owner->chain[0] && sk->state == BPF_TCP_ESTABLISHED)
 		return ALLOW;
-	if (reported_before(policy, bpf_sk_storage_get(&socket_notes, sk, 0, note_flags(policy))))
+	note = bpf_sk_storage_get(&socket_notes, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (reported_before(policy, note))
 		return ALLOW;
+	mark_reported(policy, note);
 	event.port = sk->src_port;
 	event.protocol = ctx->protocol;
 	event.owner = innermost(owner);
@@ -208,15 +225,35 @@ static __always_inline int ports_sendmsg(struct bpf_sock_addr *ctx, __u8 family)
 	return refuse_sendmsg(ctx, policy, owner, family);
 }
 
+/* Covered by the bind hooks, or without ports. What a kernel may add one day is refused until it is known. */
+static __always_inline bool is_known_protocol(__u32 protocol)
+{
+	switch (protocol) {
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+	case IPPROTO_L2TP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_SMC: /* its inner socket is a TCP one, and that binds */
+	case IPPROTO_MPTCP:
+		return true;
+	}
+	return false;
+}
+
 static __noinline int refuse_protocol(struct bpf_sock *ctx, const struct policy *policy)
 {
 	struct event event = {.reason = REASON_PROTOCOL};
 
 	if (denied_below())
 		return ALLOW;
-	if (policy->enforcement &&
-	    policy->flags & (ctx->protocol == IPPROTO_SCTP ? POLICY_ALLOW_SCTP : POLICY_ALLOW_DCCP))
-		return ALLOW;
+	if (policy->enforcement) {
+		if (is_known_protocol(ctx->protocol))
+			return ALLOW;
+		if (ctx->protocol == IPPROTO_SCTP && policy->flags & POLICY_ALLOW_SCTP)
+			return ALLOW;
+		if (ctx->protocol == IPPROTO_DCCP && policy->flags & POLICY_ALLOW_DCCP)
+			return ALLOW;
+	}
 	event.protocol = ctx->protocol;
 	event.family = ctx->family;
 	return refuse(policy, &event);
@@ -228,7 +265,7 @@ static __always_inline int ports_sock_create(struct bpf_sock *ctx)
 	const struct policy *policy = container_policy();
 
 	if (policy->enforcement &&
-	    (ctx->type == SOCK_RAW || (ctx->protocol != IPPROTO_SCTP && ctx->protocol != IPPROTO_DCCP)))
+	    (ctx->type == SOCK_RAW || ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_UDP))
 		return ALLOW;
 	return refuse_protocol(ctx, policy);
 }
@@ -267,6 +304,8 @@ static __always_inline void ports_listen(struct bpf_sock_ops *ctx)
 		for (__u32 i = 0; i < LEVELS; i++)
 			if (i > level && note->listener[i] == LISTENER_FORBIDDEN)
 				forbidden_below = true;
+	if (note)
+		note->listener_port = ctx->local_port;
 	if (may_listen(policy, owner)) {
 		if (note)
 			note->listener[level] = LISTENER_ALLOWED;
@@ -325,12 +364,9 @@ static __always_inline void report_source_port(__u32 port, struct event *event, 
 
 	if (!owner || !is_foreign(policy, owner) || inherits_ports(policy))
 		return;
-	if (note) {
-		for (int i = 0; i < LEVELS; i++)
-			if (note->reported[i])
-				return;
-		note->reported[policy->level & (LEVELS - 1)] = 1;
-	}
+	if (note && reported_at_any_level(note))
+		return;
+	mark_reported(policy, note);
 	event->reason = REASON_SOURCE_PORT;
 	event->port = port;
 	event->owner = innermost(owner);
@@ -356,39 +392,77 @@ static __always_inline void ports_connect(struct bpf_sock_ops *ctx)
 	                   bpf_sk_storage_get(&socket_notes, sk, 0, BPF_SK_STORAGE_GET_F_CREATE));
 }
 
-/* No hook sees the port that a UDP connect() chose, until the socket is closed: late, but not silent. */
+/* May an unconnected UDP socket receive on this port, as far as this level is concerned? */
+static __always_inline bool may_receive(const struct policy *policy, const struct port_owner *owner)
+{
+	return (owner->chain[0] ? owns(policy, owner) : may_use_chosen(policy)) || inherits_ports(policy);
+}
+
+static __noinline void report_udp_port(struct bpf_sock *ctx, __u32 port)
+{
+	struct event event = {.family = ctx->family, .protocol = ctx->protocol, .reason = REASON_RECEIVE};
+	const struct policy *policy = container_policy();
+	const struct port_owner *owner = owner_of(port);
+	struct socket_note *note;
+
+	if (!owner || may_receive(policy, owner))
+		return;
+	note = bpf_sk_storage_get(&socket_notes, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (ctx->state == BPF_TCP_ESTABLISHED) {
+		report_source_port(port, &event, note);
+		return;
+	}
+	if (note && reported_at_any_level(note))
+		return;
+	mark_reported(policy, note);
+	event.unreachable = policy->enforcement != ENFORCE_AUDIT;
+	event.port = port;
+	event.owner = innermost(owner);
+	refuse(policy, &event);
+}
+
+/*
+ * No hook sees the port that the kernel chose for a UDP connect(), or for a send that failed before its hook, until
+ * the socket is closed: late, but not silent.
+ */
 static __always_inline void ports_release(struct bpf_sock *ctx)
 {
-	struct event event = {.family = ctx->family, .protocol = ctx->protocol};
 	__u32 port;
 
-	if ((ctx->protocol != IPPROTO_UDP && ctx->protocol != IPPROTO_UDPLITE) || ctx->state != BPF_TCP_ESTABLISHED)
+	if (ctx->type == SOCK_RAW || (ctx->protocol != IPPROTO_UDP && ctx->protocol != IPPROTO_UDPLITE))
 		return;
 	port = BPF_CORE_READ((struct sock *)ctx, __sk_common.skc_num);
-	if (!is_owned(port))
-		return;
-	report_source_port(port, &event, bpf_sk_storage_get(&socket_notes, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE));
+	if (port)
+		report_udp_port(ctx, port);
+}
+
+/*
+ * A datagram for an unconnected UDP socket. Every way to make the kernel choose a port ends here, also those that no
+ * hook sees (a send that fails, a connect() that fails): on a port that is not allowed nothing is received.
+ */
+static __always_inline int ports_receive(struct bpf_sock *sk)
+{
+	const struct policy *policy = container_policy();
+	const struct port_owner *owner = owner_of(sk->src_port);
+
+	if (!owner)
+		return DENY;
+	if (may_receive(policy, owner) || policy->enforcement == ENFORCE_AUDIT)
+		return ALLOW;
+	return DENY;
 }
 
 /*
  * A packet for a socket in LISTEN: DENY where any level's verdict on the listener says so. All levels read the same
  * note, so that each of them counts the packet as dropped and none as received.
  */
-static __always_inline int ports_ingress(struct __sk_buff *skb)
+static __noinline int ports_accept(struct bpf_sock *sk)
 {
-	const struct policy *policy;
+	struct socket_note *note = bpf_sk_storage_get(&socket_notes, sk, 0, 0);
+	const struct policy *policy = container_policy();
 	const struct port_owner *owner;
-	struct socket_note *note;
-	struct bpf_sock *sk = skb->sk;
 
-	if (!sk || sk->state != BPF_TCP_LISTEN)
-		return ALLOW;
-	sk = bpf_sk_fullsock(sk);
-	if (!sk)
-		return ALLOW;
-	note = bpf_sk_storage_get(&socket_notes, sk, 0, 0);
-	policy = container_policy();
-	if (note && note->listener[policy->level & (LEVELS - 1)]) {
+	if (note && note->listener_port == sk->src_port && note->listener[policy->level & (LEVELS - 1)]) {
 		for (int i = 0; i < LEVELS; i++)
 			if (note->listener[i] == LISTENER_FORBIDDEN)
 				return DENY;
@@ -398,4 +472,20 @@ static __always_inline int ports_ingress(struct __sk_buff *skb)
 	if (policy->enforcement == ENFORCE_AUDIT || (owner && may_listen(policy, owner)))
 		return ALLOW;
 	return DENY;
+}
+
+static __always_inline int ports_ingress(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk || (sk->state != BPF_TCP_LISTEN && sk->state != BPF_TCP_CLOSE))
+		return ALLOW;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return ALLOW;
+	if (sk->state == BPF_TCP_LISTEN)
+		return ports_accept(sk);
+	if (sk->type != SOCK_RAW && (sk->protocol == IPPROTO_UDP || sk->protocol == IPPROTO_UDPLITE))
+		return ports_receive(sk);
+	return ALLOW;
 }

@@ -16,6 +16,7 @@ export const REASONS = [
   "listen",
   "protocol",
   "source_port",
+  "receive",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
@@ -23,7 +24,7 @@ export type Reason = (typeof REASONS)[number];
 export interface Usage {
   rxPackets: bigint;
   rxBytes: bigint;
-  /** Packets to listeners that the policy made unreachable; not in rxPackets. */
+  /** Packets to sockets that the policy made unreachable; not in rxPackets. */
   rxDropped: bigint;
   txPackets: bigint;
   txBytes: bigint;

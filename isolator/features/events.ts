@@ -17,7 +17,7 @@ export interface Denial {
   uid: number;
   /** Process name, printable characters only. */
   process: string;
-  /** Nothing was refused, but the listener gets no connection. */
+  /** Nothing was refused, but nothing reaches the socket. */
   unreachable?: true;
   /** Container that the port belongs to, if any. */
   owner?: string;
@@ -98,6 +98,8 @@ function describeAction({ reason, protocol, address, port }: Denial): string {
       return `listen() ${protocol} ${at}`;
     case "protocol":
       return `socket() ${protocol}`;
+    case "receive":
+      return `an unconnected ${protocol} socket on the kernel-chosen ${at}`;
     case "source_port":
       return `connect() ${protocol}, for which the kernel chose the source ${at}`;
   }
@@ -106,7 +108,7 @@ function describeAction({ reason, protocol, address, port }: Denial): string {
 /** One line: what, by whom, why. */
 export function describe(denial: Denial): string {
   const verb = { denied: "denied", audited: "would deny", reported: "cannot prevent" }[denial.event];
-  const unreachable = denial.unreachable ? " (made unreachable)" : "";
+  const unreachable = denial.unreachable ? " (unreachable)" : "";
   const owner = denial.owner === undefined ? "" : `: the port belongs to container ${denial.owner}`;
   return `${verb} ${describeAction(denial)} by ${denial.process}[${denial.pid}]${unreachable}${owner}`;
 }

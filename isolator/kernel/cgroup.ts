@@ -30,8 +30,8 @@ export class CgroupNode {
    */
   static create(path: string): CgroupNode {
     try {
-      mkdirSync(dirname(path), { recursive: true });
-      mkdirSync(path);
+      mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+      mkdirSync(path, { mode: 0o755 });
     } catch (error) {
       throw new IsolatorError(
         "cgroup-failed",
@@ -75,6 +75,11 @@ export class CgroupNode {
   /** CPU time of the node and below, in microseconds. */
   cpuUsage(): number {
     return Number(/^usage_usec (\d+)$/m.exec(this.read("cpu.stat"))?.[1] ?? 0);
+  }
+
+  /** Moves a process, all of its threads, into the node. */
+  add(pid: number): void {
+    writeFileSync(join(this.path, "cgroup.procs"), `${pid}`);
   }
 
   /** Kills all processes in the node and below (cgroup.kill, kernel 5.14), forks in progress included. */
@@ -130,6 +135,23 @@ export class CgroupNode {
   private read(file: string): string {
     return readFileSync(join(this.path, file), "utf8");
   }
+}
+
+/**
+ * The node that this process is in.
+ * @param cgroup2 mount point
+ * @throws cgroup-failed where it is not below the mount point (another cgroup namespace)
+ */
+export function ownNode(cgroup2: string): CgroupNode {
+  const path = /^0::(\/.*)$/m.exec(readFileSync("/proc/self/cgroup", "utf8"))?.[1];
+  const node = path?.startsWith("/..") === false ? CgroupNode.open(join(cgroup2, path)) : undefined;
+  if (!node) {
+    throw new IsolatorError(
+      "cgroup-failed",
+      `the cgroup of this process (${path ?? "none"}) is not below ${cgroup2}: run it in the cgroup namespace of that mount`,
+    );
+  }
+  return node;
 }
 
 function removeTree(path: string): void {

@@ -18,12 +18,15 @@ export type KernelEvent = Struct<typeof layouts.structs.event>;
 
 const MAP_TYPE_RINGBUF = 27;
 const POLL_MS = 25;
+/** Read at one go: a task that makes events faster than they are read must not keep this process from all else. */
+const MAX_AT_ONCE = 2000;
 
 export class EventRing {
   private readonly timer: NodeJS.Timeout;
   private readonly fd: number;
   private readonly callback: bigint;
   private ring: Pointer;
+  private read = 0;
 
   /**
    * @param rings the map event_rings
@@ -46,6 +49,7 @@ export class EventRing {
     }
     this.callback = registerRingCallback((bytes) => {
       if (bytes.length >= layouts.structs.event.size) onEvent(decode(layouts.structs.event, bytes));
+      return ++this.read < MAX_AT_ONCE;
     });
     this.ring = libbpf().ringNew(this.fd, this.callback, null, null);
     const errno = lastErrno();
@@ -63,17 +67,23 @@ export class EventRing {
     }, POLL_MS).unref();
   }
 
-  /** Delivers what is in the ring now. */
-  poll(): void {
+  /**
+   * Delivers what is in the ring now, up to a limit.
+   * @returns whether it came to the end
+   */
+  poll(): boolean {
+    this.read = 0;
     if (this.ring !== null) libbpf().ringConsume(this.ring);
+    return this.read < MAX_AT_ONCE;
   }
 
   /** Delivers what is left and frees the ring; events after that are counted as lost. Safe to call twice. */
   close(): void {
     if (this.ring === null) return;
     clearInterval(this.timer);
+    // The kernel waits until no program writes to it any more, so that there is an end to what is left.
     this.rings.delete(u32Key(this.slot));
-    this.poll();
+    while (!this.poll());
     this.free();
     this.onClose();
   }

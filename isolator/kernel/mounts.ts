@@ -2,7 +2,7 @@
  * Where cgroup2 and bpffs are mounted: read from /proc/self/mountinfo, nothing assumed. Mesos agents mostly run on
  * hybrid hosts (cgroup2 at /sys/fs/cgroup/unified beside v1 controllers); newer distributions have cgroup2 only.
  */
-import { accessSync, constants, mkdirSync, readFileSync } from "node:fs";
+import { accessSync, closeSync, constants, mkdirSync, openSync, readFileSync } from "node:fs";
 import { IsolatorError } from "../errors.js";
 import { errnoName, lastErrno, libc } from "./native.js";
 
@@ -24,6 +24,11 @@ export interface Mount {
 export type CgroupLayout = "pure" | "hybrid" | "none";
 
 export const BPFFS = "/sys/fs/bpf";
+
+const LOCK_EX = 2;
+const MS_NOSUID = 2;
+const MS_NODEV = 4;
+const MS_NOEXEC = 8;
 
 /** Mounts of this process's namespace, also those that others hide. */
 export function readMounts(file = "/proc/self/mountinfo"): Mount[] {
@@ -140,17 +145,29 @@ export function hasBpffs(mounts: Mount[] = readMounts()): boolean {
  */
 export function ensureBpffs(): boolean {
   if (hasBpffs()) return false;
+  // Two instances may begin at once, and a second mount would hide the pins of the first.
+  const lock = openSync("/sys/fs", constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    libc().flock(lock, LOCK_EX);
+    if (hasBpffs()) return false;
+    mountBpffs();
+    return true;
+  } finally {
+    closeSync(lock);
+  }
+}
+
+function mountBpffs(): void {
   try {
     mkdirSync(BPFFS, { recursive: true });
   } catch {
     // mount() says what is wrong.
   }
-  if (libc().mount("bpf", BPFFS, "bpf", 0, "mode=0700") !== 0) {
+  if (libc().mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") !== 0) {
     throw new IsolatorError(
       "no-bpffs",
       `no bpffs is mounted at ${BPFFS}, and mounting one failed with ${errnoName(lastErrno())}. ` +
         `Programs are kept there between runs. Mount it: mount -t bpf bpf ${BPFFS}`,
     );
   }
-  return true;
 }

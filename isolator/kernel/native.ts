@@ -181,11 +181,13 @@ export function readMemory(pointer: Pointer, size: number): Uint8Array {
 
 const ringCallback = koffi.proto("int bpf_isolator_ring_callback(void *ctx, void *data, size_t size)");
 
-/** A C function pointer for ring_buffer__new that calls `callback` with a copy of each entry. */
-export function registerRingCallback(callback: (data: Uint8Array) => void): bigint {
+/**
+ * A C function pointer for ring_buffer__new that calls `callback` with a copy of each entry. What it returns says
+ * whether to go on; libbpf keeps its place when not.
+ */
+export function registerRingCallback(callback: (data: Uint8Array) => boolean): bigint {
   return koffi.register((_context: Pointer, data: Pointer, size: number | bigint): number => {
-    callback(readMemory(data, Number(size)));
-    return 0;
+    return callback(readMemory(data, Number(size))) ? 0 : -1;
   }, koffi.pointer(ringCallback));
 }
 

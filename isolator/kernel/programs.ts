@@ -171,6 +171,11 @@ export function unpin(instance: string): void {
   }
 }
 
+/** Whether this build's programs are pinned for an instance. */
+export function isPinned(instance: string): boolean {
+  return exists(join(pinRoot(instance), buildId()));
+}
+
 /** One map that is pinned for a build of the programs, or undefined where it is not. The caller closes it. */
 export function openPinnedMap(instance: string, build: string, name: MapName): BpfMap | undefined {
   const fd = libbpf().objectGet(join(pinRoot(instance), build, `map_${name}`));

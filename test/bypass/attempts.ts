@@ -72,6 +72,9 @@ const BIND: Attempt[] = stopped(
   "bind port=PORT family=6 addr=any v6only=1",
 );
 
+/** A call that fails, but only after the kernel has chosen the port that the socket then receives on. */
+const FAILED_CALLS = ["port-zero", "no-peer", "unreachable", "broadcast", "denied"];
+
 /** A kernel-chosen port that is another container's: kept off in every mode. */
 const NEIGHBOURS: Attempt[] = [
   ...stopped(
@@ -90,6 +93,10 @@ const NEIGHBOURS: Attempt[] = [
   ...stopped(
     "reach",
     "ETIMEDOUT",
+    ...each(
+      [["4", "6"], FAILED_CALLS],
+      (f, how) => `udp-failed-call how=${how} port=NEIGHBOUR_PORT family=${f}`,
+    ),
     ...each(
       [["4", "6"], STREAMS],
       (f, p) => `local-port-range how=listen port=NEIGHBOUR_PORT family=${f} proto=${p}`,
@@ -131,6 +138,11 @@ const DENY: Attempt[] = [
     ...each([FAMILIES, ["udp", "udplite"]], (f, p) => `udp-send-unbound family=${f} proto=${p}`),
     ...each([FAMILIES], (f) => `udp-connect-disconnect family=${f}`),
     "local-port-range how=sendto proto=udp port=FREE_PORT",
+  ),
+  ...stopped(
+    "reach",
+    "ETIMEDOUT",
+    ...each([FAMILIES, FAILED_CALLS], (f, how) => `udp-failed-call how=${how} family=${f}`),
   ),
   ...stopped("sendmsg", "EPERM", "io-uring-sendmsg", "io-uring-sendmsg sqpoll=1"),
 ];

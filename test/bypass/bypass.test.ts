@@ -73,9 +73,17 @@ for (const mode of EPHEMERAL_MODES) {
           return;
         }
         assert.equal(off.status, 0, `without a policy it must get through: ${JSON.stringify(off)}`);
-        const on = await attempt(withPorts(words), policed.container.node);
-        const expected =
-          refusesListen && mode !== "allow" && step === "reach" ? ["listen", "EPERM"] : [step, errno];
+        let on = await attempt(withPorts(words), policed.container.node);
+        // The same port, stopped one step earlier, where the kernel happened to choose one of the neighbour's.
+        while (on.step !== step && !words.includes("NEIGHBOUR_PORT") && choseNeighbours(policed)) {
+          on = await attempt(withPorts(words), policed.container.node);
+        }
+        if (words.startsWith("race-bind") && on.detail.includes("eperm=0 ")) {
+          test.skip("the race did not meet the forbidden port");
+          return;
+        }
+        const byLsm = refusesListen && mode !== "allow" && step === "reach" && !words.startsWith("udp-");
+        const expected = byLsm ? ["listen", "EPERM"] : [step, errno];
         assert.deepEqual([on.status, on.step, on.errno], [1, ...expected], JSON.stringify(on));
       });
     }

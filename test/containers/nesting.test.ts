@@ -62,6 +62,33 @@ describe("ports", () => {
     assert.deepEqual(await denials("bind port=40000", sidecar, sidecar, pod), { status: 1, grown: [0, 1] });
   });
 
+  it("leaves a deny to the innermost level that makes it, though all levels would", async () => {
+    for (const words of [
+      "bind port=8080",
+      "bind port=8080 proto=udp family=6",
+      "local-port-range how=bind port=40001",
+    ]) {
+      assert.deepEqual(await denials(words, deep, deep, web, pod), { status: 1, grown: [1, 0, 0] }, words);
+    }
+    const send = "local-port-range how=sendto proto=udp port=40001";
+    assert.deepEqual(await denials(send, deep, deep, web, pod), { status: 1, grown: [1, 0, 0] });
+  });
+
+  it("reports a source port that nobody can prevent once", async () => {
+    const count = (box: Cell): bigint => box.container.usage().denied.source_port;
+    const levels = [deep, web, pod];
+    for (const proto of ["tcp", "udp"]) {
+      const before = levels.map(count);
+      const words = `local-port-range how=connect port=40002 listen-port=31005 proto=${proto}`;
+      assert.equal((await attempt(words, deep.container.node)).status, 0);
+      assert.deepEqual(
+        levels.map((level, i) => count(level) - (before[i] ?? 0n)),
+        [1n, 0n, 0n],
+        proto,
+      );
+    }
+  });
+
   it("enforces the parent's policy where the child only audits", async () => {
     const before = audited(db);
     assert.deepEqual(await denials("bind port=8080", db, db, pod), { status: 1, grown: [0, 1] });

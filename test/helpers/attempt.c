@@ -50,6 +50,7 @@ static const struct attempt {
     {"listen-unbound", try_listen_unbound, 0},
     {"udp-send-unbound", try_udp_send_unbound, IPPROTO_UDP},
     {"udp-connect-disconnect", try_udp_connect_disconnect, IPPROTO_UDP},
+    {"udp-failed-call", try_udp_failed_call, IPPROTO_UDP},
     {"tcp-disconnect-listen", try_tcp_disconnect_listen, 0},
     {"local-port-range", try_local_port_range, 0}, /* how=bind|listen|connect|sendto */
     {"reuseport", try_reuseport, 0},

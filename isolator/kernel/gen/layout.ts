@@ -180,6 +180,7 @@ export const layouts = {
       "REASON_LISTEN": 4,
       "REASON_PROTOCOL": 5,
       "REASON_SOURCE_PORT": 6,
+      "REASON_RECEIVE": 7,
       "REASONS": 8
     }
   }

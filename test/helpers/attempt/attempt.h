@@ -84,6 +84,7 @@ void try_bind_zero(void);
 void try_listen_unbound(void);
 void try_udp_send_unbound(void);
 void try_udp_connect_disconnect(void);
+void try_udp_failed_call(void);
 void try_tcp_disconnect_listen(void);
 void try_bind_no_port(void);
 void try_local_port_range(void);

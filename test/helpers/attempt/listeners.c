@@ -82,6 +82,44 @@ void try_udp_connect_disconnect(void)
 	reached(fd);
 }
 
+/*
+ * Calls that fail, but only after the kernel has chosen the socket's port: the socket receives on it all the same.
+ * how: port-zero, no-peer, unreachable, broadcast, denied (a send that the policy refuses). port=N: that very port.
+ */
+void try_udp_failed_call(void)
+{
+	const char *how = how_of("no-peer");
+	struct address far;
+	int fd;
+
+	need_proto(is_datagram(), "UDP");
+	fd = make_socket();
+	if (opt.port > 0)
+		set_option(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE_, "IP_LOCAL_PORT_RANGE",
+		           (int)((unsigned)opt.port << 16 | (unsigned)opt.port));
+	if (!strcmp(how, "port-zero")) {
+		dest_address(&far, 0);
+		sendto(fd, "x", 1, 0, (struct sockaddr *)&far.sa, far.len);
+	} else if (!strcmp(how, "no-peer")) {
+		send(fd, "x", 1, 0);
+	} else if (!strcmp(how, "unreachable") || !strcmp(how, "broadcast")) {
+		bool v6 = socket_domain() == AF_INET6;
+
+		address_of(&far, v6 ? FAMILY_6 : FAMILY_4,
+		           v6              ? "2001:db8::9"
+		           : how[0] == 'u' ? "192.0.2.9"
+		                           : "255.255.255.255",
+		           9);
+		connect(fd, (struct sockaddr *)&far.sa, far.len);
+	} else if (!strcmp(how, "denied")) {
+		dest_address(&far, 9);
+		sendto(fd, "x", 1, 0, (struct sockaddr *)&far.sa, far.len);
+	} else {
+		usage("how=port-zero, no-peer, unreachable, broadcast or denied");
+	}
+	reached(fd);
+}
+
 void try_tcp_disconnect_listen(void)
 {
 	int helper, fd, dest, err;
