@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /** The command line. Every error of a command ends here, and is printed here and only here. */
+import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { IsolatorError } from "../errors.js";
+import { IsolatorError, messageOf } from "../errors.js";
 import { EPHEMERAL_MODES, EXTRA_PROTOCOLS, type ExtraProtocol } from "../features/ports.js";
 import type { CheckOptions } from "./check.js";
 import { PORTS_EXAMPLE, run, type RunOptions } from "./run.js";
@@ -9,6 +10,16 @@ import { PORTS_EXAMPLE, run, type RunOptions } from "./run.js";
 /** Exit status of `run` when the command never ran; as env(1), timeout(1) and docker-run(1) have it. */
 const RUN_FAILED = 125;
 const RUN_STATUS: Record<string, number> = { "command-not-executable": 126, "command-not-found": 127 };
+
+function readVersion(): string {
+  const file = new URL("../../../package.json", import.meta.url);
+  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+}
+
+function parsePortsOption(text: string, previous: string | undefined): string {
+  if (previous !== undefined) throw new InvalidArgumentError("Give it once, as a list.");
+  return text;
+}
 
 function parseProtocols(text: string, previous: ExtraProtocol[]): ExtraProtocol[] {
   const protocols = text.split(",").map((name) => {
@@ -19,8 +30,12 @@ function parseProtocols(text: string, previous: ExtraProtocol[]): ExtraProtocol[
   return [...new Set([...previous, ...protocols])];
 }
 
+// Whoever reads denials may go before the task does (`2>&1 | head`): that is no reason to end it.
+process.stderr.on("error", () => undefined);
+
 const program = new Command("bpf-isolator")
   .description("gives tasks their own ports by cgroup v2 and BPF, with no network namespace")
+  .version(readVersion())
   .enablePositionalOptions()
   .exitOverride()
   .showHelpAfterError("(--help shows what there is)");
@@ -30,7 +45,7 @@ program
   .description("run a command as the task of a container of its own; no agent, no daemon")
   .usage("[options] -- COMMAND [ARGS]")
   .argument("<command...>", "the command and its arguments")
-  .option("-p, --ports <list>", `ports that it may bind: ${PORTS_EXAMPLE}; without: none`)
+  .option("-p, --ports <list>", `ports that it may bind: ${PORTS_EXAMPLE}; without: none`, parsePortsOption)
   .addOption(
     new Option("--ephemeral <mode>", "ports that the kernel chooses")
       .choices(EPHEMERAL_MODES)
@@ -80,6 +95,9 @@ try {
     if (error.code === "bad-argument") process.exitCode = badUsage;
     else process.exitCode = (failed === RUN_FAILED ? RUN_STATUS[error.code] : undefined) ?? failed;
   } else {
-    throw error;
+    // Not foreseen: one line for the user, all of it for who looks into it.
+    process.stderr.write(`bpf-isolator: unexpected error: ${messageOf(error)} (DEBUG=1 shows where)\n`);
+    if (process.env["DEBUG"]) console.error(error);
+    process.exitCode = failed;
   }
 }

@@ -1,17 +1,16 @@
 /** `bpf-isolator run`: a command as the only task of a container of its own, with no agent and no daemon. */
 import { randomBytes } from "node:crypto";
-import { accessSync, constants, renameSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
 import { Container } from "../containers/container.js";
 import { Instance } from "../containers/instance.js";
 import { exitStatus, findCommand, Task } from "../containers/task.js";
-import { IsolatorError, messageOf } from "../errors.js";
-import { toResourceStatistics, type Usage } from "../features/accounting.js";
+import { IsolatorError } from "../errors.js";
+import { toResourceStatistics } from "../features/accounting.js";
 import { toDenial } from "../features/events.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
+import { checkUsageFile, writeUsageFile } from "./usage-file.js";
 
 /** Options as the command line gives them. */
 export interface RunOptions {
@@ -25,23 +24,27 @@ export interface RunOptions {
   usageFile?: string;
 }
 
-function checkUsageFile(file: string | undefined): void {
-  if (file === undefined) return;
+/** @returns the task's exit status; the container is cleaned up */
+async function runTask(
+  container: Container,
+  instance: Instance,
+  path: string,
+  args: readonly string[],
+  signals: SignalRelay,
+): Promise<number> {
+  let task: Task | undefined;
   try {
-    accessSync(dirname(file), constants.W_OK);
-  } catch (error) {
-    throw new IsolatorError(
-      "bad-argument",
-      `--usage-file ${file} cannot be written: ${messageOf(error)}`,
-      error,
-    );
+    if (signals.ending) return exitStatus(null, signals.ending);
+    task = await Task.start(container, instance, path, args);
+    signals.to(task.child);
+    return await task.exited;
+  } finally {
+    // From here on a signal ends this process, as it would any other: the next run sweeps.
+    signals.close();
+    await container.killAll();
+    await task?.close();
+    await container.cleanup();
   }
-}
-
-function writeUsage(file: string, usage: Usage): void {
-  const text = `${JSON.stringify(toResourceStatistics(usage, Date.now() / 1000), null, 2)}\n`;
-  writeFileSync(`${file}.new`, text);
-  renameSync(`${file}.new`, file);
 }
 
 /**
@@ -57,7 +60,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     allowProtocols: options.allowProtocol,
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
-  checkUsageFile(options.usageFile);
+  if (options.usageFile !== undefined) checkUsageFile(options.usageFile);
   const path = findCommand(command);
   const signals = new SignalRelay();
   const name = options.name ?? `run-${randomBytes(4).toString("hex")}`;
@@ -70,23 +73,13 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
       reporter.denial(() => toDenial(event, (cgroupId) => instance.nameOf(cgroupId)));
     },
   });
-  let task: Task | undefined;
-  let status: number;
-  try {
-    if (signals.ending) {
-      status = exitStatus(null, signals.ending);
-    } else {
-      task = await Task.start(container.node, path, args);
-      signals.to(task.child);
-      status = await task.exited;
-    }
-  } finally {
-    await container.cleanup();
-    task?.close();
-  }
+  const status = await runTask(container, instance, path, args, signals);
   const usage = container.usage();
   reporter.summary(usage, Number(usage.eventsLost));
-  if (options.usageFile !== undefined) writeUsage(options.usageFile, usage);
+  if (options.usageFile !== undefined) {
+    const statistics = toResourceStatistics(usage, Date.now() / 1000);
+    writeUsageFile(options.usageFile, `${JSON.stringify(statistics, null, 2)}\n`);
+  }
   return status;
 }
 

@@ -32,14 +32,21 @@ const IN_THE_WAY: readonly ErrorCode[] = [
   "map-full",
 ];
 
-type Undo = (() => void | Promise<void>)[];
+/** Each is told whether all before it went well. */
+type Undo = ((clean: boolean) => void | Promise<void>)[];
 
-/** Takes back what was done, last first. What cannot be taken back keeps its record, so that the next sweep does it. */
+/**
+ * Takes back what was done, last first. What cannot be taken back keeps its record, unlocked, so that the next sweep
+ * does it; the error that led here is the one to tell.
+ */
 async function unwind(undo: Undo): Promise<void> {
-  try {
-    for (const step of undo.reverse()) await step();
-  } catch {
-    // The error that led here is the one to tell.
+  let clean = true;
+  for (const step of undo.reverse()) {
+    try {
+      await step(clean);
+    } catch {
+      clean = false;
+    }
   }
 }
 
@@ -116,8 +123,9 @@ export class Container {
     undo: Undo,
   ): Container {
     const held = instance.records.reserve(id);
-    undo.push(() => {
-      instance.records.remove(held);
+    undo.push((clean) => {
+      if (clean) instance.records.remove(held);
+      else held.lock.release();
     });
     const programs = instance.acquirePrograms();
     undo.push(() => {
@@ -163,6 +171,12 @@ export class Container {
     return this.final ?? sumCounters(this.programs.map("counters").lookupPerCpu(u64Key(this.cgroupId)) ?? []);
   }
 
+  /** Kills what still runs in the node and waits until it is gone. @throws cgroup-failed */
+  async killAll(): Promise<void> {
+    if (this.node.populated()) this.node.kill();
+    await this.node.emptied();
+  }
+
   /**
    * Kills what still runs in the node, takes the last counts, frees the ports and removes the node. Safe to repeat.
    * @throws IsolatorError when the node cannot be removed; the next run of the instance sweeps it then
@@ -170,8 +184,7 @@ export class Container {
   async cleanup(): Promise<void> {
     if (this.final) return;
     // Waited for before the lock is taken: a process that does not go is nobody else's trouble.
-    if (this.node.populated()) this.node.kill();
-    await this.node.emptied();
+    await this.killAll();
     await this.instance.locked(async () => {
       const final = this.usage();
       new PortTable(this.programs.map("port_owners")).release(

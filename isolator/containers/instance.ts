@@ -8,7 +8,8 @@ import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
 import { requireCgroup2 } from "../kernel/mounts.js";
-import { openPinnedMap, otherBuilds, Programs, unpin, unpinBuild } from "../kernel/programs.js";
+import { buildId } from "../kernel/object.js";
+import { isPinned, openPinnedMap, otherBuilds, Programs, unpin, unpinBuild } from "../kernel/programs.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { PortTable } from "./port-table.js";
 import { Records, type ContainerRecord } from "./records.js";
@@ -20,6 +21,9 @@ function removeIfEmpty(directory: string): void {
     // Not empty, or not there.
   }
 }
+
+/** For one container that was left behind. ms */
+const SWEEP_TIMEOUT = 3000;
 
 /** Where every instance keeps its state. */
 export const STATE_ROOT = "/run/bpf-isolator";
@@ -37,7 +41,8 @@ export class Instance {
     readonly name: string,
     /** Directory of locks and records. */
     readonly stateDirectory: string,
-    cgroup2: string,
+    /** Mount point of cgroup2. */
+    readonly cgroup2: string,
   ) {
     this.records = new Records(stateDirectory);
     this.root = cgroupRoot(cgroup2, name);
@@ -69,13 +74,13 @@ export class Instance {
     }
   }
 
-  private async lock(): Promise<FileLock> {
+  private async lock(tries = 100): Promise<FileLock> {
     try {
       mkdirSync(this.stateDirectory, { recursive: true, mode: 0o700 });
       return await FileLock.acquire(join(this.stateDirectory, "lock"));
     } catch (error) {
       // The last container's end removed the directory in between.
-      if (systemCode(error) === "ENOENT") return this.lock();
+      if (systemCode(error) === "ENOENT" && tries > 0) return this.lock(tries - 1);
       if (error instanceof IsolatorError) throw error;
       throw new IsolatorError(
         "state-failed",
@@ -88,6 +93,11 @@ export class Instance {
   /** Path of a container's node. */
   nodePath(id: ContainerId): string {
     return join(this.root, ...id);
+  }
+
+  /** Path of the node of the guards (task.ts); no container's name begins with a dot. */
+  guardNode(): string {
+    return join(this.root, ".guards");
   }
 
   /** Name of the container with this cgroup id, if it has a record. */
@@ -129,6 +139,15 @@ export class Instance {
       }
       unpinBuild(this.name, build);
     }
+    const users = this.records.list().filter((record) => record.build === buildId());
+    if (users.length > 0 && !isPinned(this.name)) {
+      throw new IsolatorError(
+        "state-failed",
+        `containers ${users.map((record) => formatId(record.id)).join(", ")} of instance ${this.name} are running, but ` +
+          "their programs are not pinned in this bpffs: somebody removed the pins, or this mount namespace has another " +
+          "bpffs. Run it where they run, wait for them to end, or use another --instance",
+      );
+    }
     return Programs.open(this.name);
   }
 
@@ -146,13 +165,21 @@ export class Instance {
     this.swept = true;
     // Children first: a parent gets the ports of its children back before it gives them up itself.
     const abandoned = this.records.abandoned().reverse();
+    const swept: string[] = [];
     for (const { held, record } of abandoned) {
-      await CgroupNode.open(this.nodePath(held.id))?.remove();
+      try {
+        await CgroupNode.open(this.nodePath(held.id))?.remove(SWEEP_TIMEOUT);
+      } catch {
+        // A process of it does not die (in uninterruptible sleep): its record stays for a later sweep.
+        held.lock.release();
+        continue;
+      }
       if (record) this.releasePorts(record);
       this.records.remove(held);
+      swept.push(formatId(held.id));
     }
     await this.removeEmptyStrays();
-    return abandoned.map(({ held }) => formatId(held.id));
+    return swept;
   }
 
   /** Takes programs, maps and directories away when no container is left. Under the lock. */
@@ -160,16 +187,22 @@ export class Instance {
     if (this.records.ids().length > 0) return;
     unpin(this.name);
     // A stray node keeps its directory, other instances keep the common ones.
-    for (const directory of [this.root, dirname(this.root)]) removeIfEmpty(directory);
-    rmSync(this.stateDirectory, { recursive: true, force: true });
+    for (const directory of [this.guardNode(), this.root, dirname(this.root)]) removeIfEmpty(directory);
+    // The lock last: from then on another process may hold a new one and make new files here.
+    for (const name of ["containers", "rings"])
+      rmSync(join(this.stateDirectory, name), { recursive: true, force: true });
+    rmSync(join(this.stateDirectory, "lock"), { force: true });
+    removeIfEmpty(this.stateDirectory);
     removeIfEmpty(STATE_ROOT);
   }
 
-  private releasePorts({ build, policy, chain }: ContainerRecord): void {
+  private releasePorts({ id, build, policy, chain }: ContainerRecord): void {
     const owners = openPinnedMap(this.name, build, "port_owners");
     if (!owners) return;
     try {
-      new PortTable(owners).release(policy.ports ?? [], chain.map(BigInt));
+      const parentId = formatId(id.slice(0, -1) as unknown as ContainerId);
+      const parent = this.records.list().find((record) => formatId(record.id) === parentId);
+      new PortTable(owners).release(policy.ports ?? [], chain.map(BigInt), parent?.policy.ports);
     } finally {
       owners.close();
     }
@@ -177,7 +210,7 @@ export class Instance {
 
   /** Nodes without a record (somebody removed /run/bpf-isolator) in which nothing runs. */
   private async removeEmptyStrays(): Promise<void> {
-    const known = new Set(this.records.ids().map((id) => this.nodePath(id)));
+    const known = new Set([this.guardNode(), ...this.records.ids().map((id) => this.nodePath(id))]);
     for (const path of children(this.root).filter((path) => !known.has(path))) {
       const node = CgroupNode.open(path);
       if (node && !node.populated()) await node.remove();

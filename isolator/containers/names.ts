@@ -4,6 +4,8 @@ import { IsolatorError } from "../errors.js";
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 /** bpffs keeps names with a dot for itself. */
 const INSTANCE = /^[A-Za-z0-9][A-Za-z0-9_-]*$/;
+/** Files of the kernel in every node. */
+const RESERVED = /^(cgroup|cpu|cpuset|memory|io|pids|hugetlb|rdma|misc|irq|dmem)\./;
 const MAX_INSTANCE = 64;
 const MAX_CONTAINER = 128;
 
@@ -11,11 +13,12 @@ const MAX_CONTAINER = 128;
 export type ContainerId = readonly [string, ...string[]];
 
 function check(what: string, name: string, max: number, allowed: RegExp, characters: string): string {
-  if (name.length > 0 && name.length <= max && allowed.test(name)) return name;
+  const fits = name.length > 0 && name.length <= max;
+  if (fits && allowed.test(name) && !RESERVED.test(name)) return name;
   const shown = JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}...` : name);
   throw new IsolatorError(
     "bad-argument",
-    `bad ${what} ${shown}: give 1 to ${max} ${characters}, beginning with a letter or digit`,
+    `bad ${what} ${shown}: give 1 to ${max} ${characters}, beginning with a letter or digit, and not like a file of cgroup v2`,
   );
 }
 

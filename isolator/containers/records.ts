@@ -74,7 +74,7 @@ export class Records {
   write(held: HeldRecord, record: ContainerRecord): void {
     const file = join(held.directory, "record.json");
     try {
-      writeFileSync(`${file}.new`, JSON.stringify(record));
+      writeFileSync(`${file}.new`, JSON.stringify(record), { mode: 0o600 });
       renameSync(`${file}.new`, file);
     } catch (error) {
       throw stateError(file, error);
@@ -109,7 +109,11 @@ export class Records {
 
   private names(): string[] {
     try {
-      return readdirSync(this.directory).sort();
+      const entries = readdirSync(this.directory, { withFileTypes: true });
+      return entries
+        .filter((entry) => entry.isDirectory())
+        .map(({ name }) => name)
+        .sort();
     } catch (error) {
       if (systemCode(error) === "ENOENT") return [];
       throw error;
@@ -119,14 +123,30 @@ export class Records {
   private read(name: string): ContainerRecord | undefined {
     const file = join(this.directory, name, "record.json");
     try {
-      const record = JSON.parse(readFileSync(file, "utf8")) as ContainerRecord;
-      return (record.version as number) === VERSION ? record : undefined;
+      const record: unknown = JSON.parse(readFileSync(file, "utf8"));
+      return isRecord(record) ? record : undefined;
     } catch (error) {
       // Missing: its process was killed before it wrote one, or is about to. Damaged: as good as missing.
-      if (systemCode(error) === "ENOENT" || error instanceof SyntaxError) return undefined;
+      if (["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "") || error instanceof SyntaxError)
+        return undefined;
       throw stateError(file, error);
     }
   }
+}
+
+/** Whether it has what the sweep and other runs rely on. */
+function isRecord(value: unknown): value is ContainerRecord {
+  if (typeof value !== "object" || value === null) return false;
+  const { version, id, chain, build, policy } = value as Partial<Record<keyof ContainerRecord, unknown>>;
+  const isList = (list: unknown): boolean =>
+    Array.isArray(list) && list.every((item) => typeof item === "string");
+  return (
+    version === VERSION &&
+    isList(id) &&
+    isList(chain) &&
+    typeof build === "string" &&
+    typeof policy === "object"
+  );
 }
 
 function stateError(path: string, error: unknown): IsolatorError {

@@ -1,23 +1,35 @@
 /**
  * A command as the task of a container, with this process's terminal, stdin, environment and directory.
  *
- * Nothing of the command runs outside: a shell moves itself into the container's node and then becomes the command
- * (exec), so that every thread and child is born inside.
+ * Nothing of the command runs outside: this process moves itself into the container's node, spawns the command there,
+ * and moves back, so that the command and every thread and child of it is born inside.
  *
- * It dies with this process, however this one dies: a guard, a shell in a session of its own, holds the node's
- * cgroup.kill open and the read end of a pipe whose other end only this process has. The kernel closes that end when
- * this process is gone, and the guard kills the node. Were the guard killed too, the next sweep does it.
+ * It dies with this process, however this one dies: a guard, a shell in a session and a cgroup of its own, holds the
+ * node's cgroup.kill open and the read end of a pipe whose other end only this process has. The kernel closes that end
+ * when this process is gone, and the guard kills the node. Were the guard killed too, the next sweep does it.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants, mkdirSync, statSync, type Stats } from "node:fs";
 import { constants as os } from "node:os";
 import { delimiter, join } from "node:path";
 import { IsolatorError, messageOf } from "../errors.js";
-import type { CgroupNode } from "../kernel/cgroup.js";
+import { ownNode, type CgroupNode } from "../kernel/cgroup.js";
+import type { Container } from "./container.js";
+import type { Instance } from "./instance.js";
 
-const GUARD = 'trap "" HUP INT QUIT TERM; exec 3>"$0" && echo ready && read -r _; echo 1 >&3';
-const LAUNCHER = 'echo 0 >"$0" || exit 125; exec "$@"';
+const GUARD = 'trap "" HUP INT QUIT TERM; exec 3>"$0" && echo 0 >"$1" && echo ready && read -r _; echo 1 >&3';
+/** As execvp(3) has it where PATH is not set. */
+const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
+
+/** What is at a path, or undefined also where the path itself makes no sense. */
+function statOrNothing(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch {
+    return undefined;
+  }
+}
 
 /**
  * Finds a command as the shell would.
@@ -27,17 +39,20 @@ const LAUNCHER = 'echo 0 >"$0" || exit 125; exec "$@"';
 export function findCommand(command: string): string {
   const candidates = command.includes("/")
     ? [command]
-    : (process.env["PATH"] ?? "").split(delimiter).map((directory) => join(directory || ".", command));
+    : (process.env["PATH"] ?? DEFAULT_PATH)
+        .split(delimiter)
+        .map((directory) => join(directory || ".", command));
   let found: string | undefined;
   for (const path of candidates) {
-    if (!statSync(path, { throwIfNoEntry: false })) continue;
+    const stats = command === "" ? undefined : statOrNothing(path);
+    if (!stats) continue;
     found ??= path;
     try {
       accessSync(path, constants.X_OK);
     } catch {
       continue;
     }
-    if (statSync(path).isFile()) return path;
+    if (stats.isFile()) return path;
   }
   if (found !== undefined) {
     throw new IsolatorError(
@@ -61,44 +76,69 @@ export class Task {
   ) {}
 
   /**
-   * Starts a command in a node.
+   * Starts a command in a container's node.
    * @param command path from findCommand()
    * @throws launch-failed
    */
-  static async start(node: CgroupNode, command: string, args: readonly string[]): Promise<Task> {
-    const guard = spawn("/bin/sh", ["-c", GUARD, join(node.path, "cgroup.kill")], {
-      detached: true,
-      stdio: ["pipe", "pipe", "ignore"],
-    });
-    const [ready] = (await Promise.race([once(guard.stdout, "data"), once(guard, "exit")])) as unknown[];
-    if (!Buffer.isBuffer(ready)) {
-      throw new IsolatorError(
-        "launch-failed",
-        `the guard cannot open ${node.path}/cgroup.kill (kernel 5.14 has it)`,
-      );
-    }
-    guard.stdin.on("error", () => undefined);
-    guard.unref();
-    const child = spawn("/bin/sh", ["-c", LAUNCHER, join(node.path, "cgroup.procs"), command, ...args], {
-      stdio: "inherit",
-    });
-    const exited = once(child, "exit").then(([code, signal]) =>
-      exitStatus(code as number | null, signal as NodeJS.Signals),
-    );
-    exited.catch(() => undefined);
+  static async start(
+    container: Container,
+    instance: Instance,
+    command: string,
+    args: readonly string[],
+  ): Promise<Task> {
+    const home = ownNode(instance.cgroup2);
+    const guard = await startGuard(container.node, instance.guardNode());
     try {
-      await once(child, "spawn");
+      container.node.add(process.pid);
+      try {
+        const child = spawn(command, args, { stdio: "inherit" });
+        const spawned = once(child, "spawn");
+        const exited = once(child, "exit").then(([code, signal]) =>
+          exitStatus(code as number | null, signal as NodeJS.Signals),
+        );
+        exited.catch(() => undefined);
+        await spawned;
+        return new Task(guard, child, exited);
+      } finally {
+        home.add(process.pid);
+      }
     } catch (error) {
-      guard.kill("SIGKILL");
-      throw new IsolatorError("launch-failed", `/bin/sh cannot be started: ${messageOf(error)}`, error);
+      await endGuard(guard);
+      throw new IsolatorError("launch-failed", `${command} cannot be started: ${messageOf(error)}`, error);
     }
-    return new Task(guard, child, exited);
   }
 
-  /** Lets go of the guard: nobody kills the node any more when this process dies. */
-  close(): void {
-    this.guard.kill("SIGKILL");
+  /** Ends the guard: nobody kills the node any more when this process dies. */
+  close(): Promise<void> {
+    return endGuard(this.guard);
   }
+}
+
+/** @param home path of the guard's own node: what kills this process's cgroup as a whole must not kill the guard */
+async function startGuard(node: CgroupNode, home: string): Promise<ChildProcess> {
+  mkdirSync(home, { recursive: true, mode: 0o755 });
+  const guard = spawn("/bin/sh", ["-c", GUARD, join(node.path, "cgroup.kill"), join(home, "cgroup.procs")], {
+    detached: true,
+    stdio: ["pipe", "pipe", "ignore"],
+  });
+  guard.stdin.on("error", () => undefined);
+  const [ready] = (await Promise.race([once(guard.stdout, "data"), once(guard, "exit")])) as unknown[];
+  if (!Buffer.isBuffer(ready)) {
+    throw new IsolatorError(
+      "launch-failed",
+      `the guard of ${node.path} cannot open cgroup.kill there (kernel 5.14 has it) or enter ${home}`,
+    );
+  }
+  guard.unref();
+  return guard;
+}
+
+async function endGuard(guard: ChildProcess): Promise<void> {
+  if (guard.exitCode !== null || guard.signalCode !== null) return;
+  const exited = once(guard, "exit");
+  guard.ref();
+  guard.kill("SIGKILL");
+  await exited;
 }
 
 /** 128 + number for a death by signal. */

@@ -2,14 +2,26 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  lstatSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assertNothingLeft, instanceName } from "../support/instance.js";
+import { CgroupNode } from "../../isolator/kernel/cgroup.js";
+import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
 import { enterOwnNetwork } from "../support/network.js";
-import { ATTEMPT, execute, isolator, runIsolator, type Result } from "../support/process.js";
+import { ATTEMPT, execute, inNode, isolator, runIsolator, type Result } from "../support/process.js";
 import { until } from "../support/wait.js";
 
 enterOwnNetwork();
@@ -67,6 +79,24 @@ describe("passes through", () => {
     );
     assert.equal(stdout, "--ports|a b|blue|/usr\n");
     assert.equal(status, 37);
+  });
+
+  it("the environment and a removed directory as they are, with no shell in between", async () => {
+    const odd = { ...process.env, "a.b": "c", "BASH_FUNC_f%%": "() { :; }", IFS: "x" };
+    const { stdout, stderr } = await runIsolator(
+      ["run", "--instance", instance, "--", process.execPath, "-p", "JSON.stringify(process.env)"],
+      { env: odd },
+    );
+    const seen = JSON.parse(stdout) as Record<string, string>;
+    assert.deepEqual(seen, odd);
+    assert(!stderr.includes("getcwd"));
+  });
+
+  it("a reader of stderr that goes away: the task stays", async () => {
+    const script = `${isolator("run", "--instance", instance, "--", ATTEMPT, "flood-bind", "port=8080", "n=3000", "delay-ms=0").join(" ")} 2>&1 >/dev/null | head -1; echo "\${PIPESTATUS[0]}"`;
+    const { stdout } = await execute(["bash", "-c", script]);
+    assert.equal(stdout.trim().split("\n").at(-1), "1", "the status of the attempt itself");
+    assertNothingLeft(instance);
   });
 
   it("stdin", async () => {
@@ -206,6 +236,21 @@ describe("tells", () => {
     assert.equal(denied["bind"], 5000);
   });
 
+  it("a flood of denials without going deaf: a signal ends it all the same", async () => {
+    const flooding = await start(
+      "--",
+      "sh",
+      "-c",
+      'echo ready; while :; do "$0" flood-bind port=8080 n=100000; done',
+      ATTEMPT,
+    );
+    await sleep(500);
+    const sent = Date.now();
+    flooding.child.kill("SIGTERM");
+    await flooding.exited;
+    assert(Date.now() - sent < 5000, "it took longer than anybody would wait");
+  });
+
   it("process names with everything unprintable escaped", async () => {
     const evil = join(directory, "\x1b[31mx\n\\");
     copyFileSync(ATTEMPT, evil);
@@ -234,6 +279,20 @@ describe("tells", () => {
     }
     assert.equal(usage["net_rx_dropped"], 0);
     assert(Math.abs(Number(usage["timestamp"]) - Date.now() / 1000) < 60);
+  });
+
+  it("usage to a device, which stays one, and never through a link that lies in wait", async () => {
+    const device = await run("--usage-file", "/dev/null", "--", "true");
+    assert.equal(device.status, 0, device.stderr);
+    assert(statSync("/dev/null").isCharacterDevice());
+    const file = join(directory, "trap.json");
+    const victim = join(directory, "victim");
+    writeFileSync(victim, "precious");
+    symlinkSync(victim, `${file}.new`);
+    symlinkSync(victim, join(directory, ".trap.json.new"));
+    assert.equal((await run("--usage-file", file, "--", "true")).status, 0);
+    assert.equal(readFileSync(victim, "utf8"), "precious");
+    assert(lstatSync(file).isFile());
   });
 
   it("that audit mode only reports", async () => {
@@ -302,7 +361,7 @@ describe("refuses", () => {
       "a usage file in nowhere",
       ["--usage-file", "/no/where/f", "--", "true"],
       125,
-      /--usage-file \/no\/where\/f/,
+      /--usage-file "\/no\/where\/f" cannot be written/,
     ],
   ];
   for (const [what, args, status, message] of cases) {
@@ -417,6 +476,39 @@ describe("killed with -9", () => {
     for (const pid of pids) await gone(pid);
     const next = await run("--name", "victim", "--ports", "31000", "--", ATTEMPT, "bind", "port=31000");
     assert.equal(next.status, 0, next.stderr);
+    assertNothingLeft(instance);
+  });
+
+  it("at any moment around the start of the task: the task is gone without a next run", async () => {
+    const marker = `31${process.pid}`;
+    for (let delay = 100; delay <= 340; delay += 12) {
+      const [file = "", ...args] = isolator("run", "--instance", instance, "--", "sleep", marker);
+      const child = spawn(file, args, { stdio: "ignore" });
+      const exited = once(child, "exit");
+      await sleep(delay);
+      child.kill("SIGKILL");
+      await exited;
+    }
+    const running = async (): Promise<boolean> =>
+      (await execute(["pgrep", "-fx", `sleep ${marker}`])).status === 0;
+    await until(async () => !(await running()), "no task is left");
+    assert.equal((await run("--", "true")).status, 0);
+    assertNothingLeft(instance);
+  });
+
+  it("with its whole cgroup, as a service manager does: the guard is not in it", async () => {
+    const service = CgroupNode.create(join(requireCgroup2(), `test-service-${process.pid}`));
+    const [file = "", ...args] = inNode(
+      service,
+      isolator("run", "--instance", instance, "--", "sh", "-c", "echo $$; sleep 300"),
+    );
+    const child = spawn(file, args, { stdio: ["ignore", "pipe", "ignore"] });
+    const [line] = (await once(child.stdout, "data")) as [Buffer];
+    await until(() => service.pids().includes(child.pid ?? 0), "run is back in its own node");
+    service.kill();
+    await gone(Number(String(line)));
+    await service.remove();
+    assert.equal((await run("--", "true")).status, 0);
     assertNothingLeft(instance);
   });
 
