@@ -170,28 +170,54 @@ static __noinline void add_received_fragments(struct __sk_buff *skb, struct on_w
 		add_fragments(skb, largest, wire);
 }
 
-static __always_inline void account_sent(struct __sk_buff *skb, struct counters *counters)
+/* What is one packet on the wire for sure: the way of small packets, kept free of all else. */
+static __always_inline bool is_one_packet(struct __sk_buff *skb)
+{
+	return skb->len <= NEVER_FRAGMENTED && !skb->gso_size;
+}
+
+static __noinline void account_many_sent(struct __sk_buff *skb, struct counters *counters)
 {
 	struct on_wire wire = {1, skb->len};
 
 	if (skb->gso_size)
 		add_segments(skb, &wire);
-	else if (wire.bytes > NEVER_FRAGMENTED)
+	else
 		add_sent_fragments(skb, &wire);
-	/* Sent from process context, where a softirq that sends for the same container can come between. */
 	count(&counters->tx_packets, wire.packets);
 	count(&counters->tx_bytes, wire.bytes);
 }
 
-static __always_inline void account_received(struct __sk_buff *skb, struct counters *counters)
+static __noinline void account_many_received(struct __sk_buff *skb, struct counters *counters)
 {
 	struct on_wire wire = {1, skb->len};
 
 	if (skb->gso_size)
 		add_segments(skb, &wire);
-	else if (wire.bytes > NEVER_FRAGMENTED)
+	else
 		add_received_fragments(skb, &wire);
-	/* Received in softirq, which nothing that writes these counters interrupts: no atomic needed. */
 	counters->rx_packets += wire.packets;
 	counters->rx_bytes += wire.bytes;
+}
+
+/* Sent from process context, where a softirq that sends for the same container can come between: atomics. */
+static __always_inline void account_sent(struct __sk_buff *skb, struct counters *counters)
+{
+	if (!is_one_packet(skb)) {
+		account_many_sent(skb, counters);
+		return;
+	}
+	count(&counters->tx_packets, 1);
+	count(&counters->tx_bytes, skb->len);
+}
+
+/* Received in softirq, which nothing that writes these counters interrupts: no atomic needed. */
+static __always_inline void account_received(struct __sk_buff *skb, struct counters *counters)
+{
+	if (!is_one_packet(skb)) {
+		account_many_received(skb, counters);
+		return;
+	}
+	counters->rx_packets += 1;
+	counters->rx_bytes += skb->len;
 }

@@ -76,14 +76,14 @@ int sock_ops(struct bpf_sock_ops *ctx)
 SEC("cgroup_skb/ingress")
 int ingress(struct __sk_buff *skb)
 {
+	int verdict = ports_ingress(skb);
 	struct counters *counters = container_counters();
 
-	if (ports_ingress(skb) == DENY) {
+	if (verdict == DENY)
 		counters->rx_dropped += 1;
-		return DENY;
-	}
-	account_received(skb, counters);
-	return ALLOW;
+	else
+		account_received(skb, counters);
+	return verdict;
 }
 
 SEC("cgroup_skb/egress")

@@ -26,7 +26,12 @@ static __always_inline const struct port_owner *owner_of(__u32 port)
 
 static __always_inline bool owns(const struct policy *policy, const struct port_owner *owner)
 {
-	return policy->cgroup_id && owner->chain[policy->level & (LEVELS - 1)] == policy->cgroup_id;
+	__u64 id = policy->cgroup_id;
+
+	/* A root container's id stands nowhere else: the usual case, and the shortest way. 0: no policy, no owner. */
+	if (owner->chain[0] == id)
+		return id;
+	return owner->chain[policy->level & (LEVELS - 1)] == id;
 }
 
 /* Another container's: somebody owns it, and not this level. */
@@ -436,20 +441,33 @@ static __always_inline void ports_release(struct bpf_sock *ctx)
 		report_udp_port(ctx, port);
 }
 
+static __noinline int drop_datagram(struct __sk_buff *skb, const struct policy *policy)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk || inherits_ports(policy) || policy->enforcement == ENFORCE_AUDIT)
+		return ALLOW;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk || sk->type == SOCK_RAW || (sk->protocol != IPPROTO_UDP && sk->protocol != IPPROTO_UDPLITE))
+		return ALLOW;
+	return DENY;
+}
+
 /*
  * A datagram for an unconnected UDP socket. Every way to make the kernel choose a port ends here, also those that no
- * hook sees (a send that fails, a connect() that fails): on a port that is not allowed nothing is received.
+ * hook sees (a send that fails, a connect() that fails): on a port that is not allowed nothing is received. Ping and
+ * raw sockets come here too, with a number that is no port: told apart only where the answer would be no.
  */
-static __always_inline int ports_receive(struct bpf_sock *sk)
+static __always_inline int ports_receive(struct __sk_buff *skb, struct bpf_sock *sk)
 {
 	const struct policy *policy = container_policy();
 	const struct port_owner *owner = owner_of(sk->src_port);
 
-	if (!owner)
-		return DENY;
-	if (may_receive(policy, owner) || policy->enforcement == ENFORCE_AUDIT)
+	if (owner && owns(policy, owner))
 		return ALLOW;
-	return DENY;
+	if (owner && !owner->chain[0] && may_use_chosen(policy))
+		return ALLOW;
+	return drop_datagram(skb, policy);
 }
 
 /*
@@ -478,14 +496,15 @@ static __always_inline int ports_ingress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
 
-	if (!sk || (sk->state != BPF_TCP_LISTEN && sk->state != BPF_TCP_CLOSE))
-		return ALLOW;
-	sk = bpf_sk_fullsock(sk);
+	__u32 state;
+
 	if (!sk)
 		return ALLOW;
-	if (sk->state == BPF_TCP_LISTEN)
-		return ports_accept(sk);
-	if (sk->type != SOCK_RAW && (sk->protocol == IPPROTO_UDP || sk->protocol == IPPROTO_UDPLITE))
-		return ports_receive(sk);
-	return ALLOW;
+	state = sk->state;
+	if (state == BPF_TCP_CLOSE)
+		return ports_receive(skb, sk);
+	if (state != BPF_TCP_LISTEN)
+		return ALLOW;
+	sk = bpf_sk_fullsock(sk);
+	return sk ? ports_accept(sk) : ALLOW;
 }
