@@ -109,9 +109,14 @@ struct event {
 /* What is remembered of a socket, for each level of nesting. */
 struct socket_note {
 	__u8 listener[LEVELS]; /* enum listener_verdict, of the last listen() */
-	__u8 reported[LEVELS]; /* 1: a report on its port was made; one is enough */
+	__u8 reported[LEVELS]; /* enum reported: one report of a kind is enough */
 	__u16 listener_port;   /* that the verdicts are for; host byte order */
 	__u16 reserved;
+};
+
+enum reported {
+	REPORTED_PORT = 1,   /* the port that it holds */
+	REPORTED_SOURCE = 2, /* the source port of its connect() */
 };
 
 enum listener_verdict {

@@ -83,22 +83,22 @@ static __always_inline bool reported_before(const struct policy *policy, struct 
 	if (policy->enforcement != ENFORCE_AUDIT || !note)
 		return false;
 	reported = &note->reported[policy->level & (LEVELS - 1)];
-	if (*reported)
+	if (*reported & REPORTED_PORT)
 		return true;
-	*reported = 1;
+	*reported |= REPORTED_PORT;
 	return false;
 }
 
-static __always_inline void mark_reported(const struct policy *policy, struct socket_note *note)
+static __always_inline void mark_reported(const struct policy *policy, struct socket_note *note, __u8 what)
 {
 	if (note)
-		note->reported[policy->level & (LEVELS - 1)] = 1;
+		note->reported[policy->level & (LEVELS - 1)] |= what;
 }
 
-static __always_inline bool reported_at_any_level(const struct socket_note *note)
+static __always_inline bool reported_at_any_level(const struct socket_note *note, __u8 what)
 {
 	for (int i = 0; i < LEVELS; i++)
-		if (note->reported[i])
+		if (note->reported[i] & what)
 			return true;
 	return false;
 }
@@ -203,7 +203,7 @@ static __noinline int refuse_sendmsg(struct bpf_sock_addr *ctx, const struct pol
 	note = bpf_sk_storage_get(&socket_notes, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (reported_before(policy, note))
 		return ALLOW;
-	mark_reported(policy, note);
+	mark_reported(policy, note, REPORTED_PORT);
 	event.port = sk->src_port;
 	event.protocol = ctx->protocol;
 	event.owner = innermost(owner);
@@ -369,9 +369,9 @@ static __always_inline void report_source_port(__u32 port, struct event *event, 
 
 	if (!owner || !is_foreign(policy, owner) || inherits_ports(policy))
 		return;
-	if (note && reported_at_any_level(note))
+	if (note && reported_at_any_level(note, REPORTED_SOURCE))
 		return;
-	mark_reported(policy, note);
+	mark_reported(policy, note, REPORTED_SOURCE);
 	event->reason = REASON_SOURCE_PORT;
 	event->port = port;
 	event->owner = innermost(owner);
@@ -417,9 +417,9 @@ static __noinline void report_udp_port(struct bpf_sock *ctx, __u32 port)
 		report_source_port(port, &event, note);
 		return;
 	}
-	if (note && reported_at_any_level(note))
+	if (note && reported_at_any_level(note, REPORTED_PORT))
 		return;
-	mark_reported(policy, note);
+	mark_reported(policy, note, REPORTED_PORT);
 	event.unreachable = policy->enforcement != ENFORCE_AUDIT;
 	event.port = port;
 	event.owner = innermost(owner);
