@@ -76,8 +76,8 @@ int sock_ops(struct bpf_sock_ops *ctx)
 SEC("cgroup_skb/ingress")
 int ingress(struct __sk_buff *skb)
 {
-	int verdict = ports_ingress(skb);
 	struct counters *counters = container_counters();
+	int verdict = ports_ingress(skb, counters);
 
 	if (verdict == DENY)
 		counters->rx_dropped += 1;

@@ -86,6 +86,7 @@ struct counters {
 	__u64 denied[REASONS];  /* refused; REASON_SOURCE_PORT: only reported */
 	__u64 audited[REASONS]; /* would have been refused */
 	__u64 events_lost;      /* events that found no room or no ring */
+	__u64 self; /* programs' own: the container's cgroup id, so that a datagram needs no look at the policy */
 };
 
 /* One entry of an event ring. */
@@ -127,5 +128,5 @@ enum listener_verdict {
 
 _Static_assert(sizeof(struct policy) == 32, "policy has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
-_Static_assert(sizeof(struct counters) == 8 * (7 + 2 * REASONS), "counters has a hole");
+_Static_assert(sizeof(struct counters) == 8 * (8 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct event) == 80, "event has a hole");

@@ -35,7 +35,7 @@ export const layouts = {
       }
     },
     "counters": {
-      "size": 184,
+      "size": 192,
       "fields": {
         "rx_packets": {
           "offset": 0,
@@ -73,6 +73,10 @@ export const layouts = {
         },
         "events_lost": {
           "offset": 176,
+          "type": "u64"
+        },
+        "self": {
+          "offset": 184,
           "type": "u64"
         }
       }
