@@ -26,7 +26,11 @@ export type ErrorCode =
   | "cgroup-failed"
   | "command-not-found"
   | "command-not-executable"
-  | "launch-failed";
+  | "launch-failed"
+  | "no-process"
+  | "no-container"
+  | "conflict"
+  | "already-serving";
 
 export class IsolatorError extends Error {
   override readonly name = "IsolatorError";

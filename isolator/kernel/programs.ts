@@ -99,6 +99,11 @@ export class Programs {
     }
   }
 
+  /** Attaches what is missing on a node. @throws attach-failed */
+  ensureAttached(fd: number, container: string): void {
+    ensureAttached(this.programs, fd, container);
+  }
+
   /** Takes every program off a node. @throws attach-failed */
   detach(fd: number, container: string): void {
     detachAll(this.programs, fd, container);

@@ -29,7 +29,7 @@ describe("an instance", () => {
     const second = { id: ["second"] as const, policy: policy("31001") };
     await assert.rejects(Container.prepare(instance, { ...second, onEvent: () => undefined }), {
       code: "map-full",
-      message: /1024 processes read events .* event_rings has no room/,
+      message: /1023 processes read events .* event_rings has no room/,
     });
     assert(!existsSync(join(instance.root, "second")));
     for (const lock of locks) lock?.release();
