@@ -6,6 +6,8 @@
 /** Stable names of the errors, for scripts and tests. README.md lists them with the exit codes. */
 export type ErrorCode =
   | "bad-argument"
+  | "bad-container-id"
+  | "bad-message"
   | "not-root"
   | "no-cgroup2"
   | "cgroup2-read-only"

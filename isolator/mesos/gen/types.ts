@@ -1,0 +1,1043 @@
+// Generated from proto/ by isolator/mesos/generate.ts (npm run generate). Do not edit.
+export namespace bpf_isolator {
+  export interface Call {
+    /** Which call it is. Needed, and the field of the same name where there is one; LIST and GET_STATUS have none. */
+    readonly type?: bpf_isolator.Call.Type | undefined;
+    readonly handshake?: bpf_isolator.Call.Handshake | undefined;
+    readonly recover?: bpf_isolator.Call.Recover | undefined;
+    readonly prepare?: bpf_isolator.Call.Prepare | undefined;
+    readonly isolate?: bpf_isolator.Call.Isolate | undefined;
+    readonly watch?: bpf_isolator.Call.Watch | undefined;
+    readonly update?: bpf_isolator.Call.Update | undefined;
+    readonly usage?: bpf_isolator.Call.Usage | undefined;
+    readonly status?: bpf_isolator.Call.Status | undefined;
+    readonly cleanup?: bpf_isolator.Call.Cleanup | undefined;
+    readonly events?: bpf_isolator.Call.Events | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace Call {
+    export enum Type {
+      /** What a type is that the receiver does not know. */
+      UNKNOWN = 0,
+      /** From a Mesos agent's isolator module: its Isolator interface, call by call. */
+      HANDSHAKE = 1,
+      RECOVER = 2,
+      PREPARE = 3,
+      ISOLATE = 4,
+      /** Answered by a stream of Response records of type WATCH. It stays open, mostly empty, until cleanup. */
+      WATCH = 5,
+      UPDATE = 6,
+      USAGE = 7,
+      STATUS = 8,
+      CLEANUP = 9,
+      /** From an operator. */
+      LIST = 20,
+      /** Answered by a stream of Response records of type EVENTS. */
+      EVENTS = 21,
+      GET_STATUS = 22,
+    }
+    /** Who calls, and what it can do. Repeat it after a reconnect: the daemon may be another one by then. */
+    export interface Handshake {
+      /** Name of the module or program that calls, for logs. Needed. */
+      readonly name?: string | undefined;
+      /** Its version. */
+      readonly version?: string | undefined;
+      /** Version of the Mesos that it is loaded into; absent for what is no module. */
+      readonly mesos_version?: string | undefined;
+      /** Versions of this protocol that it speaks. Needed. */
+      readonly protocol_versions?: readonly number[] | undefined;
+      /** Where the agent itself listens, which its executors must always reach. */
+      readonly agent_address?: mesos.Address | undefined;
+      /** The agent's --work_dir. */
+      readonly agent_work_dir?: string | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    /** The agent has started: what of its containers is left. */
+    export interface Recover {
+      /** Containers that it knows, parents before children. */
+      readonly states?: readonly mesos.slave.ContainerState[] | undefined;
+      /** Containers that its launcher found and it does not know. It will clean them up. */
+      readonly orphans?: readonly mesos.ContainerID[] | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    /** A container is about to be launched. The same call again gets the same answer. */
+    export interface Prepare {
+      /** Needed. */
+      readonly container_id?: mesos.ContainerID | undefined;
+      /** Needed. */
+      readonly container_config?: mesos.slave.ContainerConfig | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    /** The container's first process exists and waits. */
+    export interface Isolate {
+      /** Needed. */
+      readonly container_id?: mesos.ContainerID | undefined;
+      /** In the daemon's pid namespace. Needed. */
+      readonly pid?: number | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface Watch {
+      /** Needed. */
+      readonly container_id?: mesos.ContainerID | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    /** The container's resources, all of them, have changed to these. */
+    export interface Update {
+      /** Needed. */
+      readonly container_id?: mesos.ContainerID | undefined;
+      readonly resource_requests?: readonly mesos.Resource[] | undefined;
+      /** By name of the resource. */
+      readonly resource_limits?: { readonly [key: string]: mesos.Value.Scalar } | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface Usage {
+      /** Needed. Unknown containers are answered too. */
+      readonly container_id?: mesos.ContainerID | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface Status {
+      /** Needed. Unknown containers are answered too. */
+      readonly container_id?: mesos.ContainerID | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    /** All processes of the container have ended. */
+    export interface Cleanup {
+      /** Needed. Unknown containers are a success. */
+      readonly container_id?: mesos.ContainerID | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface Events {
+      /** Whether to go on with what happens after the call; without it the stream ends after the events that are kept. Absent means false. */
+      readonly follow?: boolean | undefined;
+      /** Only events of this container and those nested in it. */
+      readonly container_id?: mesos.ContainerID | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
+  export interface Response {
+    /** Which answer it is, with the field of the same name where there is one. */
+    readonly type?: bpf_isolator.Response.Type | undefined;
+    readonly handshake?: bpf_isolator.Response.Handshake | undefined;
+    readonly prepare?: bpf_isolator.Response.Prepare | undefined;
+    readonly watch?: bpf_isolator.Response.Watch | undefined;
+    readonly usage?: bpf_isolator.Response.Usage | undefined;
+    readonly status?: bpf_isolator.Response.Status | undefined;
+    readonly list?: bpf_isolator.Response.List | undefined;
+    readonly events?: bpf_isolator.Response.Events | undefined;
+    readonly get_status?: bpf_isolator.Response.GetStatus | undefined;
+    readonly error?: bpf_isolator.Response.Error | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace Response {
+    export enum Type {
+      /** What a type is that the receiver does not know. */
+      UNKNOWN = 0,
+      /** The call failed, or a stream had to end. */
+      ERROR = 100,
+      /** Answer to the call of the same name. RECOVER, ISOLATE, UPDATE and CLEANUP have nothing to say but that. */
+      HANDSHAKE = 1,
+      RECOVER = 2,
+      PREPARE = 3,
+      ISOLATE = 4,
+      WATCH = 5,
+      UPDATE = 6,
+      USAGE = 7,
+      STATUS = 8,
+      CLEANUP = 9,
+      LIST = 20,
+      EVENTS = 21,
+      GET_STATUS = 22,
+    }
+    export interface Error {
+      /** Stable name, such as "port-owned"; the HTTP status is a function of it. */
+      readonly code?: string | undefined;
+      /** For people: what happened to which container, why, and what to do about it. */
+      readonly message?: string | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface Handshake {
+      /** "bpf-isolator". */
+      readonly name?: string | undefined;
+      /** The daemon's version. */
+      readonly version?: string | undefined;
+      /** Versions of this protocol that the daemon speaks. */
+      readonly protocol_versions?: readonly number[] | undefined;
+      /** The highest that both speak: what the two use from here on. */
+      readonly protocol_version?: number | undefined;
+      /** What this daemon can do beyond the version, by name. */
+      readonly features?: readonly string[] | undefined;
+      readonly pid?: number | undefined;
+      /** Name of the daemon's instance (serve --instance). */
+      readonly instance?: string | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface Prepare {
+      /** Absent: nothing to add to the launch. */
+      readonly launch_info?: mesos.slave.ContainerLaunchInfo | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface Watch {
+      /** The container has to end. */
+      readonly limitation?: mesos.slave.ContainerLimitation | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface Usage {
+      /** `timestamp` is when it was measured: a module clears it before it hands the message to its agent. */
+      readonly statistics?: mesos.ResourceStatistics | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface Status {
+      readonly status?: mesos.ContainerStatus | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface List {
+      /** Parents before children, sorted by id. */
+      readonly containers?: readonly bpf_isolator.ContainerSummary[] | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface Events {
+      readonly event?: bpf_isolator.Event | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface GetStatus {
+      readonly status?: bpf_isolator.DaemonStatus | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
+  export enum Enforcement {
+    /** Violations are refused. */
+    ON = 1,
+    /** Violations are only reported. */
+    AUDIT = 2,
+  }
+  /** A number of something, by name. */
+  export interface Count {
+    readonly name?: string | undefined;
+    readonly count?: bigint | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** A container as an operator sees it. */
+  export interface ContainerSummary {
+    readonly container_id?: mesos.ContainerID | undefined;
+    readonly state?: bpf_isolator.ContainerSummary.State | undefined;
+    /** Ports of its own, sorted. A nested container without any has its parent's: see inherits_ports. */
+    readonly ports?: readonly mesos.Value.Range[] | undefined;
+    readonly inherits_ports?: boolean | undefined;
+    /** It has a network namespace of its own (this network's name), and so no policy for the host's ports. */
+    readonly network?: string | undefined;
+    /** Absent: no policy at all. */
+    readonly enforcement?: bpf_isolator.Enforcement | undefined;
+    /** Processes in it and in those nested in it. */
+    readonly pids?: number | undefined;
+    /** Counters since prepare(). */
+    readonly statistics?: mesos.ResourceStatistics | undefined;
+    /** What was refused, by reason. */
+    readonly denied?: readonly bpf_isolator.Count[] | undefined;
+    /** What AUDIT let through and ON would have refused, by reason. */
+    readonly audited?: readonly bpf_isolator.Count[] | undefined;
+    /** Events of it that nobody could be told of. */
+    readonly events_lost?: bigint | undefined;
+    /** Seconds since the epoch. */
+    readonly prepared_at?: number | undefined;
+    /** From the agent's ExecutorInfo and TaskInfo where it gave one. Chosen by a framework: escape them before printing. */
+    readonly framework_id?: string | undefined;
+    readonly executor_id?: string | undefined;
+    readonly task_id?: string | undefined;
+    /** DEFAULT, or DEBUG: a session in its parent's policy. */
+    readonly container_class?: mesos.slave.ContainerClass | undefined;
+    /** "agent", or "run" for a task of the command line. */
+    readonly origin?: string | undefined;
+    /** cgroup v2 node, absolute path. */
+    readonly cgroup?: string | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace ContainerSummary {
+    export enum State {
+      UNKNOWN = 0,
+      /** prepare() is done, no process yet. */
+      PREPARED = 1,
+      /** isolate() is done. */
+      ISOLATED = 2,
+      /** Taken over from an earlier daemon or agent; its policy is the persisted one until the first update(). */
+      RECOVERED = 3,
+      /** cleanup() could not finish, and is tried again. */
+      CLEANING = 4,
+      /** What is known of it is damaged; it keeps the policy that the kernel has. */
+      BROKEN = 5,
+    }
+  }
+  /** Something that happened. */
+  export interface Event {
+    /** Seconds since the epoch. */
+    readonly time?: number | undefined;
+    /** Stable name: "denied", "audited", "reported", "prepared", "port-taken-over", "events-lost", ... */
+    readonly type?: string | undefined;
+    /** Absent: the daemon itself. */
+    readonly container_id?: mesos.ContainerID | undefined;
+    /** One line for people, untrusted text escaped. */
+    readonly message?: string | undefined;
+    readonly denial?: bpf_isolator.Event.Denial | undefined;
+    /** Number of events lost, of "events-lost". */
+    readonly lost?: bigint | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace Event {
+    /** What was refused, or reported only. */
+    export interface Denial {
+      /** The kernel hook's reason, such as "bind" or "listen". */
+      readonly reason?: string | undefined;
+      /** "tcp", "udp", "sctp", ... */
+      readonly protocol?: string | undefined;
+      /** "ipv4" or "ipv6". */
+      readonly family?: string | undefined;
+      /** Local address that was asked for, where the hook knows it. */
+      readonly address?: string | undefined;
+      /** Host byte order; 0: one that the kernel chooses. */
+      readonly port?: number | undefined;
+      readonly pid?: number | undefined;
+      readonly uid?: number | undefined;
+      /** Process name with everything but printable ASCII as \xNN. */
+      readonly process?: string | undefined;
+      /** Nothing was refused, but nothing reaches the socket. */
+      readonly unreachable?: boolean | undefined;
+      /** Container that the port belongs to, if any. */
+      readonly owner?: string | undefined;
+      /** Nanoseconds since boot, suspend included. */
+      readonly boot_time?: bigint | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
+  /** Facts about the daemon. */
+  export interface DaemonStatus {
+    readonly version?: string | undefined;
+    readonly instance?: string | undefined;
+    readonly pid?: number | undefined;
+    /** Seconds since the epoch. */
+    readonly started_at?: number | undefined;
+    /** Containers known, by state. */
+    readonly containers?: readonly bpf_isolator.Count[] | undefined;
+    /** Resident memory, bytes. */
+    readonly memory_bytes?: bigint | undefined;
+    /** The last handshake of a module since the daemon's start. */
+    readonly agent?: bpf_isolator.Call.Handshake | undefined;
+    /** Absolute path; absent: the defaults. */
+    readonly config_file?: string | undefined;
+    /** Why the file as it is now is not used; absent: it is. */
+    readonly config_error?: string | undefined;
+    /** Seconds since the epoch: when the configuration in use was read. */
+    readonly config_read_at?: number | undefined;
+    /** The newest events, oldest first. */
+    readonly events?: readonly bpf_isolator.Event[] | undefined;
+    /** Calls under way, this one included, and streams open. */
+    readonly calls?: number | undefined;
+    readonly streams?: number | undefined;
+    /** Version of the kernel, and of the attached programs (a hash of their object). */
+    readonly kernel?: string | undefined;
+    readonly programs?: string | undefined;
+    /** Streams that were ended because their client did not read, since the daemon's start. */
+    readonly streams_dropped?: bigint | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+}
+export namespace mesos {
+  /** Pairs that a framework chose. They are never trusted to loosen a policy. */
+  export interface Labels {
+    readonly labels?: readonly mesos.Label[] | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface Label {
+    readonly key: string;
+    readonly value?: string | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface FrameworkID {
+    readonly value: string;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface SlaveID {
+    readonly value: string;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface TaskID {
+    readonly value: string;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface ExecutorID {
+    readonly value: string;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** A nested container names its parent. A level has 1 to 242 bytes: no control character, space, ".", "/" or "\". */
+  export interface ContainerID {
+    readonly value: string;
+    readonly parent?: mesos.ContainerID | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface ResourceProviderID {
+    readonly value: string;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface Address {
+    readonly hostname?: string | undefined;
+    readonly ip?: string | undefined;
+    readonly port: number;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface Value {
+    readonly type: mesos.Value.Type;
+    readonly scalar?: mesos.Value.Scalar | undefined;
+    readonly ranges?: mesos.Value.Ranges | undefined;
+    readonly set?: mesos.Value.Set | undefined;
+    readonly text?: mesos.Value.Text | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace Value {
+    export enum Type {
+      SCALAR = 0,
+      RANGES = 1,
+      SET = 2,
+      TEXT = 3,
+    }
+    export interface Scalar {
+      readonly value: number;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    /** Both ends belong to it. */
+    export interface Range {
+      readonly begin: bigint;
+      readonly end: bigint;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface Ranges {
+      readonly range?: readonly mesos.Value.Range[] | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface Set {
+      readonly item?: readonly string[] | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface Text {
+      readonly value: string;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
+  /** Resources of one name and one reservation. A container may have several entries named "ports"; it has all of them.
+   * Left out: disk (7). */
+  export interface Resource {
+    readonly name: string;
+    readonly type: mesos.Value.Type;
+    readonly scalar?: mesos.Value.Scalar | undefined;
+    readonly ranges?: mesos.Value.Ranges | undefined;
+    readonly set?: mesos.Value.Set | undefined;
+    /** Says nothing where `reservations` or `allocation_info` do. Absent means "*". */
+    readonly role?: string | undefined;
+    readonly reservation?: mesos.Resource.ReservationInfo | undefined;
+    readonly revocable?: mesos.Resource.RevocableInfo | undefined;
+    readonly shared?: mesos.Resource.SharedInfo | undefined;
+    readonly allocation_info?: mesos.Resource.AllocationInfo | undefined;
+    readonly provider_id?: mesos.ResourceProviderID | undefined;
+    readonly reservations?: readonly mesos.Resource.ReservationInfo[] | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace Resource {
+    export interface AllocationInfo {
+      readonly role?: string | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface ReservationInfo {
+      readonly principal?: string | undefined;
+      readonly labels?: mesos.Labels | undefined;
+      readonly role?: string | undefined;
+      readonly type?: mesos.Resource.ReservationInfo.Type | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export namespace ReservationInfo {
+      export enum Type {
+        UNKNOWN = 0,
+        STATIC = 1,
+        DYNAMIC = 2,
+      }
+    }
+    export interface RevocableInfo {
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface SharedInfo {
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
+  /** Left out: secrets of variables (4), which nothing here has any business with. */
+  export interface Environment {
+    readonly variables?: readonly mesos.Environment.Variable[] | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace Environment {
+    export interface Variable {
+      readonly name: string;
+      readonly value?: string | undefined;
+      /** Absent means "VALUE". */
+      readonly type?: mesos.Environment.Variable.Type | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export namespace Variable {
+      export enum Type {
+        UNKNOWN = 0,
+        VALUE = 1,
+        SECRET = 2,
+      }
+    }
+  }
+  /** With `shell`, `value` is run by sh -c; without, `value` is the file and `arguments` are its argv. */
+  export interface CommandInfo {
+    readonly uris?: readonly mesos.CommandInfo.URI[] | undefined;
+    readonly environment?: mesos.Environment | undefined;
+    readonly value?: string | undefined;
+    readonly user?: string | undefined;
+    /** Absent means true. */
+    readonly shell?: boolean | undefined;
+    readonly arguments?: readonly string[] | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace CommandInfo {
+    export interface URI {
+      readonly value: string;
+      readonly executable?: boolean | undefined;
+      /** Absent means true. */
+      readonly extract?: boolean | undefined;
+      readonly cache?: boolean | undefined;
+      readonly output_file?: string | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
+  /** A port that a task offers. `protocol` is "tcp" or "udp"; a port with both has two entries. */
+  export interface Port {
+    readonly number: number;
+    readonly name?: string | undefined;
+    readonly protocol?: string | undefined;
+    readonly visibility?: mesos.DiscoveryInfo.Visibility | undefined;
+    readonly labels?: mesos.Labels | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface Ports {
+    readonly ports?: readonly mesos.Port[] | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface DiscoveryInfo {
+    readonly visibility: mesos.DiscoveryInfo.Visibility;
+    readonly name?: string | undefined;
+    readonly environment?: string | undefined;
+    readonly location?: string | undefined;
+    readonly version?: string | undefined;
+    readonly ports?: mesos.Ports | undefined;
+    readonly labels?: mesos.Labels | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace DiscoveryInfo {
+    export enum Visibility {
+      FRAMEWORK = 0,
+      CLUSTER = 1,
+      EXTERNAL = 2,
+    }
+  }
+  export interface NetworkInfo {
+    readonly groups?: readonly string[] | undefined;
+    readonly labels?: mesos.Labels | undefined;
+    readonly ip_addresses?: readonly mesos.NetworkInfo.IPAddress[] | undefined;
+    /** Name of a CNI network. Set: the container has a network namespace of its own. Unset: the host's. */
+    readonly name?: string | undefined;
+    readonly port_mappings?: readonly mesos.NetworkInfo.PortMapping[] | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace NetworkInfo {
+    export enum Protocol {
+      IPv4 = 1,
+      IPv6 = 2,
+    }
+    export interface IPAddress {
+      /** Absent means "IPv4". */
+      readonly protocol?: mesos.NetworkInfo.Protocol | undefined;
+      readonly ip_address?: string | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface PortMapping {
+      readonly host_port: number;
+      readonly container_port: number;
+      readonly protocol?: string | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
+  /** Left out: volumes (2), docker (3), linux_info (8), rlimit_info (9), tty_info (10). */
+  export interface ContainerInfo {
+    readonly type: mesos.ContainerInfo.Type;
+    readonly hostname?: string | undefined;
+    readonly mesos?: mesos.ContainerInfo.MesosInfo | undefined;
+    readonly network_infos?: readonly mesos.NetworkInfo[] | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace ContainerInfo {
+    export enum Type {
+      DOCKER = 1,
+      MESOS = 2,
+    }
+    /** Left out: image (1). */
+    export interface MesosInfo {
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
+  /** Left out: shutdown_grace_period (13). */
+  export interface ExecutorInfo {
+    readonly executor_id: mesos.ExecutorID;
+    readonly data?: Uint8Array | undefined;
+    readonly resources?: readonly mesos.Resource[] | undefined;
+    readonly command?: mesos.CommandInfo | undefined;
+    readonly framework_id?: mesos.FrameworkID | undefined;
+    readonly name?: string | undefined;
+    readonly source?: string | undefined;
+    readonly container?: mesos.ContainerInfo | undefined;
+    readonly discovery?: mesos.DiscoveryInfo | undefined;
+    readonly labels?: mesos.Labels | undefined;
+    readonly type?: mesos.ExecutorInfo.Type | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace ExecutorInfo {
+    export enum Type {
+      UNKNOWN = 0,
+      DEFAULT = 1,
+      CUSTOM = 2,
+    }
+  }
+  /** Exactly one of `executor` and `command` is set.
+   * Left out: health_check (8), kill_policy (12), check (13), max_completion_time (14). */
+  export interface TaskInfo {
+    readonly name: string;
+    readonly task_id: mesos.TaskID;
+    readonly slave_id: mesos.SlaveID;
+    readonly resources?: readonly mesos.Resource[] | undefined;
+    readonly executor?: mesos.ExecutorInfo | undefined;
+    readonly data?: Uint8Array | undefined;
+    readonly command?: mesos.CommandInfo | undefined;
+    readonly container?: mesos.ContainerInfo | undefined;
+    readonly labels?: mesos.Labels | undefined;
+    readonly discovery?: mesos.DiscoveryInfo | undefined;
+    /** By name of the resource; a value may be infinite. */
+    readonly limits?: { readonly [key: string]: mesos.Value.Scalar } | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** Left out: the statistics of blkio. */
+  export interface CgroupInfo {
+    readonly net_cls?: mesos.CgroupInfo.NetCls | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace CgroupInfo {
+    export interface NetCls {
+      readonly classid?: number | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
+  export interface ContainerStatus {
+    readonly network_infos?: readonly mesos.NetworkInfo[] | undefined;
+    readonly cgroup_info?: mesos.CgroupInfo | undefined;
+    readonly executor_pid?: number | undefined;
+    readonly container_id?: mesos.ContainerID | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** `backlog` and `bytes` are bytes, `ratebps` bytes a second, `ratepps` packets a second; the others count packets. */
+  export interface TrafficControlStatistics {
+    readonly id: string;
+    readonly backlog?: bigint | undefined;
+    readonly bytes?: bigint | undefined;
+    readonly drops?: bigint | undefined;
+    readonly overlimits?: bigint | undefined;
+    readonly packets?: bigint | undefined;
+    readonly qlen?: bigint | undefined;
+    readonly ratebps?: bigint | undefined;
+    readonly ratepps?: bigint | undefined;
+    readonly requeues?: bigint | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** The four SNMP messages have the columns of /proc/net/snmp. */
+  export interface IpStatistics {
+    readonly Forwarding?: bigint | undefined;
+    readonly DefaultTTL?: bigint | undefined;
+    readonly InReceives?: bigint | undefined;
+    readonly InHdrErrors?: bigint | undefined;
+    readonly InAddrErrors?: bigint | undefined;
+    readonly ForwDatagrams?: bigint | undefined;
+    readonly InUnknownProtos?: bigint | undefined;
+    readonly InDiscards?: bigint | undefined;
+    readonly InDelivers?: bigint | undefined;
+    readonly OutRequests?: bigint | undefined;
+    readonly OutDiscards?: bigint | undefined;
+    readonly OutNoRoutes?: bigint | undefined;
+    readonly ReasmTimeout?: bigint | undefined;
+    readonly ReasmReqds?: bigint | undefined;
+    readonly ReasmOKs?: bigint | undefined;
+    readonly ReasmFails?: bigint | undefined;
+    readonly FragOKs?: bigint | undefined;
+    readonly FragFails?: bigint | undefined;
+    readonly FragCreates?: bigint | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface IcmpStatistics {
+    readonly InMsgs?: bigint | undefined;
+    readonly InErrors?: bigint | undefined;
+    readonly InCsumErrors?: bigint | undefined;
+    readonly InDestUnreachs?: bigint | undefined;
+    readonly InTimeExcds?: bigint | undefined;
+    readonly InParmProbs?: bigint | undefined;
+    readonly InSrcQuenchs?: bigint | undefined;
+    readonly InRedirects?: bigint | undefined;
+    readonly InEchos?: bigint | undefined;
+    readonly InEchoReps?: bigint | undefined;
+    readonly InTimestamps?: bigint | undefined;
+    readonly InTimestampReps?: bigint | undefined;
+    readonly InAddrMasks?: bigint | undefined;
+    readonly InAddrMaskReps?: bigint | undefined;
+    readonly OutMsgs?: bigint | undefined;
+    readonly OutErrors?: bigint | undefined;
+    readonly OutDestUnreachs?: bigint | undefined;
+    readonly OutTimeExcds?: bigint | undefined;
+    readonly OutParmProbs?: bigint | undefined;
+    readonly OutSrcQuenchs?: bigint | undefined;
+    readonly OutRedirects?: bigint | undefined;
+    readonly OutEchos?: bigint | undefined;
+    readonly OutEchoReps?: bigint | undefined;
+    readonly OutTimestamps?: bigint | undefined;
+    readonly OutTimestampReps?: bigint | undefined;
+    readonly OutAddrMasks?: bigint | undefined;
+    readonly OutAddrMaskReps?: bigint | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface TcpStatistics {
+    readonly RtoAlgorithm?: bigint | undefined;
+    readonly RtoMin?: bigint | undefined;
+    readonly RtoMax?: bigint | undefined;
+    readonly MaxConn?: bigint | undefined;
+    readonly ActiveOpens?: bigint | undefined;
+    readonly PassiveOpens?: bigint | undefined;
+    readonly AttemptFails?: bigint | undefined;
+    readonly EstabResets?: bigint | undefined;
+    readonly CurrEstab?: bigint | undefined;
+    readonly InSegs?: bigint | undefined;
+    readonly OutSegs?: bigint | undefined;
+    readonly RetransSegs?: bigint | undefined;
+    readonly InErrs?: bigint | undefined;
+    readonly OutRsts?: bigint | undefined;
+    readonly InCsumErrors?: bigint | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface UdpStatistics {
+    readonly InDatagrams?: bigint | undefined;
+    readonly NoPorts?: bigint | undefined;
+    readonly InErrors?: bigint | undefined;
+    readonly OutDatagrams?: bigint | undefined;
+    readonly RcvbufErrors?: bigint | undefined;
+    readonly SndbufErrors?: bigint | undefined;
+    readonly InCsumErrors?: bigint | undefined;
+    readonly IgnoredMulti?: bigint | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface SNMPStatistics {
+    readonly ip_stats?: mesos.IpStatistics | undefined;
+    readonly icmp_stats?: mesos.IcmpStatistics | undefined;
+    readonly tcp_stats?: mesos.TcpStatistics | undefined;
+    readonly udp_stats?: mesos.UdpStatistics | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** What a container has used since its start.
+   * Left out: perf (13), disk_statistics (43), blkio_statistics (44) and all of cpus_*, mem_* and disk_*. */
+  export interface ResourceStatistics {
+    /** seconds since the epoch */
+    readonly timestamp: number;
+    readonly net_rx_packets?: bigint | undefined;
+    readonly net_rx_bytes?: bigint | undefined;
+    readonly net_rx_errors?: bigint | undefined;
+    readonly net_rx_dropped?: bigint | undefined;
+    readonly net_tx_packets?: bigint | undefined;
+    readonly net_tx_bytes?: bigint | undefined;
+    readonly net_tx_errors?: bigint | undefined;
+    readonly net_tx_dropped?: bigint | undefined;
+    /** Smoothed round trip times of the open connections. */
+    readonly net_tcp_rtt_microsecs_p50?: number | undefined;
+    readonly net_tcp_rtt_microsecs_p90?: number | undefined;
+    readonly net_tcp_rtt_microsecs_p95?: number | undefined;
+    readonly net_tcp_rtt_microsecs_p99?: number | undefined;
+    readonly net_tcp_active_connections?: number | undefined;
+    readonly net_tcp_time_wait_connections?: number | undefined;
+    readonly processes?: number | undefined;
+    readonly threads?: number | undefined;
+    readonly net_traffic_control_statistics?: readonly mesos.TrafficControlStatistics[] | undefined;
+    readonly net_snmp_statistics?: mesos.SNMPStatistics | undefined;
+    /** Limits in bytes a second; a burst size in bytes. */
+    readonly net_tx_rate_limit?: bigint | undefined;
+    readonly net_tx_burst_rate_limit?: bigint | undefined;
+    readonly net_tx_burst_size?: bigint | undefined;
+    readonly net_rx_rate_limit?: bigint | undefined;
+    readonly net_rx_burst_rate_limit?: bigint | undefined;
+    readonly net_rx_burst_size?: bigint | undefined;
+    readonly net_rate_statistics?: mesos.ResourceStatistics.RateStatistics | undefined;
+    readonly net_ephemeral_ports?: mesos.Value.Range | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace ResourceStatistics {
+    /** Of the rates sampled in a window: bytes or packets a second; `samples` counts them. */
+    export interface RatePercentiles {
+      readonly min?: bigint | undefined;
+      readonly max?: bigint | undefined;
+      readonly p50?: bigint | undefined;
+      readonly p90?: bigint | undefined;
+      readonly p95?: bigint | undefined;
+      readonly p99?: bigint | undefined;
+      readonly p999?: bigint | undefined;
+      readonly p9999?: bigint | undefined;
+      readonly samples?: bigint | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface RateStatistics {
+      readonly rx_rate?: mesos.ResourceStatistics.RatePercentiles | undefined;
+      readonly rx_packet_rate?: mesos.ResourceStatistics.RatePercentiles | undefined;
+      readonly rx_drop_rate?: mesos.ResourceStatistics.RatePercentiles | undefined;
+      readonly rx_error_rate?: mesos.ResourceStatistics.RatePercentiles | undefined;
+      readonly tx_rate?: mesos.ResourceStatistics.RatePercentiles | undefined;
+      readonly tx_packet_rate?: mesos.ResourceStatistics.RatePercentiles | undefined;
+      readonly tx_drop_rate?: mesos.ResourceStatistics.RatePercentiles | undefined;
+      readonly tx_error_rate?: mesos.ResourceStatistics.RatePercentiles | undefined;
+      readonly sampling_window_secs?: number | undefined;
+      readonly sampling_interval_secs?: number | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
+  /** Left out: all but the reasons. */
+  export interface TaskStatus {
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace TaskStatus {
+    export enum Reason {
+      REASON_COMMAND_EXECUTOR_FAILED = 0,
+      REASON_EXECUTOR_TERMINATED = 1,
+      REASON_EXECUTOR_UNREGISTERED = 2,
+      REASON_FRAMEWORK_REMOVED = 3,
+      REASON_GC_ERROR = 4,
+      REASON_INVALID_FRAMEWORKID = 5,
+      REASON_INVALID_OFFERS = 6,
+      REASON_MASTER_DISCONNECTED = 7,
+      REASON_CONTAINER_LIMITATION_MEMORY = 8,
+      REASON_RECONCILIATION = 9,
+      REASON_SLAVE_DISCONNECTED = 10,
+      REASON_SLAVE_REMOVED = 11,
+      REASON_SLAVE_RESTARTED = 12,
+      REASON_SLAVE_UNKNOWN = 13,
+      REASON_TASK_INVALID = 14,
+      REASON_TASK_UNAUTHORIZED = 15,
+      REASON_TASK_UNKNOWN = 16,
+      REASON_CONTAINER_PREEMPTED = 17,
+      REASON_RESOURCES_UNKNOWN = 18,
+      REASON_CONTAINER_LIMITATION = 19,
+      REASON_CONTAINER_LIMITATION_DISK = 20,
+      REASON_CONTAINER_LAUNCH_FAILED = 21,
+      REASON_CONTAINER_UPDATE_FAILED = 22,
+      REASON_EXECUTOR_REGISTRATION_TIMEOUT = 23,
+      REASON_EXECUTOR_REREGISTRATION_TIMEOUT = 24,
+      REASON_TASK_GROUP_INVALID = 25,
+      REASON_TASK_GROUP_UNAUTHORIZED = 26,
+      REASON_IO_SWITCHBOARD_EXITED = 27,
+      REASON_TASK_CHECK_STATUS_UPDATED = 28,
+      REASON_TASK_HEALTH_CHECK_STATUS_UPDATED = 29,
+      REASON_TASK_KILLED_DURING_LAUNCH = 30,
+      REASON_SLAVE_REMOVED_BY_OPERATOR = 31,
+      REASON_SLAVE_REREGISTERED = 32,
+      REASON_MAX_COMPLETION_TIME_REACHED = 33,
+      REASON_SLAVE_DRAINING = 34,
+    }
+  }
+  export namespace slave {
+    export enum ContainerClass {
+      DEFAULT = 1,
+      DEBUG = 2,
+    }
+    /** Why a container has to end. An agent aborts on `resources` with another reason than REASON_CONTAINER_LIMITATION or
+     * its _DISK and _MEMORY. */
+    export interface ContainerLimitation {
+      readonly resources?: readonly mesos.Resource[] | undefined;
+      readonly message?: string | undefined;
+      readonly reason?: mesos.TaskStatus.Reason | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    /** A container that the agent knows again after its restart. */
+    export interface ContainerState {
+      /** Root containers only, and with the executor's own resources only: no ports of tasks. */
+      readonly executor_info?: mesos.ExecutorInfo | undefined;
+      readonly container_id: mesos.ContainerID;
+      /** Of its first process, which may have ended by now. */
+      readonly pid: bigint;
+      /** The sandbox, on the host. */
+      readonly directory: string;
+      readonly ephemeral_volumes?: readonly string[] | undefined;
+      /** Nested and standalone containers only. */
+      readonly container_info?: mesos.ContainerInfo | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    /** What prepare() is told. Left out: docker (7), appc (10). */
+    export interface ContainerConfig {
+      /** The sandbox, on the host. */
+      readonly directory: string;
+      readonly user?: string | undefined;
+      readonly rootfs?: string | undefined;
+      /** Nested containers get a copy of their root's: its resources are not theirs. Standalone ones have none. */
+      readonly executor_info?: mesos.ExecutorInfo | undefined;
+      /** Command tasks only. */
+      readonly task_info?: mesos.TaskInfo | undefined;
+      readonly command_info: mesos.CommandInfo;
+      readonly container_info?: mesos.ContainerInfo | undefined;
+      readonly resources?: readonly mesos.Resource[] | undefined;
+      /** Absent means DEFAULT. */
+      readonly container_class?: mesos.slave.ContainerClass | undefined;
+      readonly ephemeral_volumes?: readonly string[] | undefined;
+      /** By name of the resource. */
+      readonly limits?: { readonly [key: string]: mesos.Value.Scalar } | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface ContainerMountInfo {
+      readonly target: string;
+      readonly source?: string | undefined;
+      readonly type?: string | undefined;
+      readonly flags?: number | undefined;
+      readonly options?: string | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export interface ContainerFileOperation {
+      readonly operation?: mesos.slave.ContainerFileOperation.Operation | undefined;
+      readonly symlink?: mesos.slave.ContainerFileOperation.Symlink | undefined;
+      readonly mkdir?: mesos.slave.ContainerFileOperation.Mkdir | undefined;
+      readonly rename?: mesos.slave.ContainerFileOperation.Rename | undefined;
+      readonly mount?: mesos.slave.ContainerMountInfo | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export namespace ContainerFileOperation {
+      export enum Operation {
+        SYMLINK = 1,
+        MOUNT = 2,
+        RENAME = 3,
+        MKDIR = 4,
+      }
+      export interface Symlink {
+        readonly source?: string | undefined;
+        readonly target?: string | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+      export interface Rename {
+        readonly source?: string | undefined;
+        readonly target?: string | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+      export interface Mkdir {
+        readonly target?: string | undefined;
+        readonly recursive?: boolean | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+    }
+    /** What prepare() asks of the launch. An isolator that sets `rootfs` or `user` fails it.
+     * Left out: effective_capabilities (7), rlimits (8), bounding_capabilities (16), seccomp_profile (18). */
+    export interface ContainerLaunchInfo {
+      readonly pre_exec_commands?: readonly mesos.CommandInfo[] | undefined;
+      readonly environment?: mesos.Environment | undefined;
+      readonly rootfs?: string | undefined;
+      /** CLONE_NEW* of the namespaces that it gets of its own. */
+      readonly clone_namespaces?: readonly number[] | undefined;
+      readonly command?: mesos.CommandInfo | undefined;
+      readonly working_directory?: string | undefined;
+      /** CLONE_NEW* of the parent's namespaces that it enters. */
+      readonly enter_namespaces?: readonly number[] | undefined;
+      readonly user?: string | undefined;
+      readonly tty_slave_path?: string | undefined;
+      readonly task_environment?: mesos.Environment | undefined;
+      readonly mounts?: readonly mesos.slave.ContainerMountInfo[] | undefined;
+      readonly supplementary_groups?: readonly number[] | undefined;
+      readonly task_supplementary_groups?: readonly number[] | undefined;
+      readonly masked_paths?: readonly string[] | undefined;
+      readonly file_operations?: readonly mesos.slave.ContainerFileOperation[] | undefined;
+      readonly no_new_privileges?: boolean | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
+}
