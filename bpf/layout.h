@@ -21,6 +21,7 @@ enum enforcement {
 	ENFORCE_UNSET = 0, /* policy not written yet: everything is refused */
 	ENFORCE_ON = 1,    /* what the policy forbids is refused */
 	ENFORCE_AUDIT = 2, /* what the policy forbids is reported and done */
+	ENFORCE_OFF = 3,   /* what the policy forbids is done, and counted as audited */
 };
 
 /* What a container may do with ports that the kernel chooses. */
@@ -35,6 +36,7 @@ enum policy_flags {
 	POLICY_INHERIT_PORTS = 1, /* no ports of its own: the parent's level judges ports */
 	POLICY_ALLOW_SCTP = 2,
 	POLICY_ALLOW_DCCP = 4,
+	POLICY_ANY_PORT = 8, /* this level judges neither ports nor protocols: a network namespace of its own */
 };
 
 /* One container's policy: the value of cgroup storage. User space swaps it whole, programs never write it. */
@@ -45,7 +47,12 @@ struct policy {
 	enum enforcement enforcement;
 	enum ephemeral ephemeral;
 	enum ring_slot ring;
-	__u32 reserved;
+	/*
+	 * A port outside of these, both included, that nobody owns is as good as owned; 0, 0: every port is judged.
+	 * Host byte order.
+	 */
+	__u16 judge_begin;
+	__u16 judge_end;
 };
 
 /*

@@ -51,24 +51,38 @@ static __always_inline __u64 innermost(const struct port_owner *owner)
 	return id;
 }
 
-static __always_inline bool inherits_ports(const struct policy *policy)
+/* This level has no say: its parent's has, or nobody's. */
+static __always_inline bool judges_no_port(const struct policy *policy)
 {
-	return policy->flags & POLICY_INHERIT_PORTS;
+	return policy->flags & (POLICY_INHERIT_PORTS | POLICY_ANY_PORT);
+}
+
+/* Nobody's, and outside of the range that this level judges. Asked last: few policies have a range. */
+static __always_inline bool is_unjudged(const struct policy *policy, const struct port_owner *owner, __u32 port)
+{
+	return policy->judge_end && !owner->chain[0] && (port < policy->judge_begin || port > policy->judge_end);
+}
+
+/* What is forbidden is done all the same. The two values are told from all others, so that none unknown allows. */
+static __always_inline bool refuses_nothing(const struct policy *policy)
+{
+	return policy->enforcement == ENFORCE_AUDIT || policy->enforcement == ENFORCE_OFF;
 }
 
 /*
- * Counts and reports; the verdict that audit mode turns into ALLOW. `event` has reason, port, protocol, family.
+ * Counts and reports; the verdict, which audit and off turn into ALLOW. `event` has reason, port, protocol, family.
  * Everything from here on is the way of what is not allowed: kept out of line, so that the way of what is allowed
  * costs one load of the policy and one of the port's owner.
  */
 static __noinline int refuse(const struct policy *policy, struct event *event)
 {
 	struct counters *counters = container_counters();
-	bool audit = policy->enforcement == ENFORCE_AUDIT;
+	bool audit = refuses_nothing(policy);
 
 	event->audited = audit;
 	count(&(audit ? counters->audited : counters->denied)[event->reason & (REASONS - 1)], 1);
-	emit(policy, counters, event);
+	if (policy->enforcement != ENFORCE_OFF)
+		emit(policy, counters, event);
 	return audit ? ALLOW : DENY;
 }
 
@@ -80,7 +94,7 @@ static __always_inline bool reported_before(const struct policy *policy, struct 
 {
 	__u8 *reported;
 
-	if (policy->enforcement != ENFORCE_AUDIT || !note)
+	if (!refuses_nothing(policy) || !note)
 		return false;
 	reported = &note->reported[policy->level & (LEVELS - 1)];
 	if (*reported & REPORTED_PORT)
@@ -91,7 +105,8 @@ static __always_inline bool reported_before(const struct policy *policy, struct 
 
 static __always_inline void mark_reported(const struct policy *policy, struct socket_note *note, __u8 what)
 {
-	if (note)
+	/* What is off reports nothing, and hides nothing from its parent. */
+	if (note && policy->enforcement != ENFORCE_OFF)
 		note->reported[policy->level & (LEVELS - 1)] |= what;
 }
 
@@ -105,7 +120,7 @@ static __always_inline bool reported_at_any_level(const struct socket_note *note
 
 static __always_inline __u64 note_flags(const struct policy *policy)
 {
-	return policy->enforcement == ENFORCE_AUDIT ? BPF_SK_STORAGE_GET_F_CREATE : 0;
+	return refuses_nothing(policy) ? BPF_SK_STORAGE_GET_F_CREATE : 0;
 }
 
 static __always_inline bool may_use_chosen(const struct policy *policy)
@@ -133,9 +148,11 @@ static __noinline int refuse_bind(struct bpf_sock_addr *ctx, const struct policy
 {
 	struct event event = {.family = family};
 
-	if (denied_below() || !has_bind_hook(ctx->type, ctx->protocol) || inherits_ports(policy))
+	if (denied_below() || !has_bind_hook(ctx->type, ctx->protocol) || judges_no_port(policy))
 		return ALLOW;
 	event.port = bpf_ntohs(ctx->user_port);
+	if (event.port && is_unjudged(policy, owner, event.port))
+		return ALLOW;
 	event.protocol = ctx->protocol;
 	event.reason = event.port ? REASON_BIND : REASON_BIND_ZERO;
 	event.owner = innermost(owner);
@@ -165,7 +182,7 @@ static __noinline int refuse_chosen(struct bpf_sock *ctx, const struct policy *p
 {
 	struct event event = {.family = family, .reason = REASON_CHOSEN_PORT};
 
-	if (denied_below() || !has_bind_hook(ctx->type, ctx->protocol) || inherits_ports(policy))
+	if (denied_below() || !has_bind_hook(ctx->type, ctx->protocol) || judges_no_port(policy))
 		return ALLOW;
 	if (reported_before(policy, bpf_sk_storage_get(&socket_notes, ctx, 0, note_flags(policy))))
 		return ALLOW;
@@ -195,7 +212,7 @@ static __noinline int refuse_sendmsg(struct bpf_sock_addr *ctx, const struct pol
 	struct socket_note *note;
 	struct bpf_sock *sk = ctx->sk;
 
-	if (!sk || denied_below() || inherits_ports(policy))
+	if (!sk || denied_below() || judges_no_port(policy) || is_unjudged(policy, owner, sk->src_port))
 		return ALLOW;
 	/* A connected socket receives from its peer only, so no mode forbids it the kernel's choice. */
 	if (policy->enforcement && !owner->chain[0] && sk->state == BPF_TCP_ESTABLISHED)
@@ -249,7 +266,7 @@ static __noinline int refuse_protocol(struct bpf_sock *ctx, const struct policy 
 {
 	struct event event = {.reason = REASON_PROTOCOL};
 
-	if (denied_below())
+	if (denied_below() || policy->flags & POLICY_ANY_PORT)
 		return ALLOW;
 	if (policy->enforcement) {
 		if (is_known_protocol(ctx->protocol))
@@ -276,12 +293,12 @@ static __always_inline int ports_sock_create(struct bpf_sock *ctx)
 }
 
 /* May a TCP listener have this port, as far as this level is concerned? */
-static __always_inline bool may_listen(const struct policy *policy, const struct port_owner *owner)
+static __always_inline bool may_listen(const struct policy *policy, const struct port_owner *owner, __u32 port)
 {
-	if (inherits_ports(policy) || owns(policy, owner))
+	if (judges_no_port(policy) || owns(policy, owner))
 		return true;
 	/* In every mode another container's port is kept off; a kernel-chosen one by the mode. */
-	return !owner->chain[0] && policy->ephemeral == EPHEMERAL_ALLOW;
+	return !owner->chain[0] && (policy->ephemeral == EPHEMERAL_ALLOW || is_unjudged(policy, owner, port));
 }
 
 /*
@@ -311,19 +328,25 @@ static __always_inline void ports_listen(struct bpf_sock_ops *ctx)
 				forbidden_below = true;
 	if (note)
 		note->listener_port = ctx->local_port;
-	if (may_listen(policy, owner)) {
+	if (may_listen(policy, owner, ctx->local_port)) {
 		if (note)
 			note->listener[level] = LISTENER_ALLOWED;
 		return;
 	}
 	if (note)
-		note->listener[level] = policy->enforcement == ENFORCE_AUDIT ? LISTENER_ALLOWED : LISTENER_FORBIDDEN;
+		note->listener[level] = refuses_nothing(policy) ? LISTENER_ALLOWED : LISTENER_FORBIDDEN;
 	if (forbidden_below || reported_before(policy, note))
 		return;
-	event.unreachable = policy->enforcement != ENFORCE_AUDIT;
+	event.unreachable = !refuses_nothing(policy);
 	event.port = ctx->local_port;
 	event.owner = innermost(owner);
 	refuse(policy, &event);
+}
+
+/* The port is not chosen yet. Where only a range is judged, ports_listen() does it once there is one. */
+static __always_inline bool may_listen_unbound(const struct policy *policy)
+{
+	return policy->ephemeral == EPHEMERAL_ALLOW || policy->judge_end;
 }
 
 /*
@@ -338,7 +361,7 @@ static __always_inline int ports_socket_listen(struct socket *sock)
 	struct event event = {.reason = REASON_LISTEN, .protocol = IPPROTO_TCP};
 	struct sock *sk = sock->sk;
 
-	if (!sk || policy->enforcement == ENFORCE_AUDIT || inherits_ports(policy) || denied_below())
+	if (!sk || refuses_nothing(policy) || judges_no_port(policy) || denied_below())
 		return ALLOW;
 	event.family = sk->__sk_common.skc_family;
 	if (event.family != AF_INET && event.family != AF_INET6)
@@ -352,7 +375,7 @@ static __always_inline int ports_socket_listen(struct socket *sock)
 	owner = owner_of(event.port);
 	if (!owner)
 		return DENY;
-	if (event.port ? may_listen(policy, owner) : policy->ephemeral == EPHEMERAL_ALLOW)
+	if (event.port ? may_listen(policy, owner, event.port) : may_listen_unbound(policy))
 		return ALLOW;
 	event.owner = innermost(owner);
 	return refuse(policy, &event);
@@ -367,7 +390,7 @@ static __always_inline void report_source_port(__u32 port, struct event *event, 
 	const struct policy *policy = container_policy();
 	const struct port_owner *owner = owner_of(port);
 
-	if (!owner || !is_foreign(policy, owner) || inherits_ports(policy))
+	if (!owner || !is_foreign(policy, owner) || judges_no_port(policy))
 		return;
 	if (note && reported_at_any_level(note, REPORTED_SOURCE))
 		return;
@@ -398,9 +421,10 @@ static __always_inline void ports_connect(struct bpf_sock_ops *ctx)
 }
 
 /* May an unconnected UDP socket receive on this port, as far as this level is concerned? */
-static __always_inline bool may_receive(const struct policy *policy, const struct port_owner *owner)
+static __always_inline bool may_receive(const struct policy *policy, const struct port_owner *owner, __u32 port)
 {
-	return (owner->chain[0] ? owns(policy, owner) : may_use_chosen(policy)) || inherits_ports(policy);
+	return (owner->chain[0] ? owns(policy, owner) : may_use_chosen(policy)) || judges_no_port(policy) ||
+	       is_unjudged(policy, owner, port);
 }
 
 static __noinline void report_udp_port(struct bpf_sock *ctx, __u32 port)
@@ -410,7 +434,7 @@ static __noinline void report_udp_port(struct bpf_sock *ctx, __u32 port)
 	const struct port_owner *owner = owner_of(port);
 	struct socket_note *note;
 
-	if (!owner || may_receive(policy, owner))
+	if (!owner || may_receive(policy, owner, port))
 		return;
 	note = bpf_sk_storage_get(&socket_notes, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (ctx->state == BPF_TCP_ESTABLISHED) {
@@ -420,7 +444,7 @@ static __noinline void report_udp_port(struct bpf_sock *ctx, __u32 port)
 	if (note && reported_at_any_level(note, REPORTED_PORT))
 		return;
 	mark_reported(policy, note, REPORTED_PORT);
-	event.unreachable = policy->enforcement != ENFORCE_AUDIT;
+	event.unreachable = !refuses_nothing(policy);
 	event.port = port;
 	event.owner = innermost(owner);
 	refuse(policy, &event);
@@ -441,14 +465,15 @@ static __always_inline void ports_release(struct bpf_sock *ctx)
 		report_udp_port(ctx, port);
 }
 
-static __noinline int judge_datagram(struct __sk_buff *skb, struct counters *counters, const struct port_owner *owner)
+static __noinline int judge_datagram(struct __sk_buff *skb, struct counters *counters, const struct port_owner *owner,
+                                     __u32 port)
 {
 	const struct policy *policy = container_policy();
 	struct bpf_sock *sk = skb->sk;
 
 	/* Never changes for as long as the node exists. */
 	counters->self = policy->cgroup_id;
-	if (may_receive(policy, owner) || policy->enforcement == ENFORCE_AUDIT || !sk)
+	if (may_receive(policy, owner, port) || refuses_nothing(policy) || !sk)
 		return ALLOW;
 	sk = bpf_sk_fullsock(sk);
 	if (!sk || sk->type == SOCK_RAW || (sk->protocol != IPPROTO_UDP && sk->protocol != IPPROTO_UDPLITE))
@@ -470,7 +495,7 @@ static __always_inline int ports_receive(struct __sk_buff *skb, struct bpf_sock 
 	/* A server on a port of its own, in a root container: by far the most. */
 	if (owner->chain[0] && owner->chain[0] == counters->self)
 		return ALLOW;
-	return judge_datagram(skb, counters, owner);
+	return judge_datagram(skb, counters, owner, sk->src_port);
 }
 
 /*
@@ -490,7 +515,7 @@ static __noinline int ports_accept(struct bpf_sock *sk)
 		return ALLOW;
 	}
 	owner = owner_of(sk->src_port);
-	if (policy->enforcement == ENFORCE_AUDIT || (owner && may_listen(policy, owner)))
+	if (refuses_nothing(policy) || (owner && may_listen(policy, owner, sk->src_port)))
 		return ALLOW;
 	return DENY;
 }

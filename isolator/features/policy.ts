@@ -3,9 +3,9 @@ import { encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import type { ExtraProtocol, PortsPolicy } from "./ports.js";
 
-export const ENFORCE_MODES = ["on", "audit"] as const;
+export const ENFORCE_MODES = ["on", "audit", "off"] as const;
 
-/** "audit" reports what "on" refuses, and refuses nothing. */
+/** "audit" reports and counts what "on" refuses, and refuses nothing; "off" counts it only. */
 export type EnforceMode = (typeof ENFORCE_MODES)[number];
 
 export interface Policy extends PortsPolicy {
@@ -19,6 +19,12 @@ const PROTOCOL_FLAGS: Record<ExtraProtocol, number> = {
   dccp: flags.POLICY_ALLOW_DCCP,
 };
 
+const ENFORCEMENT_VALUES = {
+  on: enforcement.ENFORCE_ON,
+  audit: enforcement.ENFORCE_AUDIT,
+  off: enforcement.ENFORCE_OFF,
+};
+
 const EPHEMERAL_VALUES = {
   allow: ephemeral.EPHEMERAL_ALLOW,
   clients: ephemeral.EPHEMERAL_CLIENTS,
@@ -27,6 +33,15 @@ const EPHEMERAL_VALUES = {
 
 /** Value of policy.ring where nobody reads the container's events. */
 export const NO_RING: number = layouts.enums.ring_slot.NO_RING;
+
+function flagsOf({ ports, ownNetwork, allowProtocols }: Policy): number {
+  const bits = [
+    ports ? 0 : flags.POLICY_INHERIT_PORTS,
+    ownNetwork ? flags.POLICY_ANY_PORT : 0,
+    ...allowProtocols.map((protocol) => PROTOCOL_FLAGS[protocol]),
+  ];
+  return bits.reduce((all, bit) => all | bit, 0);
+}
 
 /**
  * @param cgroupId of the container's node
@@ -37,13 +52,11 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
   return encode(layouts.structs.policy, {
     cgroup_id: cgroupId,
     level,
-    flags: policy.allowProtocols.reduce(
-      (bits, protocol) => bits | PROTOCOL_FLAGS[protocol],
-      policy.ports ? 0 : flags.POLICY_INHERIT_PORTS,
-    ),
-    enforcement: policy.enforce === "audit" ? enforcement.ENFORCE_AUDIT : enforcement.ENFORCE_ON,
+    flags: flagsOf(policy),
+    enforcement: ENFORCEMENT_VALUES[policy.enforce],
     ephemeral: EPHEMERAL_VALUES[policy.ephemeral],
     ring,
-    reserved: 0,
+    judge_begin: policy.judged?.begin ?? 0,
+    judge_end: policy.judged?.end ?? 0,
   });
 }

@@ -22,6 +22,10 @@ export interface PortsPolicy {
   ports?: PortRange[];
   ephemeral: EphemeralMode;
   allowProtocols: ExtraProtocol[];
+  /** A network namespace of its own, where the host's ports mean nothing: neither ports nor protocols are judged. */
+  ownNetwork?: boolean;
+  /** Ports outside of this range that nobody owns are as good as the container's own. Undefined: all are judged. */
+  judged?: PortRange;
 }
 
 /** No container needs more, and each is one entry of a list that a person has to read. */

@@ -49,7 +49,8 @@ function noPorts(cgroupId: bigint): Uint8Array {
     enforcement: enforcement.ENFORCE_ON,
     ephemeral: ephemeral.EPHEMERAL_ALLOW,
     ring: ring_slot.NO_RING,
-    reserved: 0,
+    judge_begin: 0,
+    judge_end: 0,
   });
 }
 

@@ -7,9 +7,11 @@ import type { Policy } from "../../isolator/features/policy.js";
 /** Ports of the policed container and of its neighbour; the neighbour's are inside of ip_local_port_range. */
 export const OWN = "31000-31199";
 export const NEIGHBOUR = "40000-40199";
+/** The range of a container that only this range is judged for: nobody's, and inside of ip_local_port_range. */
+export const JUDGED = "44000-44199";
 
 export interface Attempt {
-  /** Words for test/helpers/attempt.c; PORT, OWN_PORT and NEIGHBOUR_PORT stand for a fresh port of each kind. */
+  /** Words for test/helpers/attempt.c; PORT, OWN_PORT, NEIGHBOUR_PORT and the like stand for a fresh port of each kind. */
   words: string;
   /** Where it is stopped. "reach": a listener that nobody can reach. */
   step: string;
@@ -217,4 +219,30 @@ export const PERMITTED: Record<Policy["ephemeral"], string[]> = {
   ],
   clients: [...ALWAYS, ...CHOSEN_UDP],
   deny: ALWAYS,
+};
+
+/** The same attempts at ports of JUDGED instead of ports outside of it. */
+function inside(attempts: readonly Attempt[]): Attempt[] {
+  const other = /\b(FREE_)?PORT\b/;
+  return attempts
+    .filter(({ words }) => other.test(words))
+    .map((attempt) => ({ ...attempt, words: attempt.words.replace(other, "JUDGED_PORT") }));
+}
+
+/** Those that name a port outside of JUDGED, or leave it to the kernel: all but bind(0), which the mode decides. */
+const OUTSIDE = [...BIND, ...DENY, ...LISTENERS].filter(
+  ({ words, step }) =>
+    !words.includes("NEIGHBOUR_PORT") && !(step === "bind" && /^(bind-zero|bind-no-port)/.test(words)),
+);
+
+/** A container with OWN and `ephemeral: deny`, of which only the range JUDGED is judged. */
+export const RANGE = {
+  stopped: [
+    ...inside([...BIND, ...DENY, ...LISTENERS]),
+    ...BIND.filter(({ words }) => words.includes("NEIGHBOUR_PORT")),
+    ...NEIGHBOURS,
+    ...PROTOCOLS,
+    ...DENY.filter(({ words }) => words.startsWith("bind-zero")),
+  ],
+  permitted: [...ALWAYS, ...OUTSIDE.map(({ words }) => words)],
 };

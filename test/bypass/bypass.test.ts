@@ -1,14 +1,20 @@
 /** The attempts of attempts.ts, each with the policy off and on. */
 import assert from "node:assert/strict";
 import { after, before, describe, it, type TestContext } from "node:test";
-import { EPHEMERAL_MODES, type EphemeralMode } from "../../isolator/features/ports.js";
+import {
+  EPHEMERAL_MODES,
+  intersectRanges,
+  parsePorts,
+  type EphemeralMode,
+} from "../../isolator/features/ports.js";
 import { totalDenied } from "../../isolator/features/accounting.js";
+import type { Policy } from "../../isolator/features/policy.js";
 import { layouts } from "../../isolator/kernel/gen/layout.js";
 import { Programs } from "../../isolator/kernel/programs.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
 import { attempt, type Outcome } from "../support/process.js";
-import { BYPASSES, NEIGHBOUR, OWN, PERMITTED } from "./attempts.js";
+import { BYPASSES, JUDGED, NEIGHBOUR, OWN, PERMITTED, RANGE, type Attempt } from "./attempts.js";
 
 enterOwnNetwork();
 // Root's ping sockets, as every host has them; a new namespace has none.
@@ -22,6 +28,7 @@ function withPorts(words: string): string {
   return words
     .replace("NEIGHBOUR_PORT", `${40000 + (n % 200)}`)
     .replace("OWN_PORT", `${31000 + (n % 200)}`)
+    .replace("JUDGED_PORT", `${44000 + (n % 200)}`)
     .replace("FREE_PORT", `${50000 + n}`)
     .replace("PORT", `${20000 + n}`);
 }
@@ -44,7 +51,6 @@ function choseNeighbours(policed: Cell): boolean {
 }
 
 let neighbour: bigint | undefined;
-const cells = new Map<EphemeralMode | "audit", Cell>();
 
 before(async () => {
   const programs = Programs.open(instance.name);
@@ -53,73 +59,128 @@ before(async () => {
   neighbour = (await cell(["neighbour"], policy(NEIGHBOUR))).container.node.id;
 });
 
-for (const mode of EPHEMERAL_MODES) {
-  describe(`ephemeral ${mode}`, { concurrency: 6 }, () => {
-    before(async () => {
-      cells.set(mode, await cell([`policed-${mode}`], policy(OWN, { ephemeral: mode })));
-    });
-    after(async () => {
-      await cells.get(mode)?.container.cleanup();
-    });
-
-    for (const { words, step, errno } of BYPASSES[mode]) {
-      it(`stops ${words}`, async (test) => {
-        const policed = cells.get(mode);
-        assert(policed);
-        const off = await attempt(withPorts(words));
-        if (skipIfImpossible(test, off)) return;
-        if (words.startsWith("race-bind") && off.status === 1 && off.errno === null) {
-          test.skip("the race is not won here without a policy either");
-          return;
-        }
-        assert.equal(off.status, 0, `without a policy it must get through: ${JSON.stringify(off)}`);
-        let on = await attempt(withPorts(words), policed.container.node);
-        // The same port, stopped one step earlier, where the kernel happened to choose one of the neighbour's.
-        while (on.step !== step && !words.includes("NEIGHBOUR_PORT") && choseNeighbours(policed)) {
-          on = await attempt(withPorts(words), policed.container.node);
-        }
-        if (words.startsWith("race-bind") && on.detail.includes("eperm=0 ")) {
-          test.skip("the race did not meet the forbidden port");
-          return;
-        }
-        const byLsm = refusesListen && mode !== "allow" && step === "reach" && !words.startsWith("udp-");
-        const expected = byLsm ? ["listen", "EPERM"] : [step, errno];
-        assert.deepEqual([on.status, on.step, on.errno], [1, ...expected], JSON.stringify(on));
-      });
+/** @param byLsm where the policy forbids the listener of an attempt at step "reach", LSM refuses it at listen() */
+function stops({ words, step, errno }: Attempt, getCell: () => Cell | undefined, byLsm: boolean): void {
+  it(`stops ${words}`, async (test) => {
+    const policed = getCell();
+    assert(policed);
+    const off = await attempt(withPorts(words));
+    if (skipIfImpossible(test, off)) return;
+    if (words.startsWith("race-bind") && off.status === 1 && off.errno === null) {
+      test.skip("the race is not won here without a policy either");
+      return;
     }
-
-    for (const words of PERMITTED[mode]) {
-      it(`permits ${words}`, async (test) => {
-        const policed = cells.get(mode);
-        assert(policed);
-        let outcome = await attempt(withPorts(words), policed.container.node);
-        // Rightly stopped where the kernel happened to choose a port of the neighbour's.
-        while (outcome.status === 1 && choseNeighbours(policed)) {
-          outcome = await attempt(withPorts(words), policed.container.node);
-        }
-        if (skipIfImpossible(test, outcome)) return;
-        assert.equal(outcome.status, 0, JSON.stringify(outcome));
-      });
+    assert.equal(off.status, 0, `without a policy it must get through: ${JSON.stringify(off)}`);
+    let on = await attempt(withPorts(words), policed.container.node);
+    // The same port, stopped one step earlier, where the kernel happened to choose one of the neighbour's.
+    while (on.step !== step && !words.includes("NEIGHBOUR_PORT") && choseNeighbours(policed)) {
+      on = await attempt(withPorts(words), policed.container.node);
     }
+    if (words.startsWith("race-bind") && on.detail.includes("eperm=0 ")) {
+      test.skip("the race did not meet the forbidden port");
+      return;
+    }
+    const refused = refusesListen && byLsm && step === "reach" && !words.startsWith("udp-");
+    const expected = refused ? ["listen", "EPERM"] : [step, errno];
+    assert.deepEqual([on.status, on.step, on.errno], [1, ...expected], JSON.stringify(on));
   });
 }
 
+/** Whether the kernel happened to choose a port of the range that is judged, where it is rightly stopped. */
+function choseJudged({ status, port }: Outcome): boolean {
+  return status === 1 && intersectRanges([{ begin: port, end: port }], parsePorts(JUDGED)).length > 0;
+}
+
+function permits(words: string, getCell: () => Cell | undefined): void {
+  it(`permits ${words}`, async (test) => {
+    const policed = getCell();
+    assert(policed);
+    let outcome = await attempt(withPorts(words), policed.container.node);
+    // Rightly stopped where the kernel happened to choose a port of the neighbour's.
+    while (outcome.status === 1 && (choseNeighbours(policed) || choseJudged(outcome))) {
+      outcome = await attempt(withPorts(words), policed.container.node);
+    }
+    if (skipIfImpossible(test, outcome)) return;
+    if (words.startsWith("race-bind") && outcome.status === 1 && outcome.errno === null) {
+      test.skip("the race is not won here");
+      return;
+    }
+    assert.equal(outcome.status, 0, JSON.stringify(outcome));
+  });
+}
+
+/** A container for the tests of the describe() that calls it. */
+function useCell(name: string, rules: Policy): () => Cell | undefined {
+  let made: Cell | undefined;
+  before(async () => {
+    made = await cell([name], rules);
+  });
+  after(async () => {
+    await made?.container.cleanup();
+  });
+  return () => made;
+}
+
+for (const mode of EPHEMERAL_MODES) {
+  describe(`ephemeral ${mode}`, { concurrency: 6 }, () => {
+    const getCell = useCell(`policed-${mode}`, policy(OWN, { ephemeral: mode }));
+    for (const attempt of BYPASSES[mode]) stops(attempt, getCell, mode !== "allow");
+    for (const words of PERMITTED[mode]) permits(words, getCell);
+  });
+}
+
+describe("a judged range", { concurrency: 6 }, () => {
+  const [judged] = parsePorts(JUDGED);
+  assert(judged);
+  const getCell = useCell("ranged", policy(OWN, { ephemeral: "deny", judged }));
+  for (const attempt of RANGE.stopped) stops(attempt, getCell, true);
+  for (const words of RANGE.permitted) permits(words, getCell);
+});
+
+const ALL_BYPASSES = Object.entries(BYPASSES) as [EphemeralMode, Attempt[]][];
+
+/** Makes all attempts, each of which must get through. @param reported audited denials of each, exactly */
+async function letsAllThrough(box: Cell, attempts: readonly Attempt[], reported: bigint): Promise<void> {
+  for (const { words } of attempts) {
+    // Its thousands of tries are reported one by one, and rightly.
+    if (words.startsWith("race-bind")) continue;
+    const before = totalDenied(box.container.usage().audited);
+    const outcome = await attempt(withPorts(words), box.container.node);
+    if (outcome.status === 77) continue;
+    assert.equal(outcome.status, 0, `${words}: ${JSON.stringify(outcome)}`);
+    const reports = totalDenied(box.container.usage().audited) - before;
+    assert.equal(reports, reported, `${words}: counted ${reports} times`);
+  }
+  assert.equal(totalDenied(box.container.usage().denied), 0n);
+}
+
 describe("audit", () => {
-  for (const [mode, attempts] of Object.entries(BYPASSES) as [EphemeralMode, (typeof BYPASSES)["allow"]][]) {
+  for (const [mode, attempts] of ALL_BYPASSES) {
     it(`lets all that ${mode} stops get through, and reports each once`, async () => {
       const audited = await cell([`audited-${mode}`], policy(OWN, { ephemeral: mode, enforce: "audit" }));
-      for (const { words } of attempts) {
-        // Its thousands of tries are reported one by one, and rightly.
-        if (words.startsWith("race-bind")) continue;
-        const before = totalDenied(audited.container.usage().audited);
-        const outcome = await attempt(withPorts(words), audited.container.node);
-        if (outcome.status === 77) continue;
-        assert.equal(outcome.status, 0, `${words}: ${JSON.stringify(outcome)}`);
-        const reports = totalDenied(audited.container.usage().audited) - before;
-        assert.equal(reports, 1n, `${words}: reported ${reports} times`);
-      }
-      assert.equal(totalDenied(audited.container.usage().denied), 0n);
+      await letsAllThrough(audited, attempts, 1n);
+      assert(audited.poll().length > 0);
       await audited.container.cleanup();
     });
   }
+});
+
+describe("off", () => {
+  for (const [mode, attempts] of ALL_BYPASSES) {
+    it(`lets all that ${mode} stops get through, counts each once and reports none`, async () => {
+      const exempt = await cell([`exempt-${mode}`], policy(OWN, { ephemeral: mode, enforce: "off" }));
+      await letsAllThrough(exempt, attempts, 1n);
+      assert.deepEqual(exempt.poll(), []);
+      await exempt.container.cleanup();
+    });
+  }
+});
+
+describe("a network namespace of its own", () => {
+  it("lets everything through, and neither counts nor reports it", async () => {
+    const apart = await cell(["apart"], policy("", { ephemeral: "deny", ownNetwork: true }));
+    await letsAllThrough(apart, [...BYPASSES.deny, ...BYPASSES.allow], 0n);
+    assert.deepEqual(apart.poll(), []);
+    await apart.container.cleanup();
+  });
 });

@@ -95,6 +95,46 @@ describe("ports", () => {
     assert.equal(audited(db) - before, 1);
   });
 
+  it("enforces the parent's policy where the child's is off, and the child counts without a word", async () => {
+    const off = await cell(["pod", "off"], policy("31015", { enforce: "off" }), pod);
+    const events = pod.poll().length;
+    assert.deepEqual(await denials("bind port=8080", off, off, pod), { status: 1, grown: [0, 1] });
+    assert.equal(audited(off), 1);
+    assert.deepEqual([off.poll().length, pod.poll().length - events], [0, 1]);
+    // What only can be reported is the parent's to report then.
+    const words = "local-port-range how=connect port=40003 listen-port=31015 proto=udp";
+    const source = pod.container.usage().denied.source_port;
+    assert.equal((await attempt(words, off.container.node)).status, 0);
+    assert.equal(pod.container.usage().denied.source_port - source, 1n);
+    await off.container.cleanup();
+  });
+
+  it("lets a child whose parent has a network of its own use any port, unless the child's policy says no", async () => {
+    const apart = await cell(["apart"], policy("", { ownNetwork: true }));
+    const same = await cell(["apart", "same"], policy("", { ownNetwork: true }), apart);
+    const host = await cell(["apart", "host"], policy(""), apart);
+    assert.equal((await attempt("bind port=31019", same.container.node)).status, 0);
+    assert.deepEqual(await denials("bind port=8080", host, host, apart), { status: 1, grown: [1, 0] });
+  });
+
+  it("judges a port by the range of each level", async () => {
+    const judged = { begin: 32000, end: 32099 };
+    const ranged = await cell(["ranged"], policy("32000-32009", { judged }));
+    const child = await cell(["ranged", "child"], policy("32000", { judged }), ranged);
+    const strict = await cell(["ranged", "strict"], policy("32001"), ranged);
+    for (const [box, port, status, grown] of [
+      [child, 8080, 0, [0, 0]],
+      [child, 32000, 0, [0, 0]],
+      [child, 32001, 1, [1, 0]],
+      [child, 32099, 1, [1, 0]],
+      [child, 31000, 1, [1, 0]],
+      [strict, 8080, 1, [1, 0]],
+    ] as const) {
+      const found = await denials(`bind port=${port}`, box, box, ranged);
+      assert.deepEqual(found, { status, grown: [...grown] }, `${box.container.name} ${port}`);
+    }
+  });
+
   it("names the innermost owner of a port", async () => {
     await attempt("bind port=31005", stranger.container.node);
     const event = stranger.poll().at(-1);

@@ -28,9 +28,13 @@ export const layouts = {
           "offset": 24,
           "type": "u32"
         },
-        "reserved": {
+        "judge_begin": {
           "offset": 28,
-          "type": "u32"
+          "type": "u16"
+        },
+        "judge_end": {
+          "offset": 30,
+          "type": "u16"
         }
       }
     },
@@ -183,12 +187,14 @@ export const layouts = {
     "policy_flags": {
       "POLICY_INHERIT_PORTS": 1,
       "POLICY_ALLOW_SCTP": 2,
-      "POLICY_ALLOW_DCCP": 4
+      "POLICY_ALLOW_DCCP": 4,
+      "POLICY_ANY_PORT": 8
     },
     "enforcement": {
       "ENFORCE_UNSET": 0,
       "ENFORCE_ON": 1,
-      "ENFORCE_AUDIT": 2
+      "ENFORCE_AUDIT": 2,
+      "ENFORCE_OFF": 3
     },
     "ephemeral": {
       "EPHEMERAL_UNSET": 0,
