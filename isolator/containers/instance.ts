@@ -11,7 +11,7 @@ import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
 import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
-import { readGlass } from "./glass.js";
+import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { PortTable } from "./port-table.js";
 import { nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
@@ -146,13 +146,19 @@ export class Instance {
     return this.nodeOf(recordKey(id));
   }
 
-  private nodeOf(key: string): string {
+  /** The same, by the key of the container's record. */
+  nodeOf(key: string): string {
     return join(this.root, ...nodeNames(key));
   }
 
   /** Path of the node of the guards (task.ts); no container's name begins with a dot. */
   guardNode(): string {
     return join(this.root, ".guards");
+  }
+
+  /** What `break-glass` has switched off for a container, or for all. */
+  glassOf(key: string): GlassMode | undefined {
+    return readGlass(this.records.pathOf(key)) ?? readGlass(this.stateDirectory);
   }
 
   /** Name of the container with this cgroup id, if it has a record. */
