@@ -32,7 +32,21 @@ export type ErrorCode =
   | "no-process"
   | "no-container"
   | "conflict"
-  | "already-serving";
+  | "already-serving"
+  // Of the protocol.
+  | "no-daemon"
+  | "forbidden"
+  | "internal"
+  | "not-acceptable"
+  | "not-found"
+  | "overloaded"
+  | "protocol-mismatch"
+  | "request-timeout"
+  | "shutting-down"
+  | "too-large"
+  | "unknown-call"
+  | "wrong-content-type"
+  | "wrong-method";
 
 export class IsolatorError extends Error {
   override readonly name = "IsolatorError";

@@ -157,6 +157,10 @@ function bindLibc() {
     ),
     unshare: bind<[number], number>(c, "int unshare(int flags)"),
     close: bind<[number], number>(c, "int close(int fd)"),
+    getsockopt: bind<[number, number, number, Memory, Memory], number>(
+      c,
+      "int getsockopt(int fd, int level, int name, void *value, void *length)",
+    ),
   };
 }
 
