@@ -156,9 +156,29 @@ export class Instance {
     return join(this.root, ".guards");
   }
 
+  /** Whether there is a record of this container, and it is an agent's or damaged. */
+  isAgents(id: ContainerId): boolean {
+    const key = recordKey(id);
+    return this.records.keys().includes(key) && this.records.read(key)?.source !== "run";
+  }
+
+  /** Removes the record of an agent's container that nobody looks after, and gives its ports back. Under the lock. */
+  forgetAgents(id: ContainerId): void {
+    if (!this.isAgents(id)) return;
+    const key = recordKey(id);
+    const record = this.records.read(key);
+    if (record) this.releasePorts(record);
+    this.records.remove(this.records.take(key));
+  }
+
+  /** What `break-glass` has switched off for all. */
+  get glass(): GlassMode | undefined {
+    return readGlass(this.stateDirectory);
+  }
+
   /** What `break-glass` has switched off for a container, or for all. */
   glassOf(key: string): GlassMode | undefined {
-    return readGlass(this.records.pathOf(key)) ?? readGlass(this.stateDirectory);
+    return readGlass(this.records.pathOf(key)) ?? this.glass;
   }
 
   /** Name of the container with this cgroup id, if it has a record. */
@@ -258,7 +278,7 @@ export class Instance {
 
   /** Takes programs, maps and directories away when no container is left. Under the lock. */
   removeIfUnused(): void {
-    if (this.records.keys().length > 0 || this.isServed() || readGlass(this.stateDirectory)) return;
+    if (this.records.keys().length > 0 || this.isServed() || this.glass) return;
     unpin(this.name);
     // A stray node keeps its directory, other instances keep the common ones.
     for (const directory of [this.guardNode(), this.root, dirname(this.root)]) removeIfEmpty(directory);
