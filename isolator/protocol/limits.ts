@@ -5,7 +5,7 @@ const MIB = 1024 * 1024;
 export interface ProtocolLimits {
   /** Bytes of a request's body. RECOVER of a full agent is the largest, with some KiB a container. */
   body: number;
-  /** Bytes of all bodies that are being read or worked on. */
+  /** Bytes of all bodies that are being read or worked on; one of unknown length counts as the largest. */
   bodies: number;
   /** Calls under way, until their answer is read. */
   calls: number;
@@ -28,7 +28,7 @@ export interface ProtocolLimits {
 
 export const DEFAULT_LIMITS: Readonly<ProtocolLimits> = {
   body: 16 * MIB,
-  bodies: 64 * MIB,
+  bodies: 128 * MIB,
   calls: 1024,
   watches: 4096,
   eventStreams: 64,
