@@ -93,6 +93,18 @@ int egress(struct __sk_buff *skb)
 	return ALLOW;
 }
 
+/*
+ * Not one of the hooks' programs: attached for a moment when programs of another layout take over a container that runs.
+ * It makes the kernel give the node its storage of these maps, so that the policy is written before any program reads it.
+ */
+SEC("cgroup_skb/egress")
+int primer(struct __sk_buff *skb)
+{
+	container_policy();
+	container_counters();
+	return ALLOW;
+}
+
 /* Left out where the kernel has no BPF LSM; ports_listen() is the fallback. */
 SEC("lsm_cgroup/socket_listen")
 int BPF_PROG(socket_listen, struct socket *sock, int backlog)

@@ -29,7 +29,25 @@ export type ErrorCode =
   | "cgroup-failed"
   | "command-not-found"
   | "command-not-executable"
-  | "launch-failed";
+  | "launch-failed"
+  | "no-process"
+  | "no-container"
+  | "conflict"
+  | "already-serving"
+  // Of the protocol.
+  | "no-daemon"
+  | "forbidden"
+  | "internal"
+  | "not-acceptable"
+  | "not-found"
+  | "overloaded"
+  | "protocol-mismatch"
+  | "request-timeout"
+  | "shutting-down"
+  | "too-large"
+  | "unknown-call"
+  | "wrong-content-type"
+  | "wrong-method";
 
 export class IsolatorError extends Error {
   override readonly name = "IsolatorError";

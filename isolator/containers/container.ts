@@ -1,16 +1,19 @@
 /** One container, from prepare() to cleanup(). */
-import { IsolatorError, type ErrorCode } from "../errors.js";
-import { sumCounters, type Usage } from "../features/accounting.js";
+import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
+import { addUsages, sumCounters, type Usage } from "../features/accounting.js";
 import { encodePolicy, NO_RING, type Policy } from "../features/policy.js";
+import { subtractRanges, type PortRange } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
-import { buildId } from "../kernel/object.js";
+import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
+import { readGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
-import { checkContainerId, formatId, type ContainerId } from "./names.js";
+import { checkContainerId, checkContainerName, formatId, type ContainerId } from "./names.js";
+import { reach } from "./points.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
-import type { HeldRecord } from "./records.js";
+import { RECORD_VERSION, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
 import { openRing } from "./rings.js";
 
 export interface ContainerOptions {
@@ -18,10 +21,16 @@ export interface ContainerOptions {
   policy: Policy;
   /** The container that this one is nested in. */
   parent?: Container;
+  /** Whose it is; "run" if not given. */
+  source?: Source;
+  /** Bytes of an agent's ContainerConfig, to be kept with the record. */
+  config?: Uint8Array;
   /** Called for each event, by a ring of the container's own. */
   onEvent?: (event: KernelEvent) => void;
   /** A ring that the container's events go to instead; it stays its maker's. */
   ring?: EventRing;
+  /** Called for ports that were a dead container's. @param owner its cgroup id */
+  onTakeOver?: (ports: PortRange[], owner: bigint) => void;
 }
 
 const IN_THE_WAY: readonly ErrorCode[] = [
@@ -58,22 +67,35 @@ export class Container {
     private readonly programs: Programs,
     private readonly held: HeldRecord,
     readonly node: CgroupNode,
-    readonly policy: Policy,
-    /** cgroup ids from the root container down to this one. */
-    readonly chain: Chain,
+    private current: ContainerRecord,
     private readonly parent: Container | undefined,
     private readonly ownRing: EventRing | undefined,
+    private readonly ringSlot: number,
   ) {}
 
   get name(): string {
-    return formatId(this.held.id);
+    return formatId(this.id);
   }
 
   get id(): ContainerId {
-    return this.held.id;
+    return this.current.id;
   }
 
-  private get cgroupId(): bigint {
+  get policy(): Policy {
+    return this.current.policy;
+  }
+
+  /** As it is on disk. */
+  get record(): Readonly<ContainerRecord> {
+    return this.current;
+  }
+
+  /** cgroup ids from the root container down to this one. */
+  get chain(): Chain {
+    return this.current.chain.map(BigInt);
+  }
+
+  get cgroupId(): bigint {
     return this.chain.at(-1) ?? 0n;
   }
 
@@ -83,7 +105,8 @@ export class Container {
    * @throws IsolatorError of any kind; nothing is left behind
    */
   static prepare(instance: Instance, options: ContainerOptions): Promise<Container> {
-    checkContainerId(options.id);
+    if (options.source === "agent") checkContainerId(options.id);
+    else for (const name of options.id) checkContainerName(name);
     if (options.id.length > LEVELS) {
       throw new IsolatorError(
         "bad-argument",
@@ -119,46 +142,145 @@ export class Container {
 
   private static build(
     instance: Instance,
-    { id, policy, parent, onEvent, ring }: ContainerOptions,
+    { id, policy, parent, source = "run", config, onEvent, ring, onTakeOver }: ContainerOptions,
     undo: Undo,
   ): Container {
-    const held = instance.records.reserve(id);
+    const held = instance.records.reserve(id, source);
     undo.push((clean) => {
       if (clean) instance.records.remove(held);
-      else held.lock.release();
+      else held.lock?.release();
     });
+    reach("prepare:reserved");
     const programs = instance.acquirePrograms();
     undo.push(() => {
       instance.releasePrograms();
     });
+    reach("prepare:programs");
     const node = CgroupNode.create(instance.nodePath(id));
     undo.push(() => node.remove());
+    reach("prepare:node");
     const chain: Chain = [...(parent?.chain ?? []), node.id];
-    instance.records.write(held, {
-      version: 1,
-      id,
+    const record: ContainerRecord = {
+      version: RECORD_VERSION,
+      ...{ id, source, stage: "preparing", policy },
       cgroup: node.path,
       chain: chain.map(String),
-      policy,
-      build: buildId(),
+      ...{ build: buildId(), layout: layoutId() },
       pid: process.pid,
       started: Math.floor(Date.now() / 1000),
-    });
+    };
+    if (config) instance.records.writeConfig(held, config);
+    instance.records.write(held, record);
+    reach("prepare:recorded");
     const ownRing = onEvent && openRing(instance, programs, onEvent);
     undo.push(() => ownRing?.close());
     const slot = (ring ?? ownRing)?.slot ?? NO_RING;
-    const name = formatId(id);
-    node.withFd((fd) => {
-      programs.attach(fd, name);
-    });
-    programs.map("policies").update(u64Key(node.id), encodePolicy(policy, node.id, chain.length - 1, slot));
-    const table = new PortTable(programs.map("port_owners"));
-    const ports = policy.ports ?? [];
+    const container = new Container(instance, programs, held, node, record, parent, ownRing, slot);
+    if (container.glass !== "detach") {
+      node.withFd((fd) => {
+        programs.attach(fd, container.name);
+      });
+    }
+    reach("prepare:attached");
+    container.applyPolicy();
+    reach("prepare:policy");
     undo.push(() => {
-      table.release(ports, chain, parent?.policy.ports);
+      container.table.release(policy.ports ?? [], chain, parent?.policy.ports);
     });
-    table.claim(ports, chain, (cgroupId) => instance.nameOf(cgroupId));
-    return new Container(instance, programs, held, node, policy, chain, parent, ownRing);
+    const takenOver = container.table.claim(policy.ports ?? [], chain, instance.liveName);
+    reach("prepare:claimed");
+    // The lock of a `run` says all there is to say of its stage.
+    if (source === "agent") container.save({ stage: "prepared" });
+    for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
+    reach("prepare:done");
+    return container;
+  }
+
+  /**
+   * Takes up a container that a daemon before this one has made; its programs are of this build (upgrade.ts). Under the
+   * instance's lock.
+   * @param ring that its events go to from now on
+   * @returns undefined where its node is gone
+   */
+  static adopt(
+    instance: Instance,
+    key: string,
+    record: ContainerRecord,
+    parent: Container | undefined,
+    ring: EventRing,
+  ): Container | undefined {
+    const node = CgroupNode.open(record.cgroup);
+    if (!node || node.id.toString() !== record.chain.at(-1)) return undefined;
+    const held = instance.records.take(key);
+    const programs = instance.acquirePrograms();
+    const container = new Container(instance, programs, held, node, record, parent, undefined, ring.slot);
+    if (container.glass !== "detach") {
+      node.withFd((fd) => {
+        programs.ensureAttached(fd, container.name);
+      });
+    }
+    container.applyPolicy();
+    return container;
+  }
+
+  /** What `break-glass` has switched off for it. */
+  get glass(): GlassMode | undefined {
+    return readGlass(this.held.directory) ?? readGlass(this.instance.stateDirectory);
+  }
+
+  private get table(): PortTable {
+    return new PortTable(this.programs.map("port_owners"));
+  }
+
+  /** Writes the policy to the kernel, less what `break-glass` has switched off. */
+  applyPolicy(): void {
+    const glass = this.glass;
+    if (glass === "detach") return;
+    const policy: Policy = glass === "audit" ? { ...this.policy, enforce: "audit" } : this.policy;
+    const value = encodePolicy(policy, this.cgroupId, this.chain.length - 1, this.ringSlot);
+    this.programs.map("policies").update(u64Key(this.cgroupId), value);
+  }
+
+  private save(changes: Partial<ContainerRecord>): void {
+    const next = { ...this.current, ...changes };
+    this.instance.records.write(this.held, next);
+    this.current = next;
+  }
+
+  /**
+   * Moves a process into the node: it and all that it makes from then on are under the policy.
+   * @param pid as this process sees it
+   * @throws no-process when it is gone; cgroup-failed
+   */
+  isolate(pid: number): void {
+    moveInto(this.node, pid, this.name);
+    reach("isolate:moved");
+    if (this.current.stage === "prepared") this.save({ stage: "isolated" });
+    reach("isolate:done");
+  }
+
+  /**
+   * Changes the policy: ports that are new are claimed, ports that are gone are free at once.
+   * @returns ports that it had and has no longer
+   * @throws port-owned, and then nothing has changed
+   */
+  update(policy: Policy, onTakeOver?: ContainerOptions["onTakeOver"]): Promise<PortRange[]> {
+    return this.instance.locked(async () => {
+      const { chain, table } = this;
+      const wanted = policy.ports ?? [];
+      const dropped = subtractRanges(this.policy.ports ?? [], wanted);
+      table.examine(wanted, chain, this.instance.liveName);
+      this.save({ policy });
+      reach("update:recorded");
+      const takenOver = table.claim(wanted, chain, this.instance.liveName);
+      reach("update:claimed");
+      table.release(dropped, chain, this.parent?.policy.ports);
+      reach("update:released");
+      this.applyPolicy();
+      for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
+      reach("update:done");
+      return Promise.resolve(dropped);
+    });
   }
 
   /** Delivers the events that are waiting now. */
@@ -168,36 +290,71 @@ export class Container {
 
   /** Counts so far; after cleanup() the last ones. */
   usage(): Usage {
-    return this.final ?? sumCounters(this.programs.map("counters").lookupPerCpu(u64Key(this.cgroupId)) ?? []);
+    if (this.final) return this.final;
+    const now = sumCounters(this.programs.map("counters").lookupPerCpu(u64Key(this.cgroupId)) ?? []);
+    return this.current.carried ? addUsages(this.current.carried, now) : now;
   }
 
-  /** Kills what still runs in the node and waits until it is gone. @throws cgroup-failed */
-  async killAll(): Promise<void> {
+  /** Whether a process is in it or may still come: one that waits for its process is not dead. */
+  alive(): boolean {
+    return this.current.stage === "prepared" || this.current.stage === "preparing" || this.node.populated();
+  }
+
+  /** Kills what still runs in the node and waits until it is gone. @param timeout ms @throws cgroup-failed */
+  async killAll(timeout?: number): Promise<void> {
     if (this.node.populated()) this.node.kill();
-    await this.node.emptied();
+    await this.node.emptied(timeout);
   }
 
   /**
    * Kills what still runs in the node, takes the last counts, frees the ports and removes the node. Safe to repeat.
+   * @param timeout ms to wait for its processes to be gone
    * @throws IsolatorError when the node cannot be removed; the next run of the instance sweeps it then
    */
-  async cleanup(): Promise<void> {
+  async cleanup(timeout?: number): Promise<void> {
     if (this.final) return;
+    if (this.current.source === "agent" && this.current.stage !== "cleaning")
+      this.save({ stage: "cleaning" });
+    reach("cleanup:recorded");
     // Waited for before the lock is taken: a process that does not go is nobody else's trouble.
-    await this.killAll();
+    await this.killAll(timeout);
+    reach("cleanup:killed");
     await this.instance.locked(async () => {
       const final = this.usage();
-      new PortTable(this.programs.map("port_owners")).release(
-        this.policy.ports ?? [],
-        this.chain,
-        this.parent?.policy.ports,
-      );
-      await this.node.remove();
+      this.table.release(this.policy.ports ?? [], this.chain, this.parent?.policy.ports);
+      reach("cleanup:released");
+      await this.node.remove(timeout);
+      reach("cleanup:node");
       this.final = final;
       this.ownRing?.close();
       this.instance.releasePrograms();
       this.instance.records.remove(this.held);
       this.instance.removeIfUnused();
+      reach("cleanup:done");
     });
+  }
+}
+
+/**
+ * Moves a process into a node.
+ * @param container for the message
+ * @throws no-process, cgroup-failed
+ */
+export function moveInto(node: CgroupNode, pid: number, container: string): void {
+  try {
+    node.add(pid);
+  } catch (error) {
+    if (systemCode(error) === "ESRCH") {
+      throw new IsolatorError(
+        "no-process",
+        `container ${container}: process ${pid} is gone, so it cannot be put under the policy`,
+        error,
+      );
+    }
+    throw new IsolatorError(
+      "cgroup-failed",
+      `container ${container}: process ${pid} cannot be moved into ${node.path}: ${messageOf(error)}`,
+      error,
+    );
   }
 }

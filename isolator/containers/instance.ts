@@ -2,17 +2,19 @@
  * An instance: one set of programs, maps, cgroup nodes and records, by name. Processes of the same instance share it;
  * those of different instances know nothing of each other.
  */
-import { mkdirSync, rmdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
 import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
-import { isPinned, openPinnedMap, otherBuilds, Programs, unpin, unpinBuild } from "../kernel/programs.js";
+import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
+import { Programs } from "../kernel/programs.js";
+import { readGlass } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { PortTable } from "./port-table.js";
-import { Records, type ContainerRecord } from "./records.js";
+import { nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
 
 function removeIfEmpty(directory: string): void {
   try {
@@ -28,6 +30,11 @@ const SWEEP_TIMEOUT = 3000;
 /** Where every instance keeps its state. */
 export const STATE_ROOT = "/run/bpf-isolator";
 
+/** In the instance's state directory; locked (flock) by the daemon for as long as it lives. */
+const SERVE_LOCK = "serve.lock";
+/** What else may be in it, besides its lock. */
+const STATE_FILES = ["containers", "rings", SERVE_LOCK, "break-glass", "isolator.sock"];
+
 export class Instance {
   readonly records: Records;
   /** Directory of the containers' nodes. */
@@ -36,6 +43,12 @@ export class Instance {
   private swept = false;
   private programs: Programs | undefined;
   private programUsers = 0;
+  private serveLock: FileLock | undefined;
+  /**
+   * Name of the container with this cgroup id, for as long as that may still use its ports; undefined: dead, so that its
+   * ports may be taken over. A daemon knows better than the records, and sets its own.
+   */
+  liveName = (cgroupId: bigint): string | undefined => this.nameOf(cgroupId);
 
   private constructor(
     readonly name: string,
@@ -90,9 +103,51 @@ export class Instance {
     }
   }
 
+  /**
+   * Makes this process the instance's daemon, until it ends.
+   * @throws already-serving
+   */
+  serve(): Promise<void> {
+    return this.locked(() => {
+      this.serveLock = FileLock.try(join(this.stateDirectory, SERVE_LOCK));
+      if (!this.serveLock) {
+        throw new IsolatorError(
+          "already-serving",
+          `another daemon serves instance ${this.name} (fuser -v ${join(this.stateDirectory, SERVE_LOCK)} names it): ` +
+            "stop that one, or use another --instance",
+        );
+      }
+      return Promise.resolve();
+    });
+  }
+
+  /** Whether a daemon lives: this process, or another. */
+  isServed(): boolean {
+    if (this.serveLock) return true;
+    const path = join(this.stateDirectory, SERVE_LOCK);
+    if (!existsSync(path)) return false;
+    const lock = FileLock.try(path);
+    lock?.release();
+    return lock === undefined;
+  }
+
+  /** Ends serve(): what nobody uses any more is removed. */
+  endServing(): Promise<void> {
+    return this.locked(() => {
+      this.serveLock?.release();
+      this.serveLock = undefined;
+      this.removeIfUnused();
+      return Promise.resolve();
+    });
+  }
+
   /** Path of a container's node. */
   nodePath(id: ContainerId): string {
-    return join(this.root, ...id);
+    return this.nodeOf(recordKey(id));
+  }
+
+  private nodeOf(key: string): string {
+    return join(this.root, ...nodeNames(key));
   }
 
   /** Path of the node of the guards (task.ts); no container's name begins with a dot. */
@@ -130,10 +185,11 @@ export class Instance {
         .list()
         .filter((record) => record.build === build)
         .map((record) => formatId(record.id));
-      if (users.length > 0) {
+      if (users.length > 0 || this.isServed()) {
+        const who = users.length > 0 ? `containers ${users.join(", ")}` : "the daemon";
         throw new IsolatorError(
           "other-build",
-          `containers ${users.join(", ")} of instance ${this.name} run under another version of the programs, ` +
+          `${who} of instance ${this.name} run under another version of the programs, ` +
             "and two versions cannot share an instance. Wait for them to end, or use another --instance",
         );
       }
@@ -151,6 +207,15 @@ export class Instance {
     return Programs.open(this.name);
   }
 
+  /**
+   * The programs that containers of this process use from now on, opened by somebody who has seen to other builds
+   * (upgrade.ts).
+   */
+  usePrograms(programs: Programs): void {
+    this.programs = programs;
+    this.programUsers++;
+  }
+
   /** The first time sweep(). Under the lock. */
   async sweepOnce(): Promise<void> {
     if (!this.swept) await this.sweep();
@@ -166,17 +231,20 @@ export class Instance {
     // Children first: a parent gets the ports of its children back before it gives them up itself.
     const abandoned = this.records.abandoned().reverse();
     const swept: string[] = [];
-    for (const { held, record } of abandoned) {
+    for (const { held, record, unknown } of abandoned) {
+      const node = CgroupNode.open(this.nodeOf(held.key));
+      // Half made, or an agent's whose record is damaged: that one is the daemon's to judge.
+      if (unknown && (node?.populated() ?? false)) continue;
       try {
-        await CgroupNode.open(this.nodePath(held.id))?.remove(SWEEP_TIMEOUT);
+        await node?.remove(SWEEP_TIMEOUT);
       } catch {
         // A process of it does not die (in uninterruptible sleep): its record stays for a later sweep.
-        held.lock.release();
+        held.lock?.release();
         continue;
       }
       if (record) this.releasePorts(record);
       this.records.remove(held);
-      swept.push(formatId(held.id));
+      swept.push(record ? formatId(record.id) : held.key);
     }
     await this.removeEmptyStrays();
     return swept;
@@ -184,13 +252,12 @@ export class Instance {
 
   /** Takes programs, maps and directories away when no container is left. Under the lock. */
   removeIfUnused(): void {
-    if (this.records.ids().length > 0) return;
+    if (this.records.keys().length > 0 || this.isServed() || readGlass(this.stateDirectory)) return;
     unpin(this.name);
     // A stray node keeps its directory, other instances keep the common ones.
     for (const directory of [this.guardNode(), this.root, dirname(this.root)]) removeIfEmpty(directory);
     // The lock last: from then on another process may hold a new one and make new files here.
-    for (const name of ["containers", "rings"])
-      rmSync(join(this.stateDirectory, name), { recursive: true, force: true });
+    for (const name of STATE_FILES) rmSync(join(this.stateDirectory, name), { recursive: true, force: true });
     rmSync(join(this.stateDirectory, "lock"), { force: true });
     removeIfEmpty(this.stateDirectory);
     removeIfEmpty(STATE_ROOT);
@@ -210,7 +277,7 @@ export class Instance {
 
   /** Nodes without a record (somebody removed /run/bpf-isolator) in which nothing runs. */
   private async removeEmptyStrays(): Promise<void> {
-    const known = new Set([this.guardNode(), ...this.records.ids().map((id) => this.nodePath(id))]);
+    const known = new Set([this.guardNode(), ...this.records.keys().map((key) => this.nodeOf(key))]);
     for (const path of children(this.root).filter((path) => !known.has(path))) {
       const node = CgroupNode.open(path);
       if (node && !node.populated()) await node.remove();

@@ -13,8 +13,12 @@ export const LEVELS: number = layouts.structs.port_owner.fields.chain.count;
 
 const NOBODY: Chain = [];
 
+function rangesOf(ports: readonly number[]): PortRange[] {
+  return mergeRanges(ports.map((port) => ({ begin: port, end: port })));
+}
+
 function formatList(ports: readonly number[]): string {
-  return formatPorts(mergeRanges(ports.map((port) => ({ begin: port, end: port }))));
+  return formatPorts(rangesOf(ports));
 }
 
 function equal(a: Chain, b: Chain): boolean {
@@ -30,13 +34,36 @@ export class PortTable {
   }
 
   /**
-   * Makes a container the owner of ports that are nobody's, its own, or its parent's own.
-   * @param chain of the container
-   * @param nameOf name of the living container with this cgroup id; undefined: dead, so its ports are taken over
+   * Makes a container the owner of ports: examine() and then the change.
+   * @returns ports that were taken over, by the cgroup id of their dead owner
    * @throws port-owned, and then nothing has changed
    */
-  claim(ports: readonly PortRange[], chain: Chain, nameOf: (cgroupId: bigint) => string | undefined): void {
+  claim(
+    ports: readonly PortRange[],
+    chain: Chain,
+    nameOf: (cgroupId: bigint) => string | undefined,
+  ): Map<bigint, PortRange[]> {
+    const { own, takenOver } = this.examine(ports, chain, nameOf);
+    this.write(own, chain);
+    return takenOver;
+  }
+
+  /**
+   * Whether a container may own ports: those that are nobody's, its own, or its parent's own.
+   * @param chain of the container
+   * Ports that containers nested in it own already stay theirs.
+   * @param nameOf name of the living container with this cgroup id; undefined: dead, so its ports are taken over
+   * @returns ports to write, and those of them that are taken over, by the cgroup id of their dead owner
+   * @throws port-owned
+   */
+  examine(
+    ports: readonly PortRange[],
+    chain: Chain,
+    nameOf: (cgroupId: bigint) => string | undefined,
+  ): { own: number[]; takenOver: Map<bigint, PortRange[]> } {
     const parent = chain.slice(0, -1);
+    const own: number[] = [];
+    const takenOver = new Map<bigint, number[]>();
     const taken = new Map<string, number[]>();
     const strange: number[] = [];
     const names = new Map<bigint, string | undefined>();
@@ -46,10 +73,15 @@ export class PortTable {
     };
     for (const port of listPorts(ports)) {
       const owner = this.ownerOf(port);
-      if (equal(owner, chain) || equal(owner, parent)) continue;
-      const name = owner.length > 0 ? cachedName(owner.at(-1) ?? 0n) : undefined;
+      const isNested = owner.length > chain.length && equal(owner.slice(0, chain.length), chain);
+      const holder = owner.at(-1);
+      const name = holder === undefined ? undefined : cachedName(holder);
+      if (isNested && name !== undefined) continue;
+      own.push(port);
+      if (isNested || equal(owner, chain) || equal(owner, parent)) continue;
       if (name !== undefined) taken.set(name, [...(taken.get(name) ?? []), port]);
       else if (parent.length > 0) strange.push(port);
+      else if (holder !== undefined) takenOver.set(holder, [...(takenOver.get(holder) ?? []), port]);
     }
     if (taken.size > 0) {
       const list = [...taken].map(([name, owned]) => `${formatList(owned)} of container ${name}`);
@@ -66,7 +98,30 @@ export class PortTable {
           "whose policy holds for it too. Give them to the parent first",
       );
     }
-    this.write(listPorts(ports), chain);
+    return { own, takenOver: new Map([...takenOver].map(([id, list]) => [id, rangesOf(list)])) };
+  }
+
+  /**
+   * Makes the whole table say what the records say: for a daemon that starts. Ports of owners that it does not know about
+   * stay.
+   * @param desired chain of the owner of each port that is owned
+   * @param isForeign whether this cgroup id is of a container that is somebody else's business
+   * @returns how many ports were wrong
+   */
+  rebuild(desired: ReadonlyMap<number, Chain>, isForeign: (cgroupId: bigint) => boolean): number {
+    const wrong = new Map<string, { chain: Chain; ports: number[] }>();
+    this.map.lookupAll().forEach((value, port) => {
+      // Nearly all are nobody's, and decoding 65,536 values takes long.
+      if (!desired.has(port) && value.every((byte) => byte === 0)) return;
+      const owner = decode(layouts.structs.port_owner, value).chain.filter((id) => id !== 0n);
+      const chain = desired.get(port) ?? NOBODY;
+      if (equal(owner, chain) || (chain.length === 0 && isForeign(owner.at(-1) ?? 0n))) return;
+      const group = wrong.get(chain.join()) ?? { chain, ports: [] };
+      group.ports.push(port);
+      wrong.set(chain.join(), group);
+    });
+    for (const { chain, ports } of wrong.values()) this.write(ports, chain);
+    return [...wrong.values()].reduce((total, { ports }) => total + ports.length, 0);
   }
 
   /** Gives back those of the ports that the container owns: to its parent where that has them too, else to nobody. */

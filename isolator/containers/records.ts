@@ -1,43 +1,77 @@
 /**
- * What is on disk of each container: /run/bpf-isolator/INSTANCE/containers/ID/ with
- *   lock         locked (flock) by the process that looks after the container, for as long as that lives
+ * What is on disk of each container: /run/bpf-isolator/INSTANCE/containers/KEY/ with
+ *   lock         of a `run`: locked (flock) by the process that looks after the container, for as long as that lives
  *   record.json  the container, written to a temporary file and renamed
+ *   config.pb    of an agent's: the ContainerConfig of its prepare(), as it came
+ *   break-glass  see glass.ts
  * The directory is made before anything else of the container and removed after everything else, so that whatever is
  * left half done is found by it. All changes are made under the instance's lock.
+ *
+ * KEY is the names of the node's directories from the instance's root down, joined by ':'.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
+import type { SavedUsage } from "../features/accounting.js";
 import type { Policy } from "../features/policy.js";
 import { FileLock } from "../kernel/lock.js";
-import { formatId, type ContainerId } from "./names.js";
+import { directoryName, formatId, type ContainerId } from "./names.js";
 
-const VERSION = 1;
+/** Of the files' format. A newer one is not touched by an older program. */
+export const RECORD_VERSION = 2;
 /** Stands between the names of a nested container's directory; no name has it. */
 const SEPARATOR = ":";
 
+/** Who made a container, and so who may end it: a process of `run`, or the agent, through the daemon. */
+export type Source = "run" | "agent";
+
+/**
+ * How far an agent's container is. preparing: not whole yet, to be undone; prepared: waits for its process; isolated: had
+ * one; cleaning: on its way out.
+ */
+export type Stage = "preparing" | "prepared" | "isolated" | "cleaning";
+
 export interface ContainerRecord {
-  version: typeof VERSION;
+  version: typeof RECORD_VERSION;
   id: ContainerId;
+  source: Source;
+  stage: Stage;
   /** Path of the cgroup node. */
   cgroup: string;
   /** cgroup ids from the root container down to this one, decimal. */
   chain: string[];
   policy: Policy;
-  /** Build of the programs that are attached to it (buildId()). */
+  /** Build of the programs that are attached to it (buildId()), and its layouts' name (layoutId()). */
   build: string;
+  layout: string;
   /** Process that looks after it. */
   pid: number;
   /** Seconds since the epoch. */
   started: number;
+  /** Counted by programs of other layouts, before those of `build`. */
+  carried?: SavedUsage;
 }
 
-/** A record that this process holds the lock of. */
+/** A record that this process may change. */
 export interface HeldRecord {
-  id: ContainerId;
+  key: string;
   directory: string;
-  lock: FileLock;
+  /** Only of a `run`. */
+  lock?: FileLock;
 }
+
+/** The key of a container's record. */
+export function recordKey(id: ContainerId): string {
+  return id.map(directoryName).join(SEPARATOR);
+}
+
+/** The node's path below the instance's root. */
+export function nodeNames(key: string): string[] {
+  return key.split(SEPARATOR);
+}
+
+/** A process that was killed while it wrote has left this one. */
+const TEMPORARY = "record.json.new";
 
 export class Records {
   private readonly directory: string;
@@ -48,66 +82,74 @@ export class Records {
   }
 
   /**
-   * Reserves a name and locks it.
+   * Reserves a name, and locks it for a `run`.
    * @throws name-taken
    */
-  reserve(id: ContainerId): HeldRecord {
-    const directory = join(this.directory, id.join(SEPARATOR));
+  reserve(id: ContainerId, source: Source): HeldRecord {
+    const key = recordKey(id);
+    const directory = join(this.directory, key);
     try {
       mkdirSync(this.directory, { recursive: true, mode: 0o700 });
       mkdirSync(directory, { mode: 0o700 });
     } catch (error) {
       if (systemCode(error) !== "EEXIST") throw stateError(directory, error);
-      const holder = this.read(id.join(SEPARATOR));
+      const holder = this.read(key);
       throw new IsolatorError(
         "name-taken",
         `a container named ${formatId(id)} is running already${holder ? ` (process ${holder.pid})` : ""}: ` +
           "give this one another --name",
       );
     }
+    if (source === "agent") return { key, directory };
     const lock = FileLock.try(join(directory, "lock"));
     if (!lock) throw new IsolatorError("busy", `${directory} is locked by another process`);
-    return { id, directory, lock };
+    return { key, directory, lock };
+  }
+
+  /** The record of a container that another process of the daemon has made. */
+  take(key: string): HeldRecord {
+    return { key, directory: join(this.directory, key) };
   }
 
   /** Writes the record, whole or not at all. @throws state-failed */
   write(held: HeldRecord, record: ContainerRecord): void {
     const file = join(held.directory, "record.json");
     try {
-      writeFileSync(`${file}.new`, JSON.stringify(record), { mode: 0o600 });
-      renameSync(`${file}.new`, file);
+      writeFileSync(join(held.directory, TEMPORARY), JSON.stringify(record), { mode: 0o600 });
+      renameSync(join(held.directory, TEMPORARY), file);
     } catch (error) {
       throw stateError(file, error);
+    }
+  }
+
+  /** @param config bytes of a ContainerConfig @throws state-failed */
+  writeConfig(held: HeldRecord, config: Uint8Array): void {
+    const file = join(held.directory, "config.pb");
+    try {
+      writeFileSync(file, config, { mode: 0o600 });
+    } catch (error) {
+      throw stateError(file, error);
+    }
+  }
+
+  /** The bytes that writeConfig() was given, or undefined where there are none. */
+  readConfig(key: string): Uint8Array | undefined {
+    try {
+      return readFileSync(join(this.directory, key, "config.pb"));
+    } catch (error) {
+      if (systemCode(error) === "ENOENT") return undefined;
+      throw stateError(join(this.directory, key), error);
     }
   }
 
   /** Removes the record; the name is free. */
   remove(held: HeldRecord): void {
     rmSync(held.directory, { recursive: true, force: true });
-    held.lock.release();
+    held.lock?.release();
   }
 
-  /** Ids of all containers, whole records or not. */
-  ids(): ContainerId[] {
-    return this.names().map((name) => name.split(SEPARATOR) as [string, ...string[]]);
-  }
-
-  /** All records that are whole. */
-  list(): ContainerRecord[] {
-    return this.names().flatMap((name) => this.read(name) ?? []);
-  }
-
-  /** Takes over the records whose process is gone, whole or not. */
-  abandoned(): { held: HeldRecord; record: ContainerRecord | undefined }[] {
-    return this.names().flatMap((name) => {
-      const directory = join(this.directory, name);
-      const lock = FileLock.try(join(directory, "lock"));
-      const id = name.split(SEPARATOR) as [string, ...string[]];
-      return lock ? [{ held: { id, directory, lock }, record: this.read(name) }] : [];
-    });
-  }
-
-  private names(): string[] {
+  /** Keys of all containers, parents before children, whole records or not. */
+  keys(): string[] {
     try {
       const entries = readdirSync(this.directory, { withFileTypes: true });
       return entries
@@ -120,35 +162,74 @@ export class Records {
     }
   }
 
-  private read(name: string): ContainerRecord | undefined {
-    const file = join(this.directory, name, "record.json");
+  /** All records that are whole. */
+  list(): ContainerRecord[] {
+    return this.keys().flatMap((key) => this.read(key) ?? []);
+  }
+
+  /** A record by its key; undefined where it is not whole. @throws state-failed where it is a newer version's */
+  read(key: string): ContainerRecord | undefined {
+    const file = join(this.directory, key, "record.json");
     try {
       const record: unknown = JSON.parse(readFileSync(file, "utf8"));
+      if (isNewer(record)) {
+        throw new IsolatorError(
+          "state-failed",
+          `${file} was written by a newer version of bpf-isolator: use that one, or end its containers first`,
+        );
+      }
       return isRecord(record) ? record : undefined;
     } catch (error) {
       // Missing: its process was killed before it wrote one, or is about to. Damaged: as good as missing.
       if (["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "") || error instanceof SyntaxError)
         return undefined;
+      if (error instanceof IsolatorError) throw error;
       throw stateError(file, error);
     }
   }
+
+  /**
+   * Takes over the records of processes of `run` that are gone. Those of an agent's containers stay: their daemon may be
+   * away, they are not. Where neither the record nor a lock says whose it is, `unknown` is true.
+   */
+  abandoned(): { held: HeldRecord; record: ContainerRecord | undefined; unknown: boolean }[] {
+    return this.keys().flatMap((key) => {
+      const directory = join(this.directory, key);
+      const record = this.read(key);
+      if (record?.source === "agent") return [];
+      if (!existsSync(join(directory, "lock")))
+        return [{ held: { key, directory }, record, unknown: !record }];
+      const lock = FileLock.try(join(directory, "lock"));
+      return lock ? [{ held: { key, directory, lock }, record, unknown: false }] : [];
+    });
+  }
 }
 
-/** Whether it has what the sweep and other runs rely on. */
+function isNewer(value: unknown): boolean {
+  const version = typeof value === "object" && value !== null && "version" in value ? value.version : 0;
+  return typeof version === "number" && version > RECORD_VERSION;
+}
+
+/** Whether it has what the sweep, the daemon and other runs rely on. */
 function isRecord(value: unknown): value is ContainerRecord {
   if (typeof value !== "object" || value === null) return false;
-  const { version, id, chain, build, policy } = value as Partial<Record<keyof ContainerRecord, unknown>>;
+  const record = value as Partial<Record<keyof ContainerRecord, unknown>>;
   const isList = (list: unknown): boolean =>
-    Array.isArray(list) && list.every((item) => typeof item === "string");
+    Array.isArray(list) && list.length > 0 && list.every((item) => typeof item === "string");
   return (
-    version === VERSION &&
-    isList(id) &&
-    isList(chain) &&
-    typeof build === "string" &&
-    typeof policy === "object"
+    record.version === RECORD_VERSION &&
+    isList(record.id) &&
+    isList(record.chain) &&
+    (record.source === "run" || record.source === "agent") &&
+    typeof record.stage === "string" &&
+    typeof record.cgroup === "string" &&
+    typeof record.build === "string" &&
+    typeof record.layout === "string" &&
+    typeof record.policy === "object" &&
+    record.policy !== null
   );
 }
 
 function stateError(path: string, error: unknown): IsolatorError {
-  return new IsolatorError("state-failed", `${path} cannot be written: ${messageOf(error)}`, error);
+  return new IsolatorError("state-failed", `${path} cannot be used: ${messageOf(error)}`, error);
 }

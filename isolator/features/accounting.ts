@@ -2,6 +2,7 @@
  * Accounting: what a container sent, received and was refused. The kernel's side is bpf/accounting.h; README.md,
  * "Traffic", is the user's.
  */
+import type { Layout } from "../kernel/btf.js";
 import { decode, type Struct } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 
@@ -37,13 +38,54 @@ export interface Usage {
   eventsLost: bigint;
 }
 
+/** Usage as JSON has it: every count a decimal string, since JSON's numbers end at 2^53. */
+export type SavedUsage = Record<string, string | Record<string, string>>;
+
+const TOTALS = [
+  "rxPackets",
+  "rxBytes",
+  "rxDropped",
+  "txPackets",
+  "txBytes",
+  "txDropped",
+  "eventsLost",
+] as const;
+const BY_REASON = ["denied", "audited"] as const;
+
+export function saveUsage(usage: Usage): SavedUsage {
+  const counts = (values: Record<Reason, bigint>): Record<string, string> =>
+    Object.fromEntries(REASONS.map((reason) => [reason, values[reason].toString()]));
+  return Object.fromEntries([
+    ...TOTALS.map((name) => [name, usage[name].toString()] as const),
+    ...BY_REASON.map((name) => [name, counts(usage[name])] as const),
+  ]);
+}
+
+/** The sum of some usages; of none, all zeroes. What was saved by a build with fewer counts has 0 for the others. */
+export function addUsages(...usages: readonly (Usage | SavedUsage)[]): Usage {
+  const read = (values: unknown, name: string): bigint => {
+    const value = (values as Record<string, unknown> | undefined)?.[name];
+    return typeof value === "bigint" ? value : typeof value === "string" ? BigInt(value) : 0n;
+  };
+  const sum = (pick: (usage: unknown) => bigint): bigint =>
+    usages.reduce((total, usage) => total + pick(usage), 0n);
+  const counts = (name: string): Record<Reason, bigint> =>
+    byReason(REASONS.map((reason) => sum((usage) => read((usage as Record<string, unknown>)[name], reason))));
+  const totals = Object.fromEntries(TOTALS.map((name) => [name, sum((usage) => read(usage, name))]));
+  return { ...totals, denied: counts("denied"), audited: counts("audited") } as Usage;
+}
+
 function byReason(values: readonly bigint[]): Record<Reason, bigint> {
   return Object.fromEntries(REASONS.map((reason, i) => [reason, values[i] ?? 0n])) as Record<Reason, bigint>;
 }
 
-/** Adds up the values of all CPUs. */
-export function sumCounters(perCpu: readonly Uint8Array[]): Usage {
-  const values = perCpu.map((bytes) => decode(layouts.structs.counters, bytes));
+/**
+ * Adds up the values of all CPUs.
+ * @param layout of another build's counters: fields that it does not have count 0
+ */
+export function sumCounters(perCpu: readonly Uint8Array[], layout: Layout = layouts.structs.counters): Usage {
+  const none = decode(layouts.structs.counters, new Uint8Array(layouts.structs.counters.size));
+  const values = perCpu.map((bytes) => ({ ...none, ...decode(layout, bytes) }) as KernelCounters);
   const sum = (pick: (value: KernelCounters) => bigint): bigint =>
     values.reduce((total, v) => total + pick(v), 0n);
   const sumEach = (pick: (value: KernelCounters) => bigint[]): bigint[] =>

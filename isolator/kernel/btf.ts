@@ -128,3 +128,39 @@ export function readLayouts(path: string, structs: readonly string[], enums: rea
     libbpf().btfFree(parsed);
   }
 }
+
+/** Offset of btf_id in struct bpf_map_info (include/uapi/linux/bpf.h). */
+const MAP_INFO_BTF_ID = 64;
+const MAP_INFO_SIZE = 88;
+
+/**
+ * Layout of a struct as a map in the kernel was made with, by whichever build made it.
+ * @param fd of the map
+ * @throws layout-mismatch where the kernel has none
+ */
+export function readMapLayout(fd: number, struct: string): Layout {
+  const info = new Uint8Array(MAP_INFO_SIZE);
+  const result = libbpf().objectInfo(fd, info, new Uint8Array(new Uint32Array([info.length]).buffer));
+  const id = result < 0 ? 0 : (new Uint32Array(info.buffer)[MAP_INFO_BTF_ID / 4] ?? 0);
+  const btf = id === 0 ? null : libbpf().btfFromKernel(id);
+  if (btf === null || btf === 0n) {
+    throw new IsolatorError(
+      "layout-mismatch",
+      `the kernel does not know the layout of struct ${struct} in a map`,
+    );
+  }
+  try {
+    return readStruct(new Btf(btf), struct);
+  } finally {
+    libbpf().btfFree(btf);
+  }
+}
+
+function readStruct(btf: Btf, name: string): Layout {
+  const count = libbpf().btfTypeCount(btf.btf);
+  for (let id = 1; id < count; id++) {
+    const type = btf.type(id);
+    if (type.kind === KIND.STRUCT && type.name === name) return btf.struct(type);
+  }
+  throw new IsolatorError("layout-mismatch", `there is no struct ${name} in the BTF of a map`);
+}

@@ -21,6 +21,17 @@ const POLL_MS = 25;
 /** Read at one go: a task that makes events faster than they are read must not keep this process from all else. */
 const MAX_AT_ONCE = 2000;
 
+/** How a ring is made. */
+export interface RingOptions {
+  /** Bytes, a power of two and a multiple of the page size; an event takes 88. */
+  size: number;
+  /**
+   * Where it is pinned: it stays there when this process ends, goes on collecting events, and is taken up by the next
+   * process that names it.
+   */
+  pin?: string;
+}
+
 export class EventRing {
   private readonly timer: NodeJS.Timeout;
   private readonly fd: number;
@@ -31,22 +42,18 @@ export class EventRing {
   /**
    * @param rings the map event_rings
    * @param slot index in it; what is there is replaced
-   * @param size bytes, a power of two and a multiple of the page size; an event takes 88
    * @param onEvent called for each event, within 25 ms of it
-   * @param onClose called once, at close()
+   * @param onClose called once, at close() or leave()
    * @throws map-failed
    */
   constructor(
     private readonly rings: BpfMap,
     readonly slot: number,
-    size: number,
+    { size, pin }: RingOptions,
     onEvent: (event: KernelEvent) => void,
     private readonly onClose: () => void,
   ) {
-    this.fd = libbpf().mapCreate(MAP_TYPE_RINGBUF, "events", 0, 0, size, null);
-    if (this.fd < 0) {
-      throw new IsolatorError("map-failed", `a ring for events cannot be made: ${errnoName(this.fd)}`);
-    }
+    this.fd = openRingMap(size, pin);
     this.callback = registerRingCallback((bytes) => {
       if (bytes.length >= layouts.structs.event.size) onEvent(decode(layouts.structs.event, bytes));
       return ++this.read < MAX_AT_ONCE;
@@ -88,10 +95,36 @@ export class EventRing {
     this.onClose();
   }
 
+  /** Stops reading and leaves the ring where it is pinned, for the next process. Safe to call twice. */
+  leave(): void {
+    if (this.ring === null) return;
+    clearInterval(this.timer);
+    while (!this.poll());
+    this.free();
+    this.onClose();
+  }
+
   private free(): void {
     if (this.ring !== null && this.ring !== 0n) libbpf().ringFree(this.ring);
     this.ring = null;
     unregisterCallback(this.callback);
     libc().close(this.fd);
   }
+}
+
+/** @returns file descriptor @throws map-failed */
+function openRingMap(size: number, pin: string | undefined): number {
+  const pinned = pin === undefined ? -1 : libbpf().objectGet(pin);
+  if (pinned >= 0) return pinned;
+  const fd = libbpf().mapCreate(MAP_TYPE_RINGBUF, "events", 0, 0, size, null);
+  if (fd < 0) throw new IsolatorError("map-failed", `a ring for events cannot be made: ${errnoName(fd)}`);
+  const result = pin === undefined ? 0 : libbpf().objectPin(fd, pin);
+  if (result < 0) {
+    libc().close(fd);
+    throw new IsolatorError(
+      "map-failed",
+      `a ring for events cannot be pinned at ${pin}: ${errnoName(result)}`,
+    );
+  }
+  return fd;
 }

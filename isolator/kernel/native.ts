@@ -92,6 +92,23 @@ function bindLibbpf() {
       bpf,
       "int bpf_prog_attach(int prog_fd, int cgroup_fd, int attach_type, unsigned int flags)",
     ),
+    programAttachOpts: bind<[number, number, number, Memory], number>(
+      bpf,
+      "int bpf_prog_attach_opts(int prog_fd, int cgroup_fd, int attach_type, const void *opts)",
+    ),
+    objectInfo: bind<[number, Memory, Memory], number>(
+      bpf,
+      "int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *size)",
+    ),
+    findMap: bind<[Pointer, string], Pointer>(
+      bpf,
+      "void *bpf_object__find_map_by_name(void *obj, const char *name)",
+    ),
+    mapReuseFd: bind<[Pointer, number], number>(bpf, "int bpf_map__reuse_fd(void *map, int fd)"),
+    mapLookupBatch: bind<[number, Memory, Memory, Memory, Memory, Memory, Memory], number>(
+      bpf,
+      "int bpf_map_lookup_batch(int fd, void *in, void *out, void *keys, void *values, void *count, const void *opts)",
+    ),
     programDetach: bind<[number, number, number], number>(
       bpf,
       "int bpf_prog_detach2(int prog_fd, int cgroup_fd, int attach_type)",
@@ -119,6 +136,7 @@ function bindLibbpf() {
     ringConsume: bind<[Pointer], number>(bpf, "int ring_buffer__consume(void *ring)"),
     ringFree: bind<[Pointer], undefined>(bpf, "void ring_buffer__free(void *ring)"),
     btfParse: bind<[string, Pointer], Pointer>(bpf, "void *btf__parse(const char *path, void *ext)"),
+    btfFromKernel: bind<[number], Pointer>(bpf, "void *btf__load_from_kernel_by_id(uint32_t id)"),
     btfFree: bind<[Pointer], undefined>(bpf, "void btf__free(void *btf)"),
     btfTypeCount: bind<[Pointer], number>(bpf, "uint32_t btf__type_cnt(void *btf)"),
     btfTypeById: bind<[Pointer, number], Pointer>(bpf, "void *btf__type_by_id(void *btf, uint32_t id)"),
@@ -139,6 +157,10 @@ function bindLibc() {
     ),
     unshare: bind<[number], number>(c, "int unshare(int flags)"),
     close: bind<[number], number>(c, "int close(int fd)"),
+    getsockopt: bind<[number, number, number, Memory, Memory], number>(
+      c,
+      "int getsockopt(int fd, int level, int name, void *value, void *length)",
+    ),
   };
 }
 

@@ -8,13 +8,22 @@ import { readLayouts } from "./btf.js";
 import { layouts } from "./gen/layout.js";
 
 /** Structs and enums of bpf/layout.h that user space reads or writes. */
-export const STRUCTS = ["policy", "counters", "port_owner", "event"] as const;
+export const STRUCTS = ["policy", "counters", "port_owner", "event", "socket_note"] as const;
 export const ENUMS = ["ring_slot", "policy_flags", "enforcement", "ephemeral", "reason"] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */
 export const OBJECT_FILE = fileURLToPath(new URL("../../bpf/isolator.bpf.o", import.meta.url));
 
 let build: string | undefined;
+let layout: string | undefined;
+
+/**
+ * Short name of the data layouts of this build: builds with the same one can share maps, so that new programs take the
+ * place of old ones with all that those know.
+ */
+export function layoutId(): string {
+  return (layout ??= createHash("sha256").update(JSON.stringify(layouts)).digest("hex").slice(0, 12));
+}
 
 /**
  * Short name of this build of the programs: equal for equal object files. Read once a process.

@@ -1,83 +1,51 @@
 /**
  * All programs and maps of an instance: loaded once, pinned, and opened by every process that runs containers there.
- *
- * Pins live in /sys/fs/bpf/bpf-isolator/INSTANCE/BUILD/. They are made in a directory beside it and renamed into
- * place, so that a process killed half-way leaves nothing that the next one takes for whole.
  */
-import { mkdirSync, readdirSync, renameSync, rmdirSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
-import { IsolatorError, messageOf, systemCode } from "../errors.js";
-import { layouts } from "./gen/layout.js";
-import { HOOKS, type Hook } from "./hooks.js";
-import { activeSecurityModules } from "./machine.js";
+import {
+  attachAll,
+  attachOne,
+  detachAll,
+  detachOne,
+  ensureAttached,
+  programId,
+  type ProgramFds,
+} from "./attach.js";
+import { MAP_NAMES, MAPS, PRIMER, type MapName } from "./contents.js";
+import { HOOKS } from "./hooks.js";
+import { load, loadObject, programFd } from "./load.js";
 import { BpfMap } from "./maps.js";
-import { BPFFS, ensureBpffs } from "./mounts.js";
-import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
-import { buildId, checkLayouts, OBJECT_FILE } from "./object.js";
-
-/** Value sizes in bytes; event_rings holds the id of a map. */
-const MAPS = {
-  policies: layouts.structs.policy.size,
-  counters: layouts.structs.counters.size,
-  port_owners: layouts.structs.port_owner.size,
-  event_rings: 4,
-  socket_notes: 8,
-} as const;
-
-export type MapName = keyof typeof MAPS;
-
-const MAP_NAMES = Object.keys(MAPS) as MapName[];
-const BPF_F_ALLOW_MULTI = 2;
-const EPERM = 1;
-const EBUSY = 16;
-const LOG_SIZE = 1 << 20;
-const LOG_LINES = 6;
-
-/** Directory of an instance's pins. */
-export function pinRoot(instance: string): string {
-  return join(BPFFS, "bpf-isolator", instance);
-}
+import { ensureBpffs } from "./mounts.js";
+import { libbpf, libc, type Pointer } from "./native.js";
+import { buildId, checkLayouts } from "./object.js";
+import { exists, pinRoot, Pins } from "./pins.js";
 
 /** Programs and maps by name; every one is there. Owns their file descriptors until close(). */
 export class Programs {
   private constructor(
-    private readonly programs: ReadonlyMap<string, number>,
+    private readonly programs: ProgramFds,
     private readonly maps: ReadonlyMap<MapName, BpfMap>,
+    private readonly primer: number,
     /** What owns the file descriptors when nothing is pinned. */
     private readonly object: Pointer = null,
   ) {}
 
   /**
    * Opens what is pinned for this build, or loads and pins it. The caller holds the instance's lock.
+   * @param sharedWith a build of the same layouts (layoutId()) that is pinned: its maps are used, not new ones
    * @throws not-built, layout-mismatch, load-failed, no-bpffs
    */
-  static open(instance: string): Programs {
+  static open(instance: string, sharedWith?: string): Programs {
     ensureBpffs();
     const directory = join(pinRoot(instance), buildId());
-    if (!exists(directory)) load(directory);
-    const fds: number[] = [];
-    const get = (name: string): number => {
-      const fd = libbpf().objectGet(join(directory, name));
-      if (fd < 0) {
-        for (const open of fds) libc().close(open);
-        throw new IsolatorError(
-          "load-failed",
-          `the pin ${join(directory, name)} cannot be opened (${errnoName(fd)}). ` +
-            `Remove ${directory} when no container of instance ${instance} runs, and try again`,
-        );
-      }
-      fds.push(fd);
-      return fd;
-    };
-    const pinned = new Set(list(directory));
-    const programs = new Map(
-      HOOKS.filter(({ name, lsm }) => !lsm || pinned.has(`program_${name}`)).map(({ name }) => [
-        name,
-        get(`program_${name}`),
-      ]),
+    if (!exists(directory)) load(directory, sharedWith && join(pinRoot(instance), sharedWith));
+    const pins = new Pins(directory, instance);
+    const programs = pins.programs(HOOKS.filter(({ lsm }) => !lsm).map(({ name }) => name));
+    const primer = pins.get(`program_${PRIMER.name}`);
+    const maps = new Map(
+      MAP_NAMES.map((name) => [name, new BpfMap(name, pins.get(`map_${name}`), MAPS[name])]),
     );
-    const maps = new Map(MAP_NAMES.map((name) => [name, new BpfMap(name, get(`map_${name}`), MAPS[name])]));
-    return new Programs(programs, maps);
+    return new Programs(programs, maps, primer);
   }
 
   /**
@@ -92,6 +60,7 @@ export class Programs {
       new Map(
         MAP_NAMES.map((name) => [name, new BpfMap(name, libbpf().findMapFd(object, name), MAPS[name])]),
       ),
+      programFd(object, PRIMER.name),
       object,
     );
   }
@@ -109,12 +78,40 @@ export class Programs {
    * @throws attach-failed
    */
   attach(fd: number, container: string): void {
-    for (const hook of HOOKS) {
-      const program = this.programs.get(hook.name);
-      if (program === undefined) continue;
-      const result = libbpf().programAttach(program, fd, hook.attachType, BPF_F_ALLOW_MULTI);
-      if (result < 0) throw attachError(hook, container, result);
+    attachAll(this.programs, fd, container);
+  }
+
+  /**
+   * Attaches what is missing on a node, and replaces the programs of another build in place: at no instant is the node
+   * without a program. Safe to repeat.
+   * @param old programs of that build
+   * @param prepare called once the node has storage of this build's maps and before any of its programs runs there
+   * @throws attach-failed
+   */
+  takeOver(fd: number, container: string, old: ProgramFds, prepare: () => void): void {
+    attachOne(this.primer, fd, PRIMER.attachType);
+    try {
+      prepare();
+      ensureAttached(this.programs, fd, container, old);
+    } finally {
+      // Attached more than once where a process was killed here before.
+      while (detachOne(this.primer, fd, PRIMER.attachType) === 0);
     }
+  }
+
+  /** Attaches what is missing on a node. @throws attach-failed */
+  ensureAttached(fd: number, container: string): void {
+    ensureAttached(this.programs, fd, container);
+  }
+
+  /** Takes every program off a node. @throws attach-failed */
+  detach(fd: number, container: string): void {
+    detachAll(this.programs, fd, container);
+  }
+
+  /** Ids of the programs, by hook. */
+  ids(): ReadonlyMap<string, number> {
+    return new Map([...this.programs].map(([name, fd]) => [name, programId(fd)]));
   }
 
   /** Whether there is a program for this hook: one that needs BPF LSM may be left out. */
@@ -128,195 +125,7 @@ export class Programs {
       libbpf().objectClose(this.object);
       return;
     }
-    for (const fd of this.programs.values()) libc().close(fd);
+    for (const fd of [...this.programs.values(), this.primer]) libc().close(fd);
     for (const map of this.maps.values()) map.close();
   }
-}
-
-function programFd(object: Pointer, name: string): number {
-  return libbpf().programFd(libbpf().findProgram(object, name));
-}
-
-function explainAttach(hook: Hook, errno: number): string {
-  if (-errno === EPERM) {
-    return (
-      "EPERM: a program attached to a parent cgroup without BPF_F_ALLOW_MULTI does not let others in. " +
-      "bpftool cgroup tree shows it"
-    );
-  }
-  if (-errno === EBUSY && hook.lsm) {
-    return "EBUSY: another tracing program sits on this LSM hook, or ten LSM hooks have programs of cgroups already";
-  }
-  return errnoName(errno);
-}
-
-function attachError(hook: Hook, container: string, errno: number): IsolatorError {
-  const why = explainAttach(hook, errno);
-  return new IsolatorError(
-    "attach-failed",
-    `container ${container}: the program for ${hook.section} cannot be attached to its cgroup (${why})`,
-  );
-}
-
-/**
- * Removes an instance's pins. Programs live on where they are attached; the caller holds the instance's lock and
- * knows that no container is left.
- */
-export function unpin(instance: string): void {
-  removePins(pinRoot(instance));
-  try {
-    rmdirSync(join(BPFFS, "bpf-isolator"));
-  } catch {
-    // Other instances have pins in it.
-  }
-}
-
-/** Whether this build's programs are pinned for an instance. */
-export function isPinned(instance: string): boolean {
-  return exists(join(pinRoot(instance), buildId()));
-}
-
-/** One map that is pinned for a build of the programs, or undefined where it is not. The caller closes it. */
-export function openPinnedMap(instance: string, build: string, name: MapName): BpfMap | undefined {
-  const fd = libbpf().objectGet(join(pinRoot(instance), build, `map_${name}`));
-  return fd < 0 ? undefined : new BpfMap(name, fd, MAPS[name]);
-}
-
-/** Builds of the programs that are pinned for an instance, other than this one. */
-export function otherBuilds(instance: string): string[] {
-  const own = buildId();
-  return list(pinRoot(instance)).filter((name) => name !== own);
-}
-
-/** Removes the pins of one build, or what an interrupted load left. */
-export function unpinBuild(instance: string, build: string): void {
-  removePins(join(pinRoot(instance), build));
-}
-
-function load(directory: string): void {
-  checkLayouts();
-  const { object, hooks } = loadObject();
-  const temporary = `${directory}_new`;
-  try {
-    removePins(temporary);
-    mkdirSync(temporary, { recursive: true, mode: 0o700 });
-    const pin = (fd: number, name: string): void => {
-      const result = fd < 0 ? fd : libbpf().objectPin(fd, join(temporary, name));
-      if (result < 0) {
-        throw new IsolatorError(
-          "load-failed",
-          `${name} cannot be pinned in ${temporary}: ${errnoName(result)}`,
-        );
-      }
-    };
-    for (const { name } of hooks) pin(programFd(object, name), `program_${name}`);
-    for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
-    renameSync(temporary, directory);
-  } catch (error) {
-    removePins(temporary);
-    throw error;
-  } finally {
-    libbpf().objectClose(object);
-  }
-}
-
-interface Loaded {
-  object: Pointer;
-  /** Those whose programs are loaded. */
-  hooks: readonly Hook[];
-}
-
-/** @throws load-failed */
-function loadObject(): Loaded {
-  // A kernel may have BPF LSM and yet refuse its programs (lockdown, seccomp): only trying tells.
-  const everything = mayHaveLsm() ? tryLoad(HOOKS) : undefined;
-  if (everything?.object) return everything;
-  const most = tryLoad(HOOKS.filter(({ lsm }) => !lsm));
-  if (most.object) return most;
-  throw loadError(most.errno);
-}
-
-/** False only where it is known that BPF LSM programs can never run. */
-function mayHaveLsm(): boolean {
-  return activeSecurityModules()?.includes("bpf") !== false;
-}
-
-function tryLoad(hooks: readonly Hook[]): Loaded & { errno: number } {
-  const object = openObject(hooks);
-  const errno = libbpf().objectLoad(object);
-  if (errno >= 0) return { object, hooks, errno };
-  libbpf().objectClose(object);
-  return { object: null, hooks, errno };
-}
-
-/** @param hooks that programs are to be loaded for */
-function openObject(hooks: readonly Hook[]): Pointer {
-  const object = libbpf().objectOpen(OBJECT_FILE, null);
-  if (object === null || object === 0n) {
-    throw new IsolatorError("load-failed", `libbpf cannot open ${OBJECT_FILE}: ${errnoName(lastErrno())}`);
-  }
-  for (const hook of HOOKS) {
-    libbpf().setAutoload(libbpf().findProgram(object, hook.name), hooks.includes(hook));
-  }
-  return object;
-}
-
-/** Loads once more to learn which program the kernel refused and what its verifier said last. */
-function loadError(errno: number): IsolatorError {
-  const hooks = HOOKS.filter(({ lsm }) => !lsm);
-  const object = openObject(hooks);
-  const logs = hooks.map((hook) => ({ hook, log: new Uint8Array(LOG_SIZE) }));
-  try {
-    for (const { hook, log } of logs) {
-      const program = libbpf().findProgram(object, hook.name);
-      libbpf().setLogBuffer(program, log, LOG_SIZE);
-      libbpf().setLogLevel(program, 1);
-    }
-    libbpf().objectLoad(object);
-    const said = logs.findLast(({ log }) => log[0] !== 0);
-    const lines = said
-      ? Buffer.from(said.log.subarray(0, said.log.indexOf(0)))
-          .toString()
-          .trim()
-          .split("\n")
-      : [];
-    const hook = said
-      ? ` The verifier on ${said.hook.section}:\n  ${lines.slice(-LOG_LINES).join("\n  ")}`
-      : "";
-    return new IsolatorError(
-      "load-failed",
-      `the kernel refuses the BPF programs with ${errnoName(errno)}. ` +
-        `"bpf-isolator check" says what this kernel lacks.${hook}`,
-    );
-  } finally {
-    libbpf().objectClose(object);
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    return statSync(path).isDirectory();
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return false;
-    throw new IsolatorError("load-failed", `${path} cannot be read: ${messageOf(error)}`, error);
-  }
-}
-
-function list(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return [];
-    throw error;
-  }
-}
-
-/** Removes a directory of pins, two levels deep. Missing is fine. */
-function removePins(directory: string): void {
-  for (const name of list(directory)) {
-    const path = join(directory, name);
-    if (statSync(path).isDirectory()) removePins(path);
-    else unlinkSync(path);
-  }
-  if (exists(directory)) rmdirSync(directory);
 }

@@ -8,7 +8,8 @@ import { Instance } from "../../isolator/containers/instance.js";
 import { encode, u32Key, u64Key } from "../../isolator/kernel/codec.js";
 import { layouts } from "../../isolator/kernel/gen/layout.js";
 import { FileLock } from "../../isolator/kernel/lock.js";
-import { pinRoot, Programs } from "../../isolator/kernel/programs.js";
+import { pinRoot } from "../../isolator/kernel/pins.js";
+import { Programs } from "../../isolator/kernel/programs.js";
 import { assertNothingLeft, instanceName, policy } from "../support/instance.js";
 import { enterOwnNetwork } from "../support/network.js";
 import { attempt } from "../support/process.js";
@@ -28,7 +29,7 @@ describe("an instance", () => {
     const second = { id: ["second"] as const, policy: policy("31001") };
     await assert.rejects(Container.prepare(instance, { ...second, onEvent: () => undefined }), {
       code: "map-full",
-      message: /1024 processes read events .* event_rings has no room/,
+      message: /1023 processes read events .* event_rings has no room/,
     });
     assert(!existsSync(join(instance.root, "second")));
     for (const lock of locks) lock?.release();

@@ -10,7 +10,7 @@ import type { Policy } from "../../isolator/features/policy.js";
 import { parsePorts } from "../../isolator/features/ports.js";
 import type { KernelEvent } from "../../isolator/kernel/events.js";
 import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
-import { pinRoot } from "../../isolator/kernel/programs.js";
+import { pinRoot } from "../../isolator/kernel/pins.js";
 
 let count = 0;
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Cache } from "./cache.js";
 import { makeProjectImage, provideBase } from "./image.js";
 import { provideKernel } from "./kernels.js";
-import { VmFailure, VmUnavailable, lastLines, requireTool, run } from "./tools.js";
+import { VmFailure, VmStandstill, VmUnavailable, lastLines, requireTool, run, say } from "./tools.js";
 
 /** How the guest mounts control groups: as newer distributions do, as most Mesos agents have it, v1 only, not at all. */
 export type GuestLayout = "pure" | "hybrid" | "v1" | "none";
@@ -44,6 +44,14 @@ export interface VmResult {
 
 const DEFAULT_TIMEOUT_MS = 8 * 60_000;
 /**
+ * Longest silence of a guest that lives: it is up within 10 s and from then on says something every 5 s. A machine that
+ * stands still says nothing about what was asked of it, so it is booted again, and that is said.
+ */
+const SILENCE_MS = 90_000;
+const BOOTS = 3;
+/** So long before the time is up the guest says what runs in it. */
+const LAST_WORDS_MS = 20_000;
+/**
  * Console with warnings and worse; a panic or an oops ends qemu (-no-reboot). qemu keeps translated code by its address:
  * without norandmaps each start of a program is translated anew, and takes three times as long.
  */
@@ -73,11 +81,22 @@ export async function vmSkipReason(kernel = "6.1-cloud"): Promise<string | undef
 }
 
 /**
- * Runs a command in a VM to its end.
+ * Runs a command in a VM to its end. From its start again where the machine stood still: not where the command did.
  * @throws VmUnavailable where this machine's apt lacks the kernel
  * @throws VmFailure when the guest panics, hangs, or stops before the command ends
  */
 export async function bootVm(options: VmOptions): Promise<VmResult> {
+  for (let boot = 1; ; boot++) {
+    try {
+      return await bootOnce(options);
+    } catch (error) {
+      if (!(error instanceof VmStandstill) || boot === BOOTS) throw error;
+      say(options.kernel ?? "6.1-cloud", `${error.message}\n--- boot ${boot} of ${BOOTS} failed: once more`);
+    }
+  }
+}
+
+async function bootOnce(options: VmOptions): Promise<VmResult> {
   const cache = new Cache();
   const kernel = await provideKernel(options.kernel ?? "6.1-cloud", cache);
   const base = await provideBase(kernel, cache);
@@ -143,13 +162,16 @@ function jobScript(options: VmOptions): string {
 }
 
 function guestOptions(options: VmOptions): string {
-  return `layout=${options.layout ?? "pure"} bpffs=${options.bpffs === false ? 0 : 1}\n`;
+  const patience = Math.max(1, Math.floor(((options.timeout ?? DEFAULT_TIMEOUT_MS) - LAST_WORDS_MS) / 1000));
+  return `layout=${options.layout ?? "pure"} bpffs=${options.bpffs === false ? 0 : 1} patience=${patience}\n`;
 }
 
 interface QemuEnd {
   output: string;
   /** What went wrong on the host's side: a timeout, or qemu's own message. */
   trouble: string | undefined;
+  /** The machine stood still. */
+  silent: boolean;
 }
 
 /** Runs qemu until it ends or its time is up. It dies with this process, however that ends. */
@@ -166,10 +188,21 @@ function runQemu(args: string[], directory: string, options: VmOptions): Promise
     let output = "";
     let errors = "";
     let trouble: string | undefined;
+    let silent = false;
     const timer = setTimeout(() => {
       trouble = `not done after ${timeout / 1000} s: killed`;
       child.kill("SIGKILL");
     }, timeout);
+    let told = -1;
+    let toldAt = Date.now();
+    const watch = setInterval(() => {
+      const size = readLog(directory, "control.log").length;
+      if (size !== told) [told, toldAt] = [size, Date.now()];
+      if (Date.now() - toldAt < SILENCE_MS) return;
+      silent = true;
+      trouble ??= `no sign of life for ${SILENCE_MS / 1000} s: killed`;
+      child.kill("SIGKILL");
+    }, 1000);
     child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
       output += chunk;
       options.onOutput?.(chunk);
@@ -178,9 +211,10 @@ function runQemu(args: string[], directory: string, options: VmOptions): Promise
     child.on("error", reject);
     child.on("close", (code, signal) => {
       clearTimeout(timer);
+      clearInterval(watch);
       if (code !== 0)
         trouble ??= `qemu ended with ${signal ?? `exit code ${code ?? "?"}`}: ${lastLines(errors, 5)}`;
-      resolve({ output, trouble });
+      resolve({ output, trouble, silent });
     });
   });
 }
@@ -208,8 +242,11 @@ async function collect(directory: string, name: string, end: QemuEnd): Promise<V
     (finished === undefined ? "the guest stopped before its command ended" : undefined);
   if (trouble !== undefined || exitCode === undefined || finished === undefined) {
     const tail = `${lastLines(console, 40)}\n--- end of the command's output:\n${lastLines(end.output, 10)}`;
+    const message = `vm ${name}: ${panic ?? trouble ?? "no exit code"}\n--- end of the console (${directory}):\n${tail}`;
+    if (end.silent && panic === undefined) throw new VmStandstill(message);
+    const processes = control.split("\n").filter((line) => line.startsWith("process "));
     throw new VmFailure(
-      `vm ${name}: ${panic ?? trouble ?? "no exit code"}\n--- end of the console (${directory}):\n${tail}`,
+      [message, ...(processes.length > 0 ? ["--- what ran:", ...processes] : [])].join("\n"),
     );
   }
   mkdirSync(join(directory, "results"));

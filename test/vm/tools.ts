@@ -13,6 +13,9 @@ export class VmFailure extends Error {
   override readonly name = "VmFailure";
 }
 
+/** The machine itself stood still: what was asked of it says nothing about the project. */
+export class VmStandstill extends VmFailure {}
+
 /** A progress line, on stderr: stdout is for what the guest prints. */
 export function say(subject: string, text: string): void {
   process.stderr.write(`vm ${subject}: ${text}\n`);

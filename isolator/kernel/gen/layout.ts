@@ -95,6 +95,29 @@ export const layouts = {
         }
       }
     },
+    "socket_note": {
+      "size": 12,
+      "fields": {
+        "listener": {
+          "offset": 0,
+          "type": "u8",
+          "count": 4
+        },
+        "reported": {
+          "offset": 4,
+          "type": "u8",
+          "count": 4
+        },
+        "listener_port": {
+          "offset": 8,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 10,
+          "type": "u16"
+        }
+      }
+    },
     "event": {
       "size": 80,
       "fields": {

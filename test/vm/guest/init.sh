@@ -2,7 +2,8 @@
 # shellcheck shell=dash
 # The guest's init: mounts what a machine has, runs the one command that the host gave, sends everything back and
 # powers off. Disks: vda base image, vdb project and job, vdc results (a tar). Ports: vport*p1 the command's output,
-# vport*p2 this script's messages to the host: "start SECONDS", "exit CODE", "end SECONDS" (seconds since boot).
+# vport*p2 this script's messages to the host: "start SECONDS", every 5 s "alive SECONDS", "exit CODE", "end SECONDS"
+# (seconds since boot), and before the time is up what runs and where it waits ("process ...").
 set -eu
 # busybox's own commands first: a dynamic program takes 0.1 s to start here.
 export PATH=/usr/lib/busybox HOME=/root LANG=C.UTF-8
@@ -29,8 +30,8 @@ control=$(echo /dev/vport*p2)
 uptime_now() { cut -d ' ' -f 1 /proc/uptime; }
 tell() { echo "$*" >"$control"; }
 
-# Options of the boot: layout, bpffs.
-layout=pure bpffs=1
+# Options of the boot: layout, bpffs, seconds after which to tell what runs.
+layout=pure bpffs=1 patience=100000
 # shellcheck source=/dev/null
 . /work/.vm/options
 
@@ -68,6 +69,15 @@ mkfifo /run/vm/output
 cat /run/vm/output >"$output" &
 copier=$!
 tell "start $(uptime_now)"
+# A machine that stands still is told from a command that takes long by these.
+while sleep 5; do tell "alive $(uptime_now)"; done &
+(
+	sleep "$patience"
+	for process in /proc/[0-9]*; do
+		name=$(tr '\0' ' ' <"$process/cmdline") || continue
+		[ -z "$name" ] || tell "process ${process#/proc/} $(cat "$process/wchan" 2>/dev/null): $name"
+	done
+) 2>/dev/null &
 cd /work
 code=0
 # In a session of its own: nothing that it does to its process group reaches this script.

@@ -1,0 +1,40 @@
+/**
+ * What `break-glass` has switched off: a file for an instance, one for a container, each with the word "audit" or
+ * "detach". Whoever applies a policy looks there first, so that it stays off when a daemon starts again.
+ */
+import { readFileSync, rmSync, writeFileSync, renameSync } from "node:fs";
+import { join } from "node:path";
+import { IsolatorError, messageOf, systemCode } from "../errors.js";
+
+/** audit: what would be refused is only reported. detach: the programs are taken away, nothing is judged or counted. */
+export const GLASS_MODES = ["audit", "detach"] as const;
+export type GlassMode = (typeof GLASS_MODES)[number];
+
+const NAME = "break-glass";
+
+/** @param directory of an instance's state, or of a container's record */
+export function readGlass(directory: string): GlassMode | undefined {
+  try {
+    const text = readFileSync(join(directory, NAME), "utf8").trim();
+    // Somebody wrote it to stop enforcement: a word that is not known still means that.
+    return GLASS_MODES.find((mode) => mode === text) ?? "audit";
+  } catch (error) {
+    if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return undefined;
+    throw new IsolatorError(
+      "state-failed",
+      `${join(directory, NAME)} cannot be read: ${messageOf(error)}`,
+      error,
+    );
+  }
+}
+
+/** @param mode undefined: back to the policy */
+export function writeGlass(directory: string, mode: GlassMode | undefined): void {
+  const file = join(directory, NAME);
+  if (mode === undefined) {
+    rmSync(file, { force: true });
+    return;
+  }
+  writeFileSync(`${file}.new`, `${mode}\n`, { mode: 0o600 });
+  renameSync(`${file}.new`, file);
+}

@@ -1,0 +1,144 @@
+/** Loads the compiled object into the kernel, and says what the kernel has against it. */
+import { mkdirSync, renameSync } from "node:fs";
+import { join } from "node:path";
+import { IsolatorError } from "../errors.js";
+import { MAP_NAMES, PRIMER } from "./contents.js";
+import { HOOKS, type Hook } from "./hooks.js";
+import { activeSecurityModules } from "./machine.js";
+import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
+import { checkLayouts, OBJECT_FILE } from "./object.js";
+import { removePins } from "./pins.js";
+
+const LOG_SIZE = 1 << 20;
+const LOG_LINES = 6;
+
+/** File descriptor of a loaded program; the object owns it. */
+export function programFd(object: Pointer, name: string): number {
+  return libbpf().programFd(libbpf().findProgram(object, name));
+}
+
+/**
+ * Loads everything and pins it.
+ * @param directory of the pins, made whole or not at all
+ * @param maps directory of pins whose maps are to be used
+ * @throws not-built, layout-mismatch, load-failed
+ */
+export function load(directory: string, maps?: string): void {
+  checkLayouts();
+  const { object, hooks } = loadObject(maps);
+  const temporary = `${directory}_new`;
+  try {
+    removePins(temporary);
+    mkdirSync(temporary, { recursive: true, mode: 0o700 });
+    const pin = (fd: number, name: string): void => {
+      const result = fd < 0 ? fd : libbpf().objectPin(fd, join(temporary, name));
+      if (result < 0) {
+        throw new IsolatorError(
+          "load-failed",
+          `${name} cannot be pinned in ${temporary}: ${errnoName(result)}`,
+        );
+      }
+    };
+    for (const { name } of [...hooks, PRIMER]) pin(programFd(object, name), `program_${name}`);
+    for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
+    renameSync(temporary, directory);
+  } catch (error) {
+    removePins(temporary);
+    throw error;
+  } finally {
+    libbpf().objectClose(object);
+  }
+}
+
+export interface Loaded {
+  object: Pointer;
+  /** Those whose programs are loaded. */
+  hooks: readonly Hook[];
+}
+
+/** @throws load-failed */
+export function loadObject(maps?: string): Loaded {
+  // A kernel may have BPF LSM and yet refuse its programs (lockdown, seccomp): only trying tells.
+  const everything = mayHaveLsm() ? tryLoad(HOOKS, maps) : undefined;
+  if (everything?.object) return everything;
+  const most = tryLoad(
+    HOOKS.filter(({ lsm }) => !lsm),
+    maps,
+  );
+  if (most.object) return most;
+  throw loadError(most.errno);
+}
+
+/** False only where it is known that BPF LSM programs can never run. */
+function mayHaveLsm(): boolean {
+  return activeSecurityModules()?.includes("bpf") !== false;
+}
+
+function tryLoad(hooks: readonly Hook[], maps?: string): Loaded & { errno: number } {
+  const object = openObject(hooks);
+  if (maps !== undefined) reuseMaps(object, maps);
+  const errno = libbpf().objectLoad(object);
+  if (errno >= 0) return { object, hooks, errno };
+  libbpf().objectClose(object);
+  return { object: null, hooks, errno };
+}
+
+/** @param hooks that programs are to be loaded for */
+function openObject(hooks: readonly Hook[]): Pointer {
+  const object = libbpf().objectOpen(OBJECT_FILE, null);
+  if (object === null || object === 0n) {
+    throw new IsolatorError("load-failed", `libbpf cannot open ${OBJECT_FILE}: ${errnoName(lastErrno())}`);
+  }
+  for (const hook of HOOKS) {
+    libbpf().setAutoload(libbpf().findProgram(object, hook.name), hooks.includes(hook));
+  }
+  return object;
+}
+
+/** Makes an object use maps that are pinned. @throws load-failed */
+function reuseMaps(object: Pointer, directory: string): void {
+  for (const name of MAP_NAMES) {
+    const fd = libbpf().objectGet(join(directory, `map_${name}`));
+    const result = fd < 0 ? fd : libbpf().mapReuseFd(libbpf().findMap(object, name), fd);
+    if (fd >= 0) libc().close(fd);
+    if (result < 0) {
+      libbpf().objectClose(object);
+      throw new IsolatorError(
+        "load-failed",
+        `the map ${join(directory, `map_${name}`)} cannot be used again: ${errnoName(result)}`,
+      );
+    }
+  }
+}
+
+/** Loads once more to learn which program the kernel refused and what its verifier said last. */
+function loadError(errno: number): IsolatorError {
+  const hooks = HOOKS.filter(({ lsm }) => !lsm);
+  const object = openObject(hooks);
+  const logs = hooks.map((hook) => ({ hook, log: new Uint8Array(LOG_SIZE) }));
+  try {
+    for (const { hook, log } of logs) {
+      const program = libbpf().findProgram(object, hook.name);
+      libbpf().setLogBuffer(program, log, LOG_SIZE);
+      libbpf().setLogLevel(program, 1);
+    }
+    libbpf().objectLoad(object);
+    const said = logs.findLast(({ log }) => log[0] !== 0);
+    const lines = said
+      ? Buffer.from(said.log.subarray(0, said.log.indexOf(0)))
+          .toString()
+          .trim()
+          .split("\n")
+      : [];
+    const hook = said
+      ? ` The verifier on ${said.hook.section}:\n  ${lines.slice(-LOG_LINES).join("\n  ")}`
+      : "";
+    return new IsolatorError(
+      "load-failed",
+      `the kernel refuses the BPF programs with ${errnoName(errno)}. ` +
+        `"bpf-isolator check" says what this kernel lacks.${hook}`,
+    );
+  } finally {
+    libbpf().objectClose(object);
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * Pins in bpffs: /sys/fs/bpf/bpf-isolator/INSTANCE/BUILD/ holds the programs and maps of one build. They are made in a
+ * directory beside it and renamed into place, so that a process killed half-way leaves nothing that the next one takes
+ * for whole.
+ */
+import { readdirSync, rmdirSync, statSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
+import { IsolatorError, messageOf, systemCode } from "../errors.js";
+import type { ProgramFds } from "./attach.js";
+import { readMapLayout, type Layout } from "./btf.js";
+import { u64Key } from "./codec.js";
+import { BpfMap } from "./maps.js";
+import { BPFFS } from "./mounts.js";
+import { errnoName, libbpf, libc } from "./native.js";
+import { MAPS, PRIMER, type MapName } from "./contents.js";
+import { buildId } from "./object.js";
+
+/** Directory of an instance's pins. */
+export function pinRoot(instance: string): string {
+  return join(BPFFS, "bpf-isolator", instance);
+}
+
+/** File descriptors of what is pinned in one directory; all are closed again when one is missing. */
+export class Pins {
+  private readonly names: ReadonlySet<string>;
+  private readonly fds: number[] = [];
+
+  constructor(
+    private readonly directory: string,
+    private readonly instance: string,
+  ) {
+    this.names = new Set(list(directory));
+  }
+
+  /** @throws load-failed */
+  get(name: string): number {
+    const path = join(this.directory, name);
+    const fd = libbpf().objectGet(path);
+    if (fd < 0) {
+      for (const open of this.fds) libc().close(open);
+      throw new IsolatorError(
+        "load-failed",
+        `the pin ${path} cannot be opened (${errnoName(fd)}). ` +
+          `Remove ${this.directory} when no container of instance ${this.instance} runs, and try again`,
+      );
+    }
+    this.fds.push(fd);
+    return fd;
+  }
+
+  /** Every program that is pinned but the primer. @param needed those that must be there */
+  programs(needed: readonly string[]): ProgramFds {
+    const names = [...this.names].flatMap((name) => /^program_(.*)$/.exec(name)?.[1] ?? []);
+    const all = new Set([...names, ...needed]);
+    all.delete(PRIMER.name);
+    return new Map([...all].map((name) => [name, this.get(`program_${name}`)]));
+  }
+}
+
+/** What another build of the programs has left pinned: enough to put this build's in its place. */
+export class OldBuild {
+  private constructor(
+    readonly build: string,
+    readonly programs: ProgramFds,
+    private readonly countersFd: number,
+    /** As that build was compiled with: the kernel keeps it with the map. */
+    readonly countersLayout: Layout,
+  ) {}
+
+  /** @throws load-failed where its pins are not whole */
+  static open(instance: string, build: string): OldBuild {
+    const pins = new Pins(join(pinRoot(instance), build), instance);
+    const programs = pins.programs([]);
+    const counters = pins.get("map_counters");
+    return new OldBuild(build, programs, counters, readMapLayout(counters, "counters"));
+  }
+
+  /** A container's counters, one of each CPU, in countersLayout; undefined where it has none. */
+  counters(cgroupId: bigint): Uint8Array[] | undefined {
+    return new BpfMap("counters", this.countersFd, this.countersLayout.size).lookupPerCpu(u64Key(cgroupId));
+  }
+
+  close(): void {
+    for (const fd of [...this.programs.values(), this.countersFd]) libc().close(fd);
+  }
+}
+
+/**
+ * Removes an instance's pins. Programs live on where they are attached; the caller holds the instance's lock and
+ * knows that no container is left.
+ */
+export function unpin(instance: string): void {
+  removePins(pinRoot(instance));
+  try {
+    rmdirSync(join(BPFFS, "bpf-isolator"));
+  } catch {
+    // Other instances have pins in it.
+  }
+}
+
+/** Whether this build's programs are pinned for an instance. */
+export function isPinned(instance: string): boolean {
+  return exists(join(pinRoot(instance), buildId()));
+}
+
+/** One map that is pinned for a build of the programs, or undefined where it is not. The caller closes it. */
+export function openPinnedMap(instance: string, build: string, name: MapName): BpfMap | undefined {
+  const fd = libbpf().objectGet(join(pinRoot(instance), build, `map_${name}`));
+  return fd < 0 ? undefined : new BpfMap(name, fd, MAPS[name]);
+}
+
+/** Builds of the programs that are pinned for an instance, other than this one. */
+export function otherBuilds(instance: string): string[] {
+  const own = buildId();
+  return list(pinRoot(instance)).filter((name) => name !== own);
+}
+
+/** Removes the pins of one build, or what an interrupted load left. */
+export function unpinBuild(instance: string, build: string): void {
+  removePins(join(pinRoot(instance), build));
+}
+
+/** @throws load-failed */
+export function exists(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return false;
+    throw new IsolatorError("load-failed", `${path} cannot be read: ${messageOf(error)}`, error);
+  }
+}
+
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return [];
+    throw error;
+  }
+}
+
+/** Removes a directory of pins, two levels deep. Missing is fine. */
+export function removePins(directory: string): void {
+  for (const name of list(directory)) {
+    const path = join(directory, name);
+    if (statSync(path).isDirectory()) removePins(path);
+    else unlinkSync(path);
+  }
+  if (exists(directory)) rmdirSync(directory);
+}

@@ -1,0 +1,91 @@
+/** Bodies and records as protobuf or JSON: which one a request is in, and which one its answer has to be in. */
+import type { IncomingHttpHeaders } from "node:http";
+import type { Request } from "express";
+import { IsolatorError } from "../errors.js";
+import { bpf_isolator, codecs } from "../mesos/messages.js";
+
+export const PROTOBUF = "application/x-protobuf";
+export const JSON_TYPE = "application/json";
+export const RECORDIO = "application/recordio";
+
+export type MessageType = typeof PROTOBUF | typeof JSON_TYPE;
+
+const MESSAGE_TYPES: readonly MessageType[] = [PROTOBUF, JSON_TYPE];
+/** Of an answer to what did not say, or not clearly. */
+const FALLBACK: MessageType = JSON_TYPE;
+
+/** A content type without its parameters. */
+function mediaType(header: string | string[] | undefined): string {
+  return String(header ?? "")
+    .split(";", 1)
+    .join("")
+    .trim()
+    .toLowerCase();
+}
+
+function messageTypeOf(header: string | string[] | undefined): MessageType | undefined {
+  const type = mediaType(header);
+  return MESSAGE_TYPES.find((known) => known === type);
+}
+
+/** @throws wrong-content-type */
+export function requestType(headers: IncomingHttpHeaders): MessageType {
+  const type = messageTypeOf(headers["content-type"]);
+  if (type) return type;
+  const given = mediaType(headers["content-type"]).slice(0, 60);
+  throw new IsolatorError(
+    "wrong-content-type",
+    `the Content-Type is ${given === "" ? "missing" : JSON.stringify(given)}: send ${PROTOBUF} or ${JSON_TYPE}`,
+  );
+}
+
+/**
+ * The type asked for, and without that the type sent.
+ * @param streaming whether the answer is a stream, whose records have the type of Message-Accept
+ * @throws not-acceptable
+ */
+export function answerType(request: Request, streaming: boolean): MessageType {
+  const sent = messageTypeOf(request.headers["content-type"]) ?? FALLBACK;
+  const preferred = [sent, ...MESSAGE_TYPES.filter((type) => type !== sent)];
+  const records = streaming ? request.headers["message-accept"] : undefined;
+  if (records !== undefined) {
+    const type = messageTypeOf(records);
+    if (type) return type;
+  } else {
+    // Express's own negotiation, by quality; with no Accept the first.
+    const accepted = request.accepts(streaming ? [...preferred, RECORDIO] : preferred);
+    if (accepted === RECORDIO) return sent;
+    const type = preferred.find((known) => known === accepted);
+    if (type) return type;
+  }
+  throw new IsolatorError(
+    "not-acceptable",
+    `the answer comes in ${PROTOBUF} or ${JSON_TYPE}${streaming ? `, framed as ${RECORDIO}` : ""}: ` +
+      "ask for one of them with Accept",
+  );
+}
+
+/** answerType() for an error, which has to be sent in some type. */
+export function errorType(request: Request): MessageType {
+  try {
+    return answerType(request, true);
+  } catch {
+    return messageTypeOf(request.headers["content-type"]) ?? FALLBACK;
+  }
+}
+
+/** @throws bad-message */
+export function decodeCall(type: MessageType, body: Uint8Array): bpf_isolator.Call {
+  if (type === PROTOBUF) return codecs.Call.decode(body);
+  return codecs.Call.parseJson(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
+}
+
+export function encodeResponse(type: MessageType, response: bpf_isolator.Response): Buffer {
+  return Buffer.from(
+    type === PROTOBUF ? codecs.Response.encode(response) : JSON.stringify(codecs.Response.toJson(response)),
+  );
+}
+
+export function errorResponse({ code, message }: IsolatorError): bpf_isolator.Response {
+  return { type: bpf_isolator.Response.Type.ERROR, error: { code, message } };
+}

@@ -1,0 +1,106 @@
+/** A service with no kernel behind it: it keeps what it is asked, and answers what the test wants. */
+import type { ContainerId } from "../../isolator/containers/names.js";
+import { formatId } from "../../isolator/containers/names.js";
+import type { bpf_isolator, mesos } from "../../isolator/mesos/messages.js";
+import type { EventOptions, IsolatorService, RecoveredContainer } from "../../isolator/protocol/service.js";
+
+export interface Asked {
+  method: string;
+  id?: string;
+  arguments: unknown[];
+}
+
+export class RecordingService implements IsolatorService {
+  readonly asked: Asked[] = [];
+  /** What each WATCH and EVENTS iterates; without, they wait for their client to go. */
+  limitations: (id: ContainerId) => AsyncIterable<mesos.slave.ContainerLimitation> | undefined = () =>
+    undefined;
+  happening: () => AsyncIterable<bpf_isolator.Event> | undefined = () => undefined;
+  launchInfo: mesos.slave.ContainerLaunchInfo | undefined;
+  /** Iterations that have not ended. */
+  open = 0;
+  /** Called before each answer; may throw or wait. */
+  before: (asked: Asked) => void | Promise<void> = () => undefined;
+
+  /** Names of the methods asked for, in order. */
+  methods(): string[] {
+    return this.asked.map(({ method, id }) => (id === undefined ? method : `${method} ${id}`));
+  }
+
+  private async note(method: string, id: ContainerId | undefined, ...args: unknown[]): Promise<void> {
+    const asked = { method, ...(id ? { id: formatId(id) } : {}), arguments: args };
+    this.asked.push(asked);
+    await this.before(asked);
+  }
+
+  private noteNow(method: string, id: ContainerId | undefined, ...args: unknown[]): void {
+    void this.note(method, id, ...args);
+  }
+
+  private async *iterate<T>(values: AsyncIterable<T> | undefined, signal: AbortSignal): AsyncIterable<T> {
+    this.open++;
+    try {
+      if (values) {
+        yield* values;
+        return;
+      }
+      await new Promise<void>((resolve) => {
+        signal.addEventListener("abort", () => {
+          resolve();
+        });
+      });
+    } finally {
+      this.open--;
+    }
+  }
+
+  handshake(agent: bpf_isolator.Call.Handshake): void {
+    this.noteNow("handshake", undefined, agent);
+  }
+  recover(states: readonly RecoveredContainer[], orphans: readonly ContainerId[]): Promise<void> {
+    return this.note("recover", undefined, states, orphans);
+  }
+  async prepare(
+    id: ContainerId,
+    config: mesos.slave.ContainerConfig,
+  ): Promise<mesos.slave.ContainerLaunchInfo | undefined> {
+    await this.note("prepare", id, config);
+    return this.launchInfo;
+  }
+  isolate(id: ContainerId, pid: number): Promise<void> {
+    return this.note("isolate", id, pid);
+  }
+  watch(id: ContainerId, signal: AbortSignal): AsyncIterable<mesos.slave.ContainerLimitation> {
+    this.noteNow("watch", id);
+    return this.iterate(this.limitations(id), signal);
+  }
+  update(
+    id: ContainerId,
+    requests: readonly mesos.Resource[],
+    limits: Readonly<Record<string, mesos.Value.Scalar>>,
+  ): Promise<void> {
+    return this.note("update", id, requests, limits);
+  }
+  usage(id: ContainerId): mesos.ResourceStatistics {
+    this.noteNow("usage", id);
+    return { timestamp: 1.5, net_rx_bytes: 2n ** 60n };
+  }
+  status(id: ContainerId): mesos.ContainerStatus {
+    this.noteNow("status", id);
+    return {};
+  }
+  cleanup(id: ContainerId): Promise<void> {
+    return this.note("cleanup", id);
+  }
+  list(): bpf_isolator.ContainerSummary[] {
+    this.noteNow("list", undefined);
+    return [{ container_id: { value: "c" }, pids: 3 }];
+  }
+  events(options: EventOptions, signal: AbortSignal): AsyncIterable<bpf_isolator.Event> {
+    this.noteNow("events", options.container, options.follow);
+    return this.iterate(this.happening(), signal);
+  }
+  facts(): bpf_isolator.DaemonStatus {
+    return { version: "1.2.3", memory_bytes: 5n };
+  }
+}
