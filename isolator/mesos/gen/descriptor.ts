@@ -375,7 +375,8 @@ export const descriptor = {
      "edition": "proto2",
      "values": {
       "ON": 1,
-      "AUDIT": 2
+      "AUDIT": 2,
+      "OFF": 3
      }
     },
     "Count": {
