@@ -51,3 +51,18 @@ static __noinline void emit(const struct policy *policy, struct counters *counte
 	if (!ring || bpf_ringbuf_output(ring, event, sizeof(*event), BPF_RB_NO_WAKEUP))
 		count(&counters->events_lost, 1);
 }
+
+/*
+ * Counts and reports; the verdict that audit mode turns into ALLOW. `event` has the reason and what goes with it.
+ * Kept out of line, like all that is the way of what is not allowed, so that the way of what is allowed stays short.
+ */
+static __noinline int refuse(const struct policy *policy, struct event *event)
+{
+	struct counters *counters = container_counters();
+	bool audit = policy->enforcement == ENFORCE_AUDIT;
+
+	event->audited = audit;
+	count(&(audit ? counters->audited : counters->denied)[event->reason & (REASONS - 1)], 1);
+	emit(policy, counters, event);
+	return audit ? ALLOW : DENY;
+}

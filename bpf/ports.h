@@ -57,22 +57,6 @@ static __always_inline bool inherits_ports(const struct policy *policy)
 }
 
 /*
- * Counts and reports; the verdict that audit mode turns into ALLOW. `event` has reason, port, protocol, family.
- * Everything from here on is the way of what is not allowed: kept out of line, so that the way of what is allowed
- * costs one load of the policy and one of the port's owner.
- */
-static __noinline int refuse(const struct policy *policy, struct event *event)
-{
-	struct counters *counters = container_counters();
-	bool audit = policy->enforcement == ENFORCE_AUDIT;
-
-	event->audited = audit;
-	count(&(audit ? counters->audited : counters->denied)[event->reason & (REASONS - 1)], 1);
-	emit(policy, counters, event);
-	return audit ? ALLOW : DENY;
-}
-
-/*
  * In audit mode a socket goes on with a port that is not allowed, and every later hook would report it again. The
  * first report leaves a note; true: there was one already. Enforced sockets never get that far.
  */

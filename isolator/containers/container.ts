@@ -1,7 +1,7 @@
 /** One container, from prepare() to cleanup(). */
 import { IsolatorError, type ErrorCode } from "../errors.js";
 import { sumCounters, type Usage } from "../features/accounting.js";
-import { encodePolicy, NO_RING, type Policy } from "../features/policy.js";
+import { encodePolicy, gapsOf, lsmHooksOf, NO_RING, type Policy } from "../features/policy.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
@@ -149,7 +149,7 @@ export class Container {
     const slot = (ring ?? ownRing)?.slot ?? NO_RING;
     const name = formatId(id);
     node.withFd((fd) => {
-      programs.attach(fd, name);
+      programs.attach(fd, name, lsmHooksOf(policy));
     });
     programs.map("policies").update(u64Key(node.id), encodePolicy(policy, node.id, chain.length - 1, slot));
     const table = new PortTable(programs.map("port_owners"));
@@ -159,6 +159,11 @@ export class Container {
     });
     table.claim(ports, chain, (cgroupId) => instance.nameOf(cgroupId));
     return new Container(instance, programs, held, node, policy, chain, parent, ownRing);
+  }
+
+  /** What the policy asks by name to be refused and this kernel cannot refuse, in words. */
+  gaps(): string[] {
+    return gapsOf(this.policy, (hook) => this.programs.has(hook));
   }
 
   /** Delivers the events that are waiting now. */

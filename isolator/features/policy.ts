@@ -1,7 +1,9 @@
 /** A container's policy: what all features ask for, and the kernel's form of it (struct policy in bpf/layout.h). */
 import { encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
+import { escapeFlags, escapeHooks, openWays, type EscapeMode } from "./escape.js";
 import type { ExtraProtocol, PortsPolicy } from "./ports.js";
+import { openSockets, socketFlags, socketHooks, type SocketsPolicy } from "./sockets.js";
 
 export const ENFORCE_MODES = ["on", "audit"] as const;
 
@@ -10,6 +12,34 @@ export type EnforceMode = (typeof ENFORCE_MODES)[number];
 
 export interface Policy extends PortsPolicy {
   enforce: EnforceMode;
+  /** Undefined: all are allowed. */
+  sockets?: SocketsPolicy;
+  /** Undefined: "deny", with no word of what the kernel cannot refuse. */
+  escape?: EscapeMode;
+}
+
+const escapeOf = ({ escape = "deny" }: Policy): EscapeMode => escape;
+
+/** Hooks whose programs every container has, where the kernel has BPF LSM. */
+const ALWAYS = ["socket_listen"];
+
+/**
+ * Names of the hooks of BPF LSM that the policy has a use for. Programs on others are not attached: each costs every
+ * process of the machine that comes by it a few nanoseconds.
+ */
+export function lsmHooksOf(policy: Policy): ReadonlySet<string> {
+  return new Set([...ALWAYS, ...socketHooks(policy.sockets), ...escapeHooks(escapeOf(policy))]);
+}
+
+/**
+ * What the policy asks by name to be refused and this kernel cannot refuse, in words.
+ * @param has whether there is a program for a hook
+ */
+export function gapsOf(policy: Policy, has: (hook: string) => boolean): string[] {
+  return [
+    ...openSockets(policy.sockets, has),
+    ...(policy.escape === undefined ? [] : openWays(policy.escape, has)),
+  ];
 }
 
 const { enforcement, ephemeral, policy_flags: flags } = layouts.enums;
@@ -39,7 +69,9 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     level,
     flags: policy.allowProtocols.reduce(
       (bits, protocol) => bits | PROTOCOL_FLAGS[protocol],
-      policy.ports ? 0 : flags.POLICY_INHERIT_PORTS,
+      (policy.ports ? 0 : flags.POLICY_INHERIT_PORTS) |
+        socketFlags(policy.sockets) |
+        escapeFlags(escapeOf(policy)),
     ),
     enforcement: policy.enforce === "audit" ? enforcement.ENFORCE_AUDIT : enforcement.ENFORCE_ON,
     ephemeral: EPHEMERAL_VALUES[policy.ephemeral],

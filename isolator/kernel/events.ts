@@ -43,7 +43,7 @@ export class EventRing {
     onEvent: (event: KernelEvent) => void,
     private readonly onClose: () => void,
   ) {
-    this.fd = libbpf().mapCreate(MAP_TYPE_RINGBUF, "events", 0, 0, size, null);
+    this.fd = libbpf().mapCreate(MAP_TYPE_RINGBUF, "isolator_events", 0, 0, size, null);
     if (this.fd < 0) {
       throw new IsolatorError("map-failed", `a ring for events cannot be made: ${errnoName(this.fd)}`);
     }

@@ -13,6 +13,7 @@ import { activeSecurityModules } from "./machine.js";
 import { BpfMap } from "./maps.js";
 import { BPFFS, ensureBpffs } from "./mounts.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
+import { loadsLsm } from "./probe-programs.js";
 import { buildId, checkLayouts, OBJECT_FILE } from "./object.js";
 
 /** Value sizes in bytes; event_rings holds the id of a map. */
@@ -29,6 +30,7 @@ export type MapName = keyof typeof MAPS;
 const MAP_NAMES = Object.keys(MAPS) as MapName[];
 const BPF_F_ALLOW_MULTI = 2;
 const EPERM = 1;
+const E2BIG = 7;
 const EBUSY = 16;
 const LOG_SIZE = 1 << 20;
 const LOG_LINES = 6;
@@ -103,15 +105,16 @@ export class Programs {
   }
 
   /**
-   * Attaches every program to a node (BPF_F_ALLOW_MULTI). They stay until the node is removed, whoever dies.
+   * Attaches programs to a node (BPF_F_ALLOW_MULTI). They stay until the node is removed, whoever dies.
    * @param fd of the node's directory
    * @param container for messages
+   * @param lsm which of those that need BPF LSM; all if not given. The others are always attached
    * @throws attach-failed
    */
-  attach(fd: number, container: string): void {
+  attach(fd: number, container: string, lsm?: ReadonlySet<string>): void {
     for (const hook of HOOKS) {
       const program = this.programs.get(hook.name);
-      if (program === undefined) continue;
+      if (program === undefined || (hook.lsm && lsm?.has(hook.name) === false)) continue;
       const result = libbpf().programAttach(program, fd, hook.attachType, BPF_F_ALLOW_MULTI);
       if (result < 0) throw attachError(hook, container, result);
     }
@@ -144,8 +147,14 @@ function explainAttach(hook: Hook, errno: number): string {
       "bpftool cgroup tree shows it"
     );
   }
+  if (-errno === E2BIG && hook.lsm) {
+    return (
+      "E2BIG: the kernel has room for ten LSM hooks with programs of cgroups, and all are taken, or 38 tracing programs " +
+      "sit on this one. bpftool prog shows those of type lsm and tracing"
+    );
+  }
   if (-errno === EBUSY && hook.lsm) {
-    return "EBUSY: another tracing program sits on this LSM hook, or ten LSM hooks have programs of cgroups already";
+    return "EBUSY: another kind of tracing program, or a live patch, sits on this LSM hook. bpftool prog shows it";
   }
   return errnoName(errno);
 }
@@ -231,9 +240,18 @@ function loadObject(): Loaded {
   // A kernel may have BPF LSM and yet refuse its programs (lockdown, seccomp): only trying tells.
   const everything = mayHaveLsm() ? tryLoad(HOOKS) : undefined;
   if (everything?.object) return everything;
-  const most = tryLoad(HOOKS.filter(({ lsm }) => !lsm));
-  if (most.object) return most;
-  throw loadError(most.errno);
+  const some = everything && tryLoad(withLoadableLsm());
+  if (some?.object) return some;
+  const plain = tryLoad(HOOKS.filter(({ lsm }) => !lsm));
+  if (plain.object) return plain;
+  throw loadError(plain.errno);
+}
+
+/** Without the security hooks that this kernel takes no program for; where the first is one of those, without all. */
+function withLoadableLsm(): Hook[] {
+  const lsm = HOOKS.filter((hook) => hook.lsm);
+  const loadable = lsm[0] && loadsLsm(lsm[0]) ? lsm.filter(loadsLsm) : [];
+  return HOOKS.filter((hook) => !hook.lsm || loadable.includes(hook));
 }
 
 /** False only where it is known that BPF LSM programs can never run. */
