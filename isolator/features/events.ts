@@ -86,7 +86,7 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
     ...(internet ? { protocol: PROTOCOLS[event.protocol] ?? `protocol ${event.protocol}` } : {}),
     ...(family === undefined ? {} : { family }),
     ...(known ? { address: formatAddress(event.address, ipv6) } : {}),
-    ...(internet ? { port: event.port } : {}),
+    ...(internet && reason !== "socket" ? { port: event.port } : {}),
     pid: event.pid,
     uid: event.uid,
     ...(event.unreachable ? { unreachable: true } : {}),

@@ -108,7 +108,7 @@ export class ProbeSite {
   }
 }
 
-const { E2BIG, EPERM, EINVAL, ENOENT, EOPNOTSUPP } = constants.errno;
+const { EPERM, EINVAL, ENOENT, EOPNOTSUPP } = constants.errno;
 /** The kernel's own, with no name in libc. */
 const ENOTSUPP = 524;
 const UNKNOWN_TO_KERNEL = [EINVAL, ENOENT, EOPNOTSUPP, ENOTSUPP];
@@ -120,11 +120,12 @@ function explain({ step, errno }: Refused, since: string | null): Detail {
     if (since !== null && !kernelIsAtLeast(since)) {
       return `kernel ${since} is the first that has it, and this is ${release()}`;
     }
+    // Only hooks of BPF LSM load and then have no room.
+    if (errno === EINVAL && step === "attach")
+      return "ten security hooks have programs of cgroups already, and the kernel has room for no more (bpftool prog shows them)";
     if (UNKNOWN_TO_KERNEL.includes(errno)) {
       return `this kernel does not have it${since === null ? "" : `, though ${since} and newer can be built with it`}`;
     }
-    if (errno === E2BIG && step === "attach")
-      return "ten security hooks have programs of cgroups already, and the kernel has room for no more (bpftool prog shows them)";
     if (errno !== EPERM) return "the kernel gives no other reason";
     return step === "attach"
       ? "a program attached to a parent cgroup without BPF_F_ALLOW_MULTI lets no others in (bpftool cgroup tree shows it)"

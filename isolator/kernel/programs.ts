@@ -27,11 +27,13 @@ const MAPS = {
 
 export type MapName = keyof typeof MAPS;
 
-const MAP_NAMES = Object.keys(MAPS) as MapName[];
+/** Names of all maps, as in bpf/maps.h. */
+export const MAP_NAMES = Object.keys(MAPS) as MapName[];
 const BPF_F_ALLOW_MULTI = 2;
 const EPERM = 1;
 const E2BIG = 7;
 const EBUSY = 16;
+const EINVAL = 22;
 const LOG_SIZE = 1 << 20;
 const LOG_LINES = 6;
 
@@ -147,14 +149,15 @@ function explainAttach(hook: Hook, errno: number): string {
       "bpftool cgroup tree shows it"
     );
   }
-  if (-errno === E2BIG && hook.lsm) {
+  // The kernel finds no free one among CGROUP_LSM_NUM and says EINVAL (__cgroup_bpf_attach, kernel/bpf/cgroup.c).
+  if (-errno === EINVAL && hook.lsm) {
     return (
-      "E2BIG: the kernel has room for ten LSM hooks with programs of cgroups, and all are taken, or 38 tracing programs " +
-      "sit on this one. bpftool prog shows those of type lsm and tracing"
+      "EINVAL: the kernel has room for ten LSM hooks with programs of cgroups, and other software has taken them. " +
+      "bpftool prog shows programs of type lsm"
     );
   }
-  if (-errno === EBUSY && hook.lsm) {
-    return "EBUSY: another kind of tracing program, or a live patch, sits on this LSM hook. bpftool prog shows it";
+  if ([E2BIG, EBUSY].includes(-errno) && hook.lsm) {
+    return `${errnoName(errno)}: other tracing programs, or a live patch, sit on this LSM hook. bpftool prog shows them`;
   }
   return errnoName(errno);
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -102,14 +103,22 @@ static bool is_there(pid_t pid, const char *to)
 	char path[64], line[4200] = "";
 	const char *name = strrchr(to, '/');
 	bool there = false;
+	struct stat root;
 	FILE *file;
 
+	/* The inode number is the cgroup's id, and the first is that of the root. */
+	if (!stat(to, &root) && root.st_ino == 1)
+		name = "/";
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
 	file = fopen(path, "r");
 	while (file && fgets(line, sizeof(line), file)) {
 		line[strcspn(line, "\n")] = 0;
-		if (!strncmp(line, "0::", 3) && name && strlen(line) > strlen(name))
-			there |= !strcmp(line + strlen(line) - strlen(name), name);
+		if (strncmp(line, "0::", 3) || !name)
+			continue;
+		if (!strcmp(name, "/"))
+			there = !strcmp(line + 3, name);
+		else if (strlen(line) > strlen(name))
+			there = !strcmp(line + strlen(line) - strlen(name), name);
 	}
 	if (file)
 		fclose(file);
