@@ -18,6 +18,12 @@ export const REASONS = [
   "protocol",
   "source_port",
   "receive",
+  "socket",
+  "received",
+  "cgroup",
+  "clone",
+  "mount",
+  "bpf",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
