@@ -8,6 +8,7 @@ export type ErrorCode =
   | "bad-argument"
   | "bad-container-id"
   | "bad-message"
+  | "bad-config"
   | "not-root"
   | "no-cgroup2"
   | "cgroup2-read-only"

@@ -3,18 +3,9 @@ import type { Assessment } from "../features/needs.js";
 import type { ProbeResult } from "../kernel/probe.js";
 import { kernelIsAtLeast } from "../kernel/machine.js";
 import type { CheckReport } from "./check.js";
+import { table, type Row } from "./table.js";
 
 const NOT_TRIED = "not tried";
-
-type Row = readonly [name: string, value: string];
-
-function table(rows: readonly Row[]): string {
-  const width = Math.max(...rows.map(([name]) => name.length));
-  const indent = " ".repeat(width + 4);
-  return rows
-    .map(([name, value]) => `  ${name.padEnd(width)}  ${value.replaceAll("\n", `\n${indent}`)}\n`)
-    .join("");
-}
 
 const ABOUT_RIGHTS = new Set(["not-root", "user-namespace", "no-capability"]);
 /** Codes of what keeps from trying: told in full once, in the row that it belongs to. */

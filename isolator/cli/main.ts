@@ -1,20 +1,20 @@
 #!/usr/bin/env node
 /** The command line. Every error of a command ends here, and is printed here and only here. */
-import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { IsolatorError, messageOf } from "../errors.js";
 import { EPHEMERAL_MODES, EXTRA_PROTOCOLS, type ExtraProtocol } from "../features/ports.js";
 import type { CheckOptions } from "./check.js";
+import { addOperatorCommands, OPERATOR_COMMANDS, OPERATOR_STATUS } from "./operator.js";
 import { PORTS_EXAMPLE, run, type RunOptions } from "./run.js";
+import type { ServeOptions } from "./serve.js";
+import { readVersion } from "./version.js";
 
 /** Exit status of `run` when the command never ran; as env(1), timeout(1) and docker-run(1) have it. */
 const RUN_FAILED = 125;
-const RUN_STATUS: Record<string, number> = { "command-not-executable": 126, "command-not-found": 127 };
-
-function readVersion(): string {
-  const file = new URL("../../../package.json", import.meta.url);
-  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
-}
+const RUN_STATUS: Partial<Record<string, number>> = {
+  "command-not-executable": 126,
+  "command-not-found": 127,
+};
 
 function parsePortsOption(text: string, previous: string | undefined): string {
   if (previous !== undefined) throw new InvalidArgumentError("Give it once, as a list.");
@@ -71,6 +71,18 @@ program
   });
 
 program
+  .command("serve")
+  .description(
+    "the daemon that an agent's module talks to; logs JSON lines on stdout, SIGHUP reads the configuration again",
+  )
+  .option("--config <file>", "configuration (default: /etc/bpf-isolator/isolator.yaml where that is)")
+  .option("--instance <name>", "instance to serve (default: the configuration's, else default)")
+  .action(async (options: ServeOptions) => {
+    const { serve } = await import("./serve.js");
+    process.exitCode = await serve(options);
+  });
+
+program
   .command("check")
   .description("say what this machine can and cannot do: 0 it works, 1 it cannot, 2 bad usage")
   .option("-p, --ports <list>", "the tasks' ports, to warn of (default: those of the live containers)")
@@ -82,9 +94,14 @@ program
     process.exitCode = check(options);
   });
 
-const failed = process.argv[2] === "run" ? RUN_FAILED : 1;
-/** Told apart from 1 by `check`, whose 1 is an answer. */
-const badUsage = process.argv[2] === "check" ? 2 : failed;
+addOperatorCommands(program);
+
+const called = process.argv[2] ?? "";
+const failed = called === "run" ? RUN_FAILED : 1;
+const asksDaemon = OPERATOR_COMMANDS.includes(called);
+/** Told apart from 1 by `check`, whose 1 is an answer, and by the commands that ask the daemon. */
+const badUsage = called === "check" || asksDaemon ? 2 : failed;
+const statusOf = asksDaemon ? OPERATOR_STATUS : called === "run" ? RUN_STATUS : {};
 try {
   await program.parseAsync();
 } catch (error) {
@@ -92,8 +109,7 @@ try {
     process.exitCode = error.exitCode === 0 ? 0 : badUsage;
   } else if (error instanceof IsolatorError) {
     process.stderr.write(`bpf-isolator: ${error.message}\n`);
-    if (error.code === "bad-argument") process.exitCode = badUsage;
-    else process.exitCode = (failed === RUN_FAILED ? RUN_STATUS[error.code] : undefined) ?? failed;
+    process.exitCode = error.code === "bad-argument" ? badUsage : (statusOf[error.code] ?? failed);
   } else {
     // Not foreseen: one line for the user, all of it for who looks into it.
     process.stderr.write(`bpf-isolator: unexpected error: ${messageOf(error)} (DEBUG=1 shows where)\n`);

@@ -1,0 +1,68 @@
+/** `bpf-isolator list`: the containers of an instance. */
+import { bpf_isolator, codecs, mesos } from "../mesos/messages.js";
+import { listContainers, withDaemon, type DaemonOptions } from "./daemon.js";
+import {
+  columns,
+  enforcementText,
+  formatBytes,
+  nameOf,
+  portsText,
+  printable,
+  toAsciiJson,
+  totalCount,
+} from "./table.js";
+
+type Summary = bpf_isolator.ContainerSummary;
+
+const HEAD = ["CONTAINER", "STATE", "PORTS", "ENFORCE", "PIDS", "RECEIVED", "SENT", "DENIED", "AUDITED"];
+/** Columns of numbers. */
+const RIGHT = [4, 5, 6, 7, 8];
+/** Characters of ports; --json has all. */
+const MAX_PORTS = 40;
+
+function shorten(text: string): string {
+  return text.length > MAX_PORTS ? `${text.slice(0, MAX_PORTS - 3)}...` : text;
+}
+
+/** "isolated", "recovered", ...; with what kind of container it is where that is not the usual one. */
+export function stateText({ state, container_class }: Summary): string {
+  const { State } = bpf_isolator.ContainerSummary;
+  const name = State[state ?? State.UNKNOWN].toLowerCase();
+  return container_class === mesos.slave.ContainerClass.DEBUG ? `${name}, debug` : name;
+}
+
+/** @returns text that ends with a newline */
+export function renderList(containers: readonly Summary[]): string {
+  if (containers.length === 0) return "no containers\n";
+  const rows = containers.map((container) => [
+    printable(nameOf(container.container_id)),
+    stateText(container),
+    shorten(portsText(container)),
+    enforcementText(container.enforcement),
+    `${container.pids ?? 0}`,
+    formatBytes(container.statistics?.net_rx_bytes ?? 0n),
+    formatBytes(container.statistics?.net_tx_bytes ?? 0n),
+    `${totalCount(container.denied)}`,
+    `${totalCount(container.audited)}`,
+  ]);
+  return columns([HEAD, ...rows], RIGHT);
+}
+
+/** A container as the protocol's JSON has it, with its name as text. */
+export function summaryToJson(container: Summary): object {
+  const { list } = codecs.Response.toJson({ list: { containers: [container] } }) as {
+    list: { containers: [object] };
+  };
+  return { name: nameOf(container.container_id), ...list.containers[0] };
+}
+
+/** @returns exit status @throws as withDaemon() */
+export async function list(options: DaemonOptions): Promise<number> {
+  const containers = await withDaemon(options.instance, listContainers);
+  process.stdout.write(
+    options.json
+      ? `${toAsciiJson({ version: 1, containers: containers.map(summaryToJson) }, 2)}\n`
+      : renderList(containers),
+  );
+  return 0;
+}

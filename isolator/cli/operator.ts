@@ -1,0 +1,54 @@
+/** The commands that ask a daemon: list, usage, status, events. */
+import type { Command } from "commander";
+import { DEFAULT_INSTANCE } from "../config/schema.js";
+import type { DaemonOptions } from "./daemon.js";
+import type { EventsOptions } from "./events.js";
+
+/** Exit status of these commands for the errors that scripts tell apart. 1: any other. */
+export const OPERATOR_STATUS: Partial<Record<string, number>> = { "bad-argument": 2, "no-daemon": 3 };
+
+export const OPERATOR_COMMANDS = ["list", "usage", "status", "events"];
+
+const STATUS_TEXT = "\nExit status: 0 it is printed, 1 an error, 2 bad usage, 3 no daemon answers.";
+
+function add(program: Command, name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .option("--instance <name>", "instance whose daemon to ask", DEFAULT_INSTANCE)
+    .option("--json", "print it as JSON")
+    .addHelpText("after", STATUS_TEXT);
+}
+
+/** What each needs is loaded only when it is called. */
+export function addOperatorCommands(program: Command): void {
+  add(program, "list", "list the containers: their ports, processes, traffic and denials").action(
+    async (options: DaemonOptions) => {
+      const { list } = await import("./list.js");
+      process.exitCode = await list(options);
+    },
+  );
+  add(program, "usage", "show all that is counted of a container")
+    .argument("<name>", "its name, or the beginning of it")
+    .action(async (name: string, options: DaemonOptions) => {
+      const { usage } = await import("./usage.js");
+      process.exitCode = await usage(name, options);
+    });
+  add(program, "status", "show the daemon: version, agent, containers, configuration").action(
+    async (options: DaemonOptions) => {
+      const { status } = await import("./status.js");
+      process.exitCode = await status(options);
+    },
+  );
+  add(
+    program,
+    "events",
+    "show what happened: denials, containers, the daemon's own; JSON is one object a line",
+  )
+    .option("-f, --follow", "go on with what happens, until a signal")
+    .option("--container <name>", "only events of this container and those nested in it")
+    .action(async (options: EventsOptions) => {
+      const { events } = await import("./events.js");
+      process.exitCode = await events(options);
+    });
+}

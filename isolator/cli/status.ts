@@ -1,0 +1,88 @@
+/** `bpf-isolator status`: the daemon itself. */
+import { bpf_isolator, codecs } from "../mesos/messages.js";
+import { withDaemon, type DaemonOptions } from "./daemon.js";
+import { renderEvent } from "./events.js";
+import { formatBytes, formatDuration, formatTime, printable, table, toAsciiJson, type Row } from "./table.js";
+
+/** Of the newest events; `events` has them all. */
+const SHOWN = 5;
+
+function containersText(counts: readonly bpf_isolator.Count[] = []): string {
+  const parts = counts
+    .filter(({ count = 0n }) => count > 0n)
+    .map(({ name = "", count = 0n }) => `${count} ${printable(name)}`);
+  return parts.length > 0 ? parts.join(", ") : "none";
+}
+
+function agentText(agent: bpf_isolator.Call.Handshake | undefined): string {
+  if (!agent) return "none has said who it is";
+  const { name = "unnamed", version = "", mesos_version, agent_address: address } = agent;
+  const where = address ? ` at ${address.ip ?? address.hostname ?? ""}:${address.port}` : "";
+  const mesos = mesos_version === undefined ? "" : `, Mesos ${mesos_version}`;
+  return printable(`${name} ${version}${mesos}${where}`);
+}
+
+/** Lines of an error are kept: each is a mistake of its own. */
+function configText({ config_file, config_error, config_read_at }: bpf_isolator.DaemonStatus): string {
+  const file = config_file === undefined ? "all at their defaults" : printable(config_file);
+  const read = config_read_at === undefined ? "" : `, read ${formatTime(config_read_at)}`;
+  const lines =
+    config_error === undefined ? [] : ["the file as it is now is NOT in use:", ...config_error.split("\n")];
+  return [`${file}${read}`, ...lines.map(printable)].join("\n");
+}
+
+/**
+ * @param now seconds since the epoch
+ * @returns text that ends with a newline
+ */
+export function renderStatus(status: bpf_isolator.DaemonStatus, now: number): string {
+  const {
+    version = "?",
+    instance = "?",
+    pid = 0,
+    started_at,
+    memory_bytes = 0n,
+    calls = 0,
+    streams = 0,
+  } = status;
+  const { streams_dropped = 0n } = status;
+  const up = started_at === undefined ? "" : `, up ${formatDuration(Math.max(0, now - started_at))}`;
+  const optional = (name: string, value: string | undefined): Row[] =>
+    value === undefined ? [] : [[name, printable(value)]];
+  const events = (status.events ?? []).slice(-SHOWN);
+  return (
+    table([
+      ["daemon", `bpf-isolator ${printable(version)}, process ${pid}${up}`],
+      ["instance", printable(instance)],
+      ["agent", agentText(status.agent)],
+      ["containers", containersText(status.containers)],
+      ["configuration", configText(status)],
+      ["memory", formatBytes(memory_bytes)],
+      [
+        "calls",
+        `${calls} under way, ${streams} streams${streams_dropped > 0n ? `; ${streams_dropped} streams ended since their client did not read` : ""}`,
+      ],
+      ...optional("kernel", status.kernel),
+      ...optional("programs", status.programs),
+    ]) +
+    (events.length > 0
+      ? `\nThe newest events:\n${events.map((event) => `  ${renderEvent(event)}\n`).join("")}`
+      : "")
+  );
+}
+
+/** @returns exit status @throws as withDaemon() */
+export async function status(options: DaemonOptions): Promise<number> {
+  const answer = await withDaemon(options.instance, (client) =>
+    client.call({ type: bpf_isolator.Call.Type.GET_STATUS }),
+  );
+  const facts = answer.get_status?.status ?? {};
+  const json = (): object => {
+    const { get_status } = codecs.Response.toJson({ get_status: { status: facts } }) as {
+      get_status: { status: object };
+    };
+    return { version: 1, daemon: get_status.status };
+  };
+  process.stdout.write(options.json ? `${toAsciiJson(json(), 2)}\n` : renderStatus(facts, Date.now() / 1000));
+  return 0;
+}

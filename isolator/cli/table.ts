@@ -1,0 +1,107 @@
+/** What commands print for people and for scripts: tables, numbers, names that somebody else chose. */
+import { formatPorts } from "../features/ports.js";
+import type { bpf_isolator, mesos } from "../mesos/messages.js";
+
+export type Row = readonly [name: string, value: string];
+
+/** Names and values, one a line; a value of several lines goes on below its beginning. */
+export function table(rows: readonly Row[]): string {
+  const width = Math.max(...rows.map(([name]) => name.length));
+  const indent = " ".repeat(width + 4);
+  return rows
+    .map(([name, value]) => `  ${name.padEnd(width)}  ${value.replaceAll("\n", `\n${indent}`)}\n`)
+    .join("");
+}
+
+/**
+ * Columns as wide as they have to be, the head first.
+ * @param right indexes of the columns of numbers
+ */
+export function columns(rows: readonly (readonly string[])[], right: readonly number[]): string {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  const cell = (text: string, i: number): string =>
+    right.includes(i) ? text.padStart(widths[i] ?? 0) : text.padEnd(widths[i] ?? 0);
+  return rows.map((row) => `${row.map(cell).join("  ").trimEnd()}\n`).join("");
+}
+
+/** Text that somebody else chose, with all but printable ASCII as the \xNN of its bytes: nothing for a terminal to do. */
+export function printable(text: string): string {
+  return text.replaceAll(/[^ -~]+/g, (part) =>
+    [...Buffer.from(part)].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join(""),
+  );
+}
+
+/** JSON for a terminal and a pipe alike: the same data, in ASCII. */
+export function toAsciiJson(value: unknown, indent?: number): string {
+  return JSON.stringify(value, null, indent).replaceAll(
+    /[\u007f-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+
+/** "1.5 MiB". */
+export function formatBytes(bytes: bigint): string {
+  let value = Number(bytes);
+  let unit = 0;
+  for (; value >= 1024 && unit < UNITS.length - 1; unit++) value /= 1024;
+  return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit] ?? ""}`;
+}
+
+/** "3 d 4 h", "4 h 5 min", "5 min 6 s", "6 s". @param seconds not negative */
+export function formatDuration(seconds: number): string {
+  const whole = Math.floor(seconds);
+  const parts = [
+    [Math.floor(whole / 86400), "d"],
+    [Math.floor(whole / 3600) % 24, "h"],
+    [Math.floor(whole / 60) % 60, "min"],
+    [whole % 60, "s"],
+  ] as const;
+  const first = parts.findIndex(([count]) => count > 0);
+  return first < 0
+    ? "0 s"
+    : parts
+        .slice(first, first + 2)
+        .map(([count, unit]) => `${count} ${unit}`)
+        .join(" ");
+}
+
+/** @param seconds since the epoch */
+export function formatTime(seconds: number | undefined): string {
+  const date = new Date((seconds ?? NaN) * 1000);
+  return Number.isNaN(date.getTime()) ? "at an unknown time" : date.toISOString();
+}
+
+/** "root.child", as Mesos writes it; not escaped. */
+export function nameOf(id: mesos.ContainerID | undefined): string {
+  const names: string[] = [];
+  for (let level = id; level; level = level.parent) names.unshift(level.value);
+  return names.join(".");
+}
+
+/** "31000-31005", "none", "parent's", "own network blue". */
+export function portsText(container: bpf_isolator.ContainerSummary): string {
+  const { network, inherits_ports, ports = [] } = container;
+  if (network !== undefined) return `own network ${printable(network)}`.trimEnd();
+  if (inherits_ports) return "parent's";
+  return formatPorts(ports.map(({ begin, end }) => ({ begin: Number(begin), end: Number(end) })));
+}
+
+/** "on", "audit", "off", "none": no policy at all. */
+export function enforcementText(enforcement: number | undefined): string {
+  return { 1: "on", 2: "audit", 3: "off" }[enforcement ?? 0] ?? (enforcement === undefined ? "none" : "?");
+}
+
+/** Of denials, what was refused: source_port can only be reported. */
+export function totalCount(counts: readonly bpf_isolator.Count[] = []): bigint {
+  return counts.reduce((sum, { name, count = 0n }) => (name === "source_port" ? sum : sum + count), 0n);
+}
+
+/** "2 (bind 1, listen 1)". */
+export function countsText(counts: readonly bpf_isolator.Count[] = []): string {
+  const parts = counts
+    .filter(({ name, count = 0n }) => count > 0n && name !== "source_port")
+    .map(({ name = "", count = 0n }) => `${printable(name)} ${count}`);
+  return parts.length > 0 ? `${totalCount(counts)} (${parts.join(", ")})` : "0";
+}

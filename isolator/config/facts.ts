@@ -1,0 +1,122 @@
+/** What an agent says of a container that its policy depends on, taken from Mesos's messages and bounded. */
+import { IsolatorError } from "../errors.js";
+import { mergeRanges, type PortRange } from "../features/ports.js";
+import { mesos } from "../mesos/messages.js";
+
+const MAX_PORT = 65535n;
+/** Of a container: more than an agent offers in practice, and each costs time in claim(). */
+const MAX_RANGES = 1024;
+const MAX_LABELS = 128;
+/** Bytes, of a key and of a value. */
+const MAX_LABEL_SIZE = 1024;
+
+/** Plain data, which JSON keeps as it is: stored with a container, so that a reload can judge it again. */
+export interface ContainerFacts {
+  /** Merged and sorted. Undefined: a nested container with no resources of its own, which has its parent's. */
+  ports?: PortRange[];
+  /** It asks for a network of its own by name. Whether the agent gives it one is seen only at isolate(). */
+  ownNetwork: boolean;
+  nested: boolean;
+  /** Roles that its resources are allocated to: one, in what a master sends. Given by the master. */
+  roles: string[];
+  /** Given by the master. */
+  frameworkId?: string;
+  /** Chosen by the framework. */
+  executorId?: string;
+  /** Chosen by users. A label without a value has "". */
+  labels: [key: string, value: string][];
+  /** Labels left out, since there were too many or too long ones. */
+  labelsIgnored: number;
+}
+
+function bad(name: string, why: string): IsolatorError {
+  return new IsolatorError(
+    "bad-argument",
+    `the ports of container ${name} cannot be used: ${why}. Mesos's ports are ranges between 1 and ${MAX_PORT}`,
+  );
+}
+
+/**
+ * All of the ports: reservations come as entries of their own.
+ * @param name of the container, for errors
+ * @throws bad-argument
+ */
+export function portsOf(resources: readonly mesos.Resource[], name: string): PortRange[] {
+  const ranges = resources
+    .filter((resource) => resource.name === "ports")
+    .flatMap(({ type, ranges }) => {
+      if (type !== mesos.Value.Type.RANGES)
+        throw bad(name, `the resource has type ${mesos.Value.Type[type]}`);
+      return ranges?.range ?? [];
+    });
+  if (ranges.length > MAX_RANGES)
+    throw bad(name, `there are ${ranges.length} ranges, more than ${MAX_RANGES}`);
+  return mergeRanges(
+    ranges.map(({ begin, end }) => {
+      if (begin < 1n || end > MAX_PORT || end < begin) throw bad(name, `there is a range ${begin}-${end}`);
+      return { begin: Number(begin), end: Number(end) };
+    }),
+  );
+}
+
+/** The roles that resources are allocated to, each once. */
+export function rolesOf(resources: readonly mesos.Resource[]): string[] {
+  return [...new Set(resources.flatMap(({ allocation_info }) => allocation_info?.role ?? []))];
+}
+
+function labelsOf(
+  sources: readonly (mesos.Labels | undefined)[],
+): Pick<ContainerFacts, "labels" | "labelsIgnored"> {
+  const given = sources.flatMap((source) => source?.labels ?? []);
+  const fits = (text: string): boolean => Buffer.byteLength(text) <= MAX_LABEL_SIZE;
+  // A command task's are in both.
+  const seen = new Set<string>();
+  const labels: [string, string][] = [];
+  let ignored = 0;
+  for (const { key, value = "" } of given) {
+    if (!fits(key) || !fits(value)) {
+      ignored++;
+      continue;
+    }
+    const id = JSON.stringify([key, value]);
+    if (seen.has(id)) continue;
+    if (labels.length === MAX_LABELS) {
+      ignored++;
+      continue;
+    }
+    seen.add(id);
+    labels.push([key, value]);
+  }
+  return { labels, labelsIgnored: ignored };
+}
+
+/**
+ * What a ContainerConfig says. Ports come from its resources alone: a nested container's executor_info is a copy of its
+ * root's, with the whole pod's.
+ * @param name of the container, for errors
+ * @param parent of a nested container: true where its facts are not known; else what the container has not itself
+ *   (roles, framework, executor, network) is its parent's
+ * @throws bad-argument
+ */
+export function factsOf(
+  config: mesos.slave.ContainerConfig,
+  name: string,
+  parent?: ContainerFacts | true,
+): ContainerFacts {
+  const resources = config.resources ?? [];
+  const inherited = parent === true ? undefined : parent;
+  const roles = rolesOf(resources);
+  const frameworkId = config.executor_info?.framework_id?.value ?? inherited?.frameworkId;
+  const executorId = config.executor_info?.executor_id.value ?? inherited?.executorId;
+  const networks = config.container_info?.network_infos ?? [];
+  return {
+    ...(parent && resources.length === 0 ? {} : { ports: portsOf(resources, name) }),
+    // A nested container joins its parent's network unless it names one itself.
+    ownNetwork: networks.some((network) => Boolean(network.name)) || (inherited?.ownNetwork ?? false),
+    nested: parent !== undefined,
+    roles: roles.length > 0 ? roles : (inherited?.roles ?? []),
+    ...(frameworkId === undefined ? {} : { frameworkId }),
+    ...(executorId === undefined ? {} : { executorId }),
+    ...labelsOf([config.task_info?.labels, config.executor_info?.labels]),
+  };
+}

@@ -1,0 +1,48 @@
+/** A container's policy, from the configuration and what the agent says of the container. */
+import type { EnforceMode, Policy } from "../features/policy.js";
+import type { ContainerFacts } from "./facts.js";
+import type { Config, Exemption } from "./schema.js";
+
+/** Every role that the container has is one of these, and it has one. */
+function isAllocatedTo({ roles }: ContainerFacts, allowed: readonly string[]): boolean {
+  return roles.length > 0 && roles.every((role) => allowed.includes(role));
+}
+
+/**
+ * Whether an exemption holds for a container. Role and framework id are the master's word. Labels and executor id are
+ * chosen by whoever runs the task, so by themselves they count for containers of trusted roles only.
+ */
+function matches(exemption: Exemption, facts: ContainerFacts, trustedRoles: readonly string[]): boolean {
+  const { role, frameworkId, executorId, labels } = exemption;
+  const anchored = role !== undefined || frameworkId !== undefined;
+  return (
+    (anchored || isAllocatedTo(facts, trustedRoles)) &&
+    (role === undefined || isAllocatedTo(facts, [role])) &&
+    (frameworkId === undefined || facts.frameworkId === frameworkId) &&
+    (executorId === undefined || facts.executorId === executorId) &&
+    labels.every(([key, value]) => facts.labels.some(([k, v]) => k === key && v === value))
+  );
+}
+
+/** How a container is enforced: the first exemption that matches, else what holds for all. */
+export function enforcementFor(config: Config, facts: ContainerFacts): EnforceMode {
+  const exemption = config.exemptions.find((entry) => matches(entry, facts, config.trustedRoles));
+  return exemption?.enforce ?? config.enforce;
+}
+
+/**
+ * The policy of a container. Pure: the same configuration and facts give the same policy, so that a re-sent prepare() is
+ * known as one, and a reload tells which containers change.
+ */
+export function policyFor(config: Config, facts: ContainerFacts): Policy {
+  // In a network of its own the ports are other ports: none of the host's are the container's.
+  const ports = facts.ownNetwork ? [] : facts.ports;
+  return {
+    ...(ports ? { ports } : {}),
+    enforce: enforcementFor(config, facts),
+    ephemeral: config.ephemeral,
+    allowProtocols: config.allowProtocols,
+    ...(facts.ownNetwork ? { ownNetwork: true } : {}),
+    ...(config.judged ? { judged: config.judged } : {}),
+  };
+}

@@ -1,0 +1,231 @@
+/**
+ * What the configuration file may say: keys, meaning, defaults. config/isolator.schema.json is generated from it, and
+ * README.md, "Configuration", is the user's side.
+ */
+import { z } from "zod";
+import { IsolatorError } from "../errors.js";
+import {
+  EPHEMERAL_MODES,
+  EXTRA_PROTOCOLS,
+  parsePorts,
+  type EphemeralMode,
+  type ExtraProtocol,
+  type PortRange,
+} from "../features/ports.js";
+
+/** Name of the instance where neither the file nor the command line gives one. */
+export const DEFAULT_INSTANCE = "default";
+
+const MAX_NAME = 1024;
+const MAX_EXEMPTIONS = 1000;
+const MAX_ROLES = 1000;
+const MAX_LABELS = 32;
+
+/** Text that is compared with what an agent sends. */
+function name(description: string): z.ZodString {
+  return z
+    .string()
+    .min(1, { error: "is empty: give a name" })
+    .max(MAX_NAME, { error: `is too long: give at most ${MAX_NAME} characters` })
+    .meta({ description });
+}
+
+/** A port range in one text: the kernel's policy has room for one. */
+function oneRange(text: string): PortRange | string {
+  try {
+    const [range, second] = parsePorts(text);
+    if (range && !second) return range;
+    return "has several ranges: give one, as in 31000-32000";
+  } catch (error) {
+    if (error instanceof IsolatorError) return error.message;
+    throw error;
+  }
+}
+
+const Match = z
+  .strictObject({
+    role: name("Role of the framework that the container's resources are allocated to, exactly.").optional(),
+    framework_id: name("Framework id, as the master gave it.").optional(),
+    executor_id: name("Executor id; for a command task its task id. The framework chooses it.").optional(),
+    labels: z
+      .record(name("Key."), z.string().max(MAX_NAME, { error: `is longer than ${MAX_NAME} characters` }))
+      .refine((labels) => Object.keys(labels).length > 0, { error: "is empty: give at least one label" })
+      .refine((labels) => Object.keys(labels).length <= MAX_LABELS, {
+        error: `has too many labels: give at most ${MAX_LABELS}`,
+      })
+      .optional()
+      .meta({ description: "Labels of the task or executor, all of which it must have. Users choose them." }),
+  })
+  .meta({ description: "Which containers: all that is given here must hold. At least one key." });
+
+const ExemptionSchema = z
+  .strictObject({
+    match: Match,
+    enforce: z.enum(["off", "audit"]).meta({
+      description:
+        "audit: report what would be denied and deny nothing. off: not even report it, only count it.",
+    }),
+  })
+  .meta({ description: "Containers that are not enforced. The first entry that matches counts." });
+
+/** The file as it is written. No transformation: its input is what the JSON schema describes. */
+export const ConfigSchema = z
+  .strictObject({
+    instance: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/, {
+        error:
+          "is not a name of an instance: give 1 to 64 letters, digits, '_' and '-', beginning with a letter or digit",
+      })
+      .optional()
+      .meta({
+        default: DEFAULT_INSTANCE,
+        description:
+          "Names the socket, the state, the pinned programs and the cgroup root: one daemon has one. --instance on the command line wins.",
+      }),
+    enforce: z.enum(["on", "audit"]).default("on").meta({
+      description: "on: what is not allowed is refused. audit: it is reported and done.",
+    }),
+    ephemeral: z.enum(EPHEMERAL_MODES).default("allow").meta({
+      description:
+        "Ports that the kernel chooses. allow: all of it works. clients: bind(0) works, a TCP listener on such a port does not. deny: bind(0) is refused too.",
+    }),
+    allow_protocols: z.array(z.enum(EXTRA_PROTOCOLS)).default([]).meta({
+      description:
+        "Protocols with ports that no bind hook covers; their sockets are refused unless named here.",
+    }),
+    judge: z.enum(["all", "agent_range"]).default("all").meta({
+      description:
+        "all: every port that is not the container's is refused. agent_range: only ports inside of agent_ports; one outside of it that no container owns is free to all.",
+    }),
+    agent_ports: z
+      .string()
+      .superRefine((text, context) => {
+        const range = oneRange(text);
+        if (typeof range === "string") context.addIssue({ code: "custom", message: range });
+      })
+      .optional()
+      .meta({
+        description:
+          "The range of the agent's ports resource, as in 31000-32000; one range. For judge: agent_range.",
+      }),
+    trusted_roles: z
+      .array(name("Role."))
+      .max(MAX_ROLES, { error: `has too many roles: give at most ${MAX_ROLES}` })
+      .default([])
+      .meta({
+        description:
+          "Roles whose users are believed what they write into labels and executor ids: an exemption by those alone holds for containers of these roles only.",
+      }),
+    exemptions: z
+      .array(ExemptionSchema)
+      .max(MAX_EXEMPTIONS, { error: `has too many entries: give at most ${MAX_EXEMPTIONS}` })
+      .default([])
+      .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
+  })
+  .meta({
+    title: "bpf-isolator",
+    description: "Configuration of bpf-isolator serve: /etc/bpf-isolator/isolator.yaml",
+  });
+
+export type ConfigInput = z.output<typeof ConfigSchema>;
+
+export interface Exemption {
+  role?: string;
+  frameworkId?: string;
+  executorId?: string;
+  labels: [key: string, value: string][];
+  enforce: "off" | "audit";
+}
+
+/** The configuration as the program uses it. */
+export interface Config {
+  /** Undefined: the file does not name one. */
+  instance?: string;
+  enforce: "on" | "audit";
+  ephemeral: EphemeralMode;
+  allowProtocols: ExtraProtocol[];
+  /** The only ports that are judged; undefined: all. */
+  judged?: PortRange;
+  trustedRoles: string[];
+  exemptions: Exemption[];
+}
+
+/** Something wrong with a value: where in the file's own terms, and what, with what is allowed. */
+export interface Problem {
+  path: PropertyKey[];
+  message: string;
+}
+
+function asList(value: unknown): unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+function asMap(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+/**
+ * What no key alone shows.
+ * @param value any, also one with other problems: these are looked for in what is there
+ */
+export function crossProblems(value: unknown): Problem[] {
+  const { judge, agent_ports, trusted_roles, exemptions } = asMap(value);
+  const problems: Problem[] = [];
+  if (judge === "agent_range" && agent_ports === undefined) {
+    problems.push({
+      path: ["judge"],
+      message: "agent_range needs agent_ports: give the agent's ports, as in agent_ports: 31000-32000",
+    });
+  }
+  if (agent_ports !== undefined && (judge === undefined || judge === "all")) {
+    problems.push({
+      path: ["agent_ports"],
+      message: "has no effect unless judge is agent_range: give judge: agent_range, or leave agent_ports out",
+    });
+  }
+  asList(exemptions).forEach((exemption, i) => {
+    const { match } = asMap(exemption);
+    if (typeof match !== "object" || match === null) return;
+    const path = ["exemptions", i, "match"];
+    const { role, framework_id, executor_id, labels } = match as Record<string, unknown>;
+    if (role !== undefined || framework_id !== undefined || asList(trusted_roles).length > 0) {
+      if (Object.keys(match).length > 0) return;
+    }
+    if (executor_id !== undefined || labels !== undefined) {
+      problems.push({
+        path,
+        message:
+          "labels and executor_id are chosen by the framework's users, who could exempt themselves: give role or " +
+          "framework_id as well, or name the roles whose users are trusted in trusted_roles",
+      });
+    } else if (Object.keys(match).length === 0) {
+      problems.push({
+        path,
+        message:
+          "is empty, which would match every container: give role, framework_id, executor_id or labels",
+      });
+    }
+  });
+  return problems;
+}
+
+/** @param input what ConfigSchema accepts and crossProblems() finds nothing in */
+export function toConfig(input: ConfigInput): Config {
+  const judged = input.judge === "agent_range" ? oneRange(input.agent_ports ?? "") : undefined;
+  return {
+    ...(input.instance === undefined ? {} : { instance: input.instance }),
+    enforce: input.enforce,
+    ephemeral: input.ephemeral,
+    allowProtocols: [...new Set(input.allow_protocols)],
+    ...(typeof judged === "object" ? { judged } : {}),
+    trustedRoles: input.trusted_roles,
+    exemptions: input.exemptions.map(({ match, enforce }) => ({
+      ...(match.role === undefined ? {} : { role: match.role }),
+      ...(match.framework_id === undefined ? {} : { frameworkId: match.framework_id }),
+      ...(match.executor_id === undefined ? {} : { executorId: match.executor_id }),
+      labels: Object.entries(match.labels ?? {}),
+      enforce,
+    })),
+  };
+}
