@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 /** The command line. Every error of a command ends here, and is printed here and only here. */
-import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { IsolatorError, messageOf } from "../errors.js";
 import { EPHEMERAL_MODES, EXTRA_PROTOCOLS, type ExtraProtocol } from "../features/ports.js";
 import type { CheckOptions } from "./check.js";
 import { addOperatorCommands, OPERATOR_COMMANDS, OPERATOR_STATUS } from "./operator.js";
 import { PORTS_EXAMPLE, run, type RunOptions } from "./run.js";
+import type { ServeOptions } from "./serve.js";
+import { readVersion } from "./version.js";
 
 /** Exit status of `run` when the command never ran; as env(1), timeout(1) and docker-run(1) have it. */
 const RUN_FAILED = 125;
@@ -14,11 +15,6 @@ const RUN_STATUS: Partial<Record<string, number>> = {
   "command-not-executable": 126,
   "command-not-found": 127,
 };
-
-function readVersion(): string {
-  const file = new URL("../../../package.json", import.meta.url);
-  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
-}
 
 function parsePortsOption(text: string, previous: string | undefined): string {
   if (previous !== undefined) throw new InvalidArgumentError("Give it once, as a list.");
@@ -72,6 +68,18 @@ program
   .passThroughOptions()
   .action(async (command: string[], options: RunOptions) => {
     process.exitCode = await run(command, options);
+  });
+
+program
+  .command("serve")
+  .description(
+    "the daemon that an agent's module talks to; logs JSON lines on stdout, SIGHUP reads the configuration again",
+  )
+  .option("--config <file>", "configuration (default: /etc/bpf-isolator/isolator.yaml where that is)")
+  .option("--instance <name>", "instance to serve (default: the configuration's, else default)")
+  .action(async (options: ServeOptions) => {
+    const { serve } = await import("./serve.js");
+    process.exitCode = await serve(options);
   });
 
 program

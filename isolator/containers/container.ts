@@ -1,6 +1,6 @@
 /** One container, from prepare() to cleanup(). */
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
-import { addUsages, sumCounters, type Usage } from "../features/accounting.js";
+import { addUsages, loadUsage, sumCounters, type Usage } from "../features/accounting.js";
 import { encodePolicy, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
@@ -8,9 +8,9 @@ import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
-import { readGlass, type GlassMode } from "./glass.js";
+import { throughGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
-import { checkContainerId, checkContainerName, formatId, type ContainerId } from "./names.js";
+import { checkContainerName, formatId, type ContainerId } from "./names.js";
 import { reach } from "./points.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
@@ -105,8 +105,7 @@ export class Container {
    * @throws IsolatorError of any kind; nothing is left behind
    */
   static prepare(instance: Instance, options: ContainerOptions): Promise<Container> {
-    if (options.source === "agent") checkContainerId(options.id);
-    else for (const name of options.id) checkContainerName(name);
+    if (options.source !== "agent") for (const name of options.id) checkContainerName(name);
     if (options.id.length > LEVELS) {
       throw new IsolatorError(
         "bad-argument",
@@ -225,7 +224,7 @@ export class Container {
 
   /** What `break-glass` has switched off for it. */
   get glass(): GlassMode | undefined {
-    return readGlass(this.held.directory) ?? readGlass(this.instance.stateDirectory);
+    return this.instance.glassOf(this.held.key);
   }
 
   private get table(): PortTable {
@@ -236,8 +235,12 @@ export class Container {
   applyPolicy(): void {
     const glass = this.glass;
     if (glass === "detach") return;
-    const policy: Policy = glass === "audit" ? { ...this.policy, enforce: "audit" } : this.policy;
-    const value = encodePolicy(policy, this.cgroupId, this.chain.length - 1, this.ringSlot);
+    const value = encodePolicy(
+      throughGlass(this.policy, glass),
+      this.cgroupId,
+      this.chain.length - 1,
+      this.ringSlot,
+    );
     this.programs.map("policies").update(u64Key(this.cgroupId), value);
   }
 
@@ -292,7 +295,7 @@ export class Container {
   usage(): Usage {
     if (this.final) return this.final;
     const now = sumCounters(this.programs.map("counters").lookupPerCpu(u64Key(this.cgroupId)) ?? []);
-    return this.current.carried ? addUsages(this.current.carried, now) : now;
+    return this.current.carried ? addUsages(loadUsage(this.current.carried), now) : now;
   }
 
   /** Whether a process is in it or may still come: one that waits for its process is not dead. */

@@ -110,21 +110,24 @@ export class EventLog {
     this.allowances.delete(container);
   }
 
-  /** The last events, oldest first. @param container only this one's */
-  recent(container?: string): IsolatorEvent[] {
-    return this.kept.filter((event) => container === undefined || event.container === container);
+  /** The last events, oldest first. */
+  recent(): IsolatorEvent[] {
+    return [...this.kept];
   }
 
   /**
    * The last events and then each as it comes, until `signal` aborts. A follower that does not keep up loses events, and
    * is told how many.
    */
-  async *follow(signal: AbortSignal, container?: string): AsyncGenerator<IsolatorEvent> {
-    const queue = this.recent(container);
+  async *follow(
+    signal: AbortSignal,
+    wanted: (event: IsolatorEvent) => boolean = () => true,
+  ): AsyncGenerator<IsolatorEvent> {
+    const queue = this.recent().filter(wanted);
     let lost = 0;
     let wake: () => void = () => undefined;
     const follow = (event: IsolatorEvent): void => {
-      if (container !== undefined && event.container !== container) return;
+      if (!wanted(event)) return;
       if (queue.length < QUEUE) queue.push(event);
       else lost++;
       wake();
@@ -145,7 +148,7 @@ export class EventLog {
           const count = lost;
           lost = 0;
           const message = `${count} were lost: they came faster than they were read`;
-          yield { sequence: 0, time: Date.now(), container: container ?? "", kind: "lost", message, count };
+          yield { sequence: 0, time: Date.now(), container: "", kind: "lost", message, count };
           continue;
         }
         await new Promise<void>((resolve) => (wake = resolve));

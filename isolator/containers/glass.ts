@@ -5,6 +5,7 @@
 import { readFileSync, rmSync, writeFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
+import type { Policy } from "../features/policy.js";
 
 /** audit: what would be refused is only reported. detach: the programs are taken away, nothing is judged or counted. */
 export const GLASS_MODES = ["audit", "detach"] as const;
@@ -26,6 +27,11 @@ export function readGlass(directory: string): GlassMode | undefined {
       error,
     );
   }
+}
+
+/** A policy as it is to be enforced. */
+export function throughGlass(policy: Policy, mode: GlassMode | undefined): Policy {
+  return mode === undefined ? policy : { ...policy, enforce: "audit" };
 }
 
 /** @param mode undefined: back to the policy */

@@ -11,7 +11,7 @@ import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
 import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
-import { readGlass } from "./glass.js";
+import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { PortTable } from "./port-table.js";
 import { nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
@@ -146,13 +146,39 @@ export class Instance {
     return this.nodeOf(recordKey(id));
   }
 
-  private nodeOf(key: string): string {
+  /** The same, by the key of the container's record. */
+  nodeOf(key: string): string {
     return join(this.root, ...nodeNames(key));
   }
 
   /** Path of the node of the guards (task.ts); no container's name begins with a dot. */
   guardNode(): string {
     return join(this.root, ".guards");
+  }
+
+  /** Whether there is a record of this container, and it is an agent's or damaged. */
+  isAgents(id: ContainerId): boolean {
+    const key = recordKey(id);
+    return this.records.keys().includes(key) && this.records.read(key)?.source !== "run";
+  }
+
+  /** Removes the record of an agent's container that nobody looks after, and gives its ports back. Under the lock. */
+  forgetAgents(id: ContainerId): void {
+    if (!this.isAgents(id)) return;
+    const key = recordKey(id);
+    const record = this.records.read(key);
+    if (record) this.releasePorts(record);
+    this.records.remove(this.records.take(key));
+  }
+
+  /** What `break-glass` has switched off for all. */
+  get glass(): GlassMode | undefined {
+    return readGlass(this.stateDirectory);
+  }
+
+  /** What `break-glass` has switched off for a container, or for all. */
+  glassOf(key: string): GlassMode | undefined {
+    return readGlass(this.records.pathOf(key)) ?? this.glass;
   }
 
   /** Name of the container with this cgroup id, if it has a record. */
@@ -252,7 +278,7 @@ export class Instance {
 
   /** Takes programs, maps and directories away when no container is left. Under the lock. */
   removeIfUnused(): void {
-    if (this.records.keys().length > 0 || this.isServed() || readGlass(this.stateDirectory)) return;
+    if (this.records.keys().length > 0 || this.isServed() || this.glass) return;
     unpin(this.name);
     // A stray node keeps its directory, other instances keep the common ones.
     for (const directory of [this.guardNode(), this.root, dirname(this.root)]) removeIfEmpty(directory);

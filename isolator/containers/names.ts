@@ -12,16 +12,14 @@ const INSTANCE = /^[A-Za-z0-9][A-Za-z0-9_-]*$/;
 const RESERVED = /^(cgroup|cpu|cpuset|memory|io|pids|hugetlb|rdma|misc|irq|dmem)\./;
 const MAX_INSTANCE = 64;
 const MAX_CONTAINER = 128;
-/** Mesos's own limit on a level of an id (src/common/validation.cpp, validateID). */
-const MAX_MESOS_ID = 242;
-/** What Mesos does not allow in one. */
-// eslint-disable-next-line no-control-regex -- control characters are what is looked for
-const NOT_IN_MESOS_ID = /[\u0000-\u001f\u007f/\\. ]/;
 /** Bytes of a directory's name: four of them and their separators are one name too (records.ts). */
 const MAX_DIRECTORY = 60;
 const HASH_LENGTH = 32;
 
-/** A container's names from its root down; one name for a root container. */
+/**
+ * A container's names from its root down; one name for a root container. An agent's are checked where they come in
+ * (mesos/ids.ts), and may hold more than a person may give.
+ */
 export type ContainerId = readonly [string, ...string[]];
 
 /** For a message: an id may be long, and hold anything. */
@@ -46,22 +44,6 @@ export function checkInstanceName(name: string): string {
 /** The name of a container that a person gives. @throws bad-argument */
 export function checkContainerName(name: string): string {
   return check("container name", name, MAX_CONTAINER, NAME, "letters, digits, '_', '.' and '-'");
-}
-
-/** An id as an agent gives it, by Mesos's own rules. @throws bad-argument */
-export function checkContainerId(id: ContainerId): ContainerId {
-  for (const name of id) {
-    const why =
-      name.length === 0
-        ? "it is empty"
-        : name.length > MAX_MESOS_ID
-          ? `it is longer than ${MAX_MESOS_ID} characters`
-          : NOT_IN_MESOS_ID.test(name)
-            ? "it holds '/', '\\', '.', a space or a control character"
-            : undefined;
-    if (why) throw new IsolatorError("bad-argument", `bad container id ${showName(name)}: ${why}`);
-  }
-  return id;
 }
 
 /** "root.child", as Mesos writes it. */

@@ -101,6 +101,16 @@ export class PortTable {
     return { own, takenOver: new Map([...takenOver].map(([id, list]) => [id, rangesOf(list)])) };
   }
 
+  /** Ports whose owner is the container with this cgroup id. */
+  ownedBy(cgroupId: bigint): PortRange[] {
+    const ports = this.map.lookupAll().flatMap((value, port) => {
+      if (value.every((byte) => byte === 0)) return [];
+      const chain = decode(layouts.structs.port_owner, value).chain.filter((id) => id !== 0n);
+      return chain.at(-1) === cgroupId ? [port] : [];
+    });
+    return rangesOf(ports);
+  }
+
   /**
    * Makes the whole table say what the records say: for a daemon that starts. Ports of owners that it does not know about
    * stay.

@@ -106,6 +106,11 @@ export class Records {
     return { key, directory, lock };
   }
 
+  /** Directory of a record. */
+  pathOf(key: string): string {
+    return join(this.directory, key);
+  }
+
   /** The record of a container that another process of the daemon has made. */
   take(key: string): HeldRecord {
     return { key, directory: join(this.directory, key) };

@@ -50,29 +50,41 @@ const TOTALS = [
   "txDropped",
   "eventsLost",
 ] as const;
-const BY_REASON = ["denied", "audited"] as const;
+type Total = (typeof TOTALS)[number];
 
 export function saveUsage(usage: Usage): SavedUsage {
   const counts = (values: Record<Reason, bigint>): Record<string, string> =>
     Object.fromEntries(REASONS.map((reason) => [reason, values[reason].toString()]));
-  return Object.fromEntries([
-    ...TOTALS.map((name) => [name, usage[name].toString()] as const),
-    ...BY_REASON.map((name) => [name, counts(usage[name])] as const),
-  ]);
+  return {
+    ...Object.fromEntries(TOTALS.map((name) => [name, usage[name].toString()])),
+    denied: counts(usage.denied),
+    audited: counts(usage.audited),
+  };
 }
 
-/** The sum of some usages; of none, all zeroes. What was saved by a build with fewer counts has 0 for the others. */
-export function addUsages(...usages: readonly (Usage | SavedUsage)[]): Usage {
-  const read = (values: unknown, name: string): bigint => {
-    const value = (values as Record<string, unknown> | undefined)?.[name];
-    return typeof value === "bigint" ? value : typeof value === "string" ? BigInt(value) : 0n;
+/** What saveUsage() made; what was saved by a build with fewer counts has 0 for the others. */
+export function loadUsage(saved: SavedUsage): Usage {
+  const read = (values: SavedUsage[string] | undefined, name: string): bigint =>
+    typeof values === "object" ? BigInt(values[name] ?? 0) : 0n;
+  const total = (name: string): bigint => {
+    const value = saved[name];
+    return typeof value === "string" ? BigInt(value) : 0n;
   };
-  const sum = (pick: (usage: unknown) => bigint): bigint =>
-    usages.reduce((total, usage) => total + pick(usage), 0n);
-  const counts = (name: string): Record<Reason, bigint> =>
-    byReason(REASONS.map((reason) => sum((usage) => read((usage as Record<string, unknown>)[name], reason))));
-  const totals = Object.fromEntries(TOTALS.map((name) => [name, sum((usage) => read(usage, name))]));
-  return { ...totals, denied: counts("denied"), audited: counts("audited") } as Usage;
+  return {
+    ...(Object.fromEntries(TOTALS.map((name) => [name, total(name)])) as Record<Total, bigint>),
+    denied: byReason(REASONS.map((reason) => read(saved["denied"], reason))),
+    audited: byReason(REASONS.map((reason) => read(saved["audited"], reason))),
+  };
+}
+
+export function addUsages(a: Usage, b: Usage): Usage {
+  const sum = (x: Record<Reason, bigint>, y: Record<Reason, bigint>): Record<Reason, bigint> =>
+    byReason(REASONS.map((reason) => x[reason] + y[reason]));
+  return {
+    ...(Object.fromEntries(TOTALS.map((name) => [name, a[name] + b[name]])) as Record<Total, bigint>),
+    denied: sum(a.denied, b.denied),
+    audited: sum(a.audited, b.audited),
+  };
 }
 
 function byReason(values: readonly bigint[]): Record<Reason, bigint> {
@@ -85,7 +97,7 @@ function byReason(values: readonly bigint[]): Record<Reason, bigint> {
  */
 export function sumCounters(perCpu: readonly Uint8Array[], layout: Layout = layouts.structs.counters): Usage {
   const none = decode(layouts.structs.counters, new Uint8Array(layouts.structs.counters.size));
-  const values = perCpu.map((bytes) => ({ ...none, ...decode(layout, bytes) }) as KernelCounters);
+  const values = perCpu.map((bytes) => ({ ...none, ...decode(layout, bytes) }));
   const sum = (pick: (value: KernelCounters) => bigint): bigint =>
     values.reduce((total, v) => total + pick(v), 0n);
   const sumEach = (pick: (value: KernelCounters) => bigint[]): bigint[] =>

@@ -1,7 +1,7 @@
 /** A container's policy: what all features ask for, and the kernel's form of it (struct policy in bpf/layout.h). */
-import { encode } from "../kernel/codec.js";
+import { decode, encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
-import type { ExtraProtocol, PortsPolicy } from "./ports.js";
+import { EXTRA_PROTOCOLS, type ExtraProtocol, type PortsPolicy } from "./ports.js";
 
 export const ENFORCE_MODES = ["on", "audit", "off"] as const;
 
@@ -59,4 +59,26 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     judge_begin: policy.judged?.begin ?? 0,
     judge_end: policy.judged?.end ?? 0,
   });
+}
+
+function keyOf<K extends string>(values: Record<K, number>, value: number, otherwise: K): K {
+  const found = Object.entries<number>(values).find(([, candidate]) => candidate === value);
+  return found ? (found[0] as K) : otherwise;
+}
+
+/**
+ * What encodePolicy() was given, but for the ports, which are not in it. A policy that was never written is one that
+ * allows nothing.
+ */
+export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boolean } {
+  const value = decode(layouts.structs.policy, bytes);
+  const has = (bit: number): boolean => (value.flags & bit) !== 0;
+  return {
+    enforce: keyOf(ENFORCEMENT_VALUES, value.enforcement, "on"),
+    ephemeral: keyOf(EPHEMERAL_VALUES, value.ephemeral, "deny"),
+    allowProtocols: EXTRA_PROTOCOLS.filter((protocol) => has(PROTOCOL_FLAGS[protocol])),
+    ...(has(flags.POLICY_ANY_PORT) ? { ownNetwork: true } : {}),
+    ...(value.judge_end > 0 ? { judged: { begin: value.judge_begin, end: value.judge_end } } : {}),
+    inheritsPorts: has(flags.POLICY_INHERIT_PORTS),
+  };
 }

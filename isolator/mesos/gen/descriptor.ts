@@ -469,6 +469,10 @@ export const descriptor = {
       "cgroup": {
        "type": "string",
        "id": 18
+      },
+      "break_glass": {
+       "type": "string",
+       "id": 19
       }
      },
      "nested": {
@@ -479,7 +483,8 @@ export const descriptor = {
         "ISOLATED": 2,
         "RECOVERED": 3,
         "CLEANING": 4,
-        "BROKEN": 5
+        "BROKEN": 5,
+        "UNMANAGED": 6
        }
       }
      }
@@ -631,6 +636,10 @@ export const descriptor = {
       "streams_dropped": {
        "type": "uint64",
        "id": 16
+      },
+      "break_glass": {
+       "type": "string",
+       "id": 17
       }
      }
     }

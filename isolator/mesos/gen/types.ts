@@ -230,7 +230,7 @@ export namespace bpf_isolator {
     ON = 1,
     /** Violations are only reported. */
     AUDIT = 2,
-    /** Violations are only counted: exempt by the configuration. */
+    /** Violations are only counted. */
     OFF = 3,
   }
   /** A number of something, by name. */
@@ -273,6 +273,8 @@ export namespace bpf_isolator {
     readonly origin?: string | undefined;
     /** cgroup v2 node, absolute path. */
     readonly cgroup?: string | undefined;
+    /** What the operator has switched off for it, or for all: "audit" or "detach" (bpf-isolator break-glass). */
+    readonly break_glass?: string | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -289,6 +291,8 @@ export namespace bpf_isolator {
       CLEANING = 4,
       /** What is known of it is damaged; it keeps the policy that the kernel has. */
       BROKEN = 5,
+      /** An agent's that was launched before there was a daemon: it is under no policy until it is launched again. */
+      UNMANAGED = 6,
     }
   }
   /** Something that happened. */
@@ -363,6 +367,8 @@ export namespace bpf_isolator {
     readonly programs?: string | undefined;
     /** Streams that were ended because their client did not read, since the daemon's start. */
     readonly streams_dropped?: bigint | undefined;
+    /** What the operator has switched off for all containers: "audit" or "detach" (bpf-isolator break-glass). */
+    readonly break_glass?: string | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }

@@ -1,0 +1,114 @@
+/**
+ * `bpf-isolator serve`: the daemon that an agent's module talks to. It logs JSON lines on stdout (pino), for a service
+ * manager's journal. SIGHUP reads the configuration again; SIGTERM and SIGINT end it, and what it looks after stays
+ * enforced and counted.
+ */
+import { pino, type Logger } from "pino";
+import { ConfigHolder } from "../config/holder.js";
+import { chooseInstance } from "../config/load.js";
+import { EventLog, type IsolatorEvent } from "../containers/event-log.js";
+import { Instance } from "../containers/instance.js";
+import { Isolator } from "../containers/isolator.js";
+import { findOverlap, RANGE_SETTING, RESERVED_SETTING } from "../features/reserved-ports.js";
+import { formatPorts, type PortRange } from "../features/ports.js";
+import { sysctl } from "../kernel/machine.js";
+import { Daemon } from "../protocol/daemon.js";
+import { ProtocolServer } from "../protocol/server.js";
+import { socketPath } from "../protocol/client.js";
+import { readVersion } from "./version.js";
+
+/** Options as the command line gives them. */
+export interface ServeOptions {
+  config?: string;
+  instance?: string;
+}
+
+/** What it can do beyond the protocol's version, by name. */
+const FEATURES = ["ports", "accounting", "audit", "break-glass"] as const;
+
+function logEvent(logger: Logger, event: IsolatorEvent): void {
+  const { kind, container, message, denial, count } = event;
+  const fields = { event: kind, ...(container === "" ? {} : { container }), denial, count };
+  if (kind === "warning" || kind === "cleanup_pending") logger.warn(fields, message);
+  else logger.info(fields, message);
+}
+
+/** The agent's ports are known only when it says so; the ports of its containers are. */
+function warnOfOverlap(logger: Logger, ports: readonly PortRange[]): void {
+  const local = sysctl(RANGE_SETTING);
+  const overlap = local === undefined ? undefined : findOverlap(ports, local, sysctl(RESERVED_SETTING) ?? "");
+  if (!overlap) return;
+  logger.warn(
+    { event: "ports-not-reserved", fix: overlap.fix },
+    `the kernel may give the task ports ${formatPorts(overlap.ports)} to other programs as ephemeral ports` +
+      (overlap.fix === null ? "" : `: ${overlap.fix}`),
+  );
+}
+
+/** Resolves with the first signal that asks for the end. */
+function untilAsked(onReload: () => void): Promise<NodeJS.Signals> {
+  process.on("SIGHUP", onReload);
+  return new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      process.on(signal, () => {
+        resolve(signal);
+      });
+    }
+  });
+}
+
+function reload(holder: ConfigHolder, isolator: Isolator, log: EventLog): void {
+  const problems = holder.reload();
+  if (problems.length > 0) {
+    log.add("configuration", "", `the configuration was not changed: ${problems.join("; ")}`);
+    return;
+  }
+  isolator.reconfigure(holder.config);
+  log.add("configuration", "", `the configuration was read again: ${holder.file ?? "all defaults"}`);
+}
+
+/**
+ * Runs the daemon to its end.
+ * @returns exit status
+ * @throws bad-config, already-serving, and all that Instance.open() and loading programs throw
+ */
+export async function serve(options: ServeOptions): Promise<number> {
+  const logger = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime });
+  const holder = ConfigHolder.open(options.config);
+  const { instance: name, notice } = chooseInstance(holder.source, options.instance);
+  if (notice !== undefined) logger.warn(notice);
+  const version = readVersion();
+  const log = new EventLog((event) => {
+    logEvent(logger, event);
+  });
+  const instance = Instance.open(name);
+  let reloadNow = (): void => undefined;
+  const asked = untilAsked(() => {
+    reloadNow();
+  });
+  const isolator = await Isolator.start(instance, holder.config, log);
+  reloadNow = () => {
+    reload(holder, isolator, log);
+  };
+  const identity = { version, instance: name, features: FEATURES };
+  const path = socketPath(name);
+  const server = await ProtocolServer.listen({
+    ...{ path, identity },
+    service: new Daemon(isolator, holder, identity),
+    onProblem: (problem) => {
+      logger.error({ code: problem.code, cause: problem.cause }, problem.message);
+    },
+  });
+  const containers = isolator.list().length;
+  logger.info({ version, pid: process.pid, socket: path, containers }, `serving instance ${name}`);
+  const { judged } = holder.config;
+  warnOfOverlap(
+    logger,
+    judged ? [judged] : isolator.list().flatMap(({ container }) => container?.policy.ports ?? []),
+  );
+  const signal = await asked;
+  logger.info(`ending on ${signal}: containers stay enforced`);
+  await server.close();
+  await isolator.stop();
+  return 0;
+}

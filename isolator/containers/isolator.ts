@@ -1,0 +1,478 @@
+/**
+ * The life cycle of an agent's containers: Mesos's Isolator interface, call by call. What a call means for the kernel is
+ * container.ts; here is which container it is about, in what order, and what the agent must be told.
+ *
+ * Calls about one root container and what is nested in it are done one after another; those of others beside them.
+ */
+import { readlinkSync } from "node:fs";
+import type { Config } from "../config/schema.js";
+import { factsOf, portsOf, type ContainerFacts } from "../config/facts.js";
+import { policyFor } from "../config/policy.js";
+import { IsolatorError, messageOf } from "../errors.js";
+import { toDenial } from "../features/events.js";
+import type { Policy } from "../features/policy.js";
+import { formatPorts, type PortRange } from "../features/ports.js";
+import { CgroupNode } from "../kernel/cgroup.js";
+import type { EventRing, KernelEvent } from "../kernel/events.js";
+import { codecs, mesos } from "../mesos/messages.js";
+import { Container, moveInto } from "./container.js";
+import type { EventLog } from "./event-log.js";
+import type { Instance } from "./instance.js";
+import { findListeners } from "./listeners.js";
+import { formatId, type ContainerId } from "./names.js";
+import { reach } from "./points.js";
+import { takeUp } from "./take-up.js";
+
+/** ms that cleanup() waits for processes to end before it answers and goes on in the background. */
+const CLEANUP_TIMEOUT = 1_000;
+const RETRY_FIRST = 1_000;
+const RETRY_MOST = 30_000;
+/** ms between two looks at denials that were not shown. */
+const FLUSH = 1_000;
+
+/** One of an agent's containers, as the daemon knows it. */
+export interface Entry {
+  readonly id: ContainerId;
+  readonly name: string;
+  /** Undefined: launched before there was a daemon, so it is under no policy. */
+  readonly container: Container | undefined;
+  /** Undefined: not known any more. */
+  facts?: ContainerFacts;
+  config?: mesos.slave.ContainerConfig;
+  /** Bytes of the ContainerConfig of its prepare(). */
+  readonly bytes?: Uint8Array;
+  /** Taken up, and no update() since. */
+  recovered: boolean;
+  cleaning: boolean;
+  /** Called at its end. */
+  readonly watchers: Set<() => void>;
+}
+
+/** The container that one is nested in. */
+function parentOf(id: ContainerId): ContainerId | undefined {
+  const [root, ...nested] = id.slice(0, -1);
+  return root === undefined ? undefined : [root, ...nested];
+}
+
+function networkOf(pid: number | "self"): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/net`);
+  } catch {
+    return undefined;
+  }
+}
+
+export class Isolator {
+  private readonly entries = new Map<string, Entry>();
+  private readonly byCgroup = new Map<bigint, Entry>();
+  private readonly queues = new Map<string, Promise<unknown>>();
+  private readonly retries = new Set<NodeJS.Timeout>();
+  private readonly flusher: NodeJS.Timeout;
+  private ring!: EventRing;
+
+  private constructor(
+    readonly instance: Instance,
+    private config: Config,
+    readonly log: EventLog,
+  ) {
+    instance.liveName = (cgroupId) => this.liveName(cgroupId);
+    this.flusher = setInterval(() => {
+      for (const { name } of this.entries.values()) log.flush(name);
+    }, FLUSH).unref();
+  }
+
+  /**
+   * Makes this process the instance's daemon and takes up the containers that are there.
+   * @throws already-serving, state-failed, and all that loading programs throws
+   */
+  static async start(instance: Instance, config: Config, log: EventLog): Promise<Isolator> {
+    await instance.serve();
+    reach("start:locked");
+    const isolator = new Isolator(instance, config, log);
+    try {
+      const { containers, ring } = await takeUp(instance, log, (event) => {
+        isolator.onKernelEvent(event);
+      });
+      isolator.ring = ring;
+      for (const { container, config: bytes } of containers) isolator.enter(container, bytes);
+      isolator.reconfigure(config);
+      for (const entry of [...isolator.entries.values()].reverse()) {
+        if (entry.container?.record.stage === "cleaning") void isolator.finish(entry);
+      }
+      return isolator;
+    } catch (error) {
+      clearInterval(isolator.flusher);
+      throw error;
+    }
+  }
+
+  /** Ends this process's part: containers stay enforced and counted, and the next daemon takes them up. */
+  async stop(): Promise<void> {
+    clearInterval(this.flusher);
+    for (const timer of this.retries) clearTimeout(timer);
+    await Promise.allSettled(this.queues.values());
+    this.ring.leave();
+    await this.instance.endServing();
+  }
+
+  /** Every container that is known, parents before children. */
+  list(): Entry[] {
+    return [...this.entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  find(id: ContainerId): Entry | undefined {
+    return this.entries.get(formatId(id));
+  }
+
+  /** mesos::slave::Isolator::recover(): the agent's word on which of its containers there are. */
+  async recover(states: readonly { id: ContainerId }[], orphans: readonly ContainerId[]): Promise<void> {
+    const known = new Set([...states.map(({ id }) => id), ...orphans].map(formatId));
+    for (const { id } of states) {
+      if (!this.find(id)) this.enterUnmanaged(id);
+    }
+    const gone = this.list().filter(({ name }) => !known.has(name));
+    for (const entry of gone.reverse()) {
+      this.log.add("removed", entry.name, "the agent does not know it any more: removed");
+      await this.cleanup(entry.id);
+    }
+  }
+
+  /**
+   * mesos::slave::Isolator::prepare().
+   * @returns what to add to the launch
+   * @throws conflict where the container is there with another ContainerConfig; port-owned, bad-argument, no-container
+   */
+  prepare(
+    id: ContainerId,
+    config: mesos.slave.ContainerConfig,
+  ): Promise<mesos.slave.ContainerLaunchInfo | undefined> {
+    return this.serially(id, async () => {
+      // A session or a check in its parent's node: nothing of its own, and isolate() finds the parent by its id.
+      if (config.container_class === mesos.slave.ContainerClass.DEBUG && id.length > 1) return undefined;
+      const name = formatId(id);
+      const bytes = codecs.ContainerConfig.encode(config);
+      const existing = this.entries.get(name);
+      if (existing) {
+        this.requireSame(existing, bytes);
+        return undefined;
+      }
+      const parentId = parentOf(id);
+      const parent = parentId && this.find(parentId);
+      if (parentId && !parent) {
+        throw new IsolatorError(
+          "no-container",
+          `container ${name} is nested in ${formatId(parentId)}, which is not known here: it was never prepared, or is gone`,
+        );
+      }
+      if (parent?.cleaning) {
+        throw new IsolatorError(
+          "conflict",
+          `container ${name} is nested in ${parent.name}, which is on its way out`,
+        );
+      }
+      if (parent && !parent.container) {
+        this.enterUnmanaged(id);
+        return undefined;
+      }
+      const facts = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
+      const container = await Container.prepare(this.instance, {
+        ...{ id, source: "agent", config: bytes, ring: this.ring },
+        policy: policyFor(this.config, facts),
+        ...(parent?.container ? { parent: parent.container } : {}),
+        onTakeOver: (ports, owner) => {
+          this.tellTakeOver(name, ports, owner);
+        },
+      });
+      this.add({
+        ...{ id, name, container, facts, config, bytes },
+        ...{ recovered: false, cleaning: false, watchers: new Set() },
+      });
+      return undefined;
+    });
+  }
+
+  private requireSame(existing: Entry, bytes: Uint8Array): void {
+    const why = existing.cleaning
+      ? "is still on its way out"
+      : existing.bytes && Buffer.compare(existing.bytes, bytes) === 0
+        ? undefined
+        : "is there already, with another ContainerConfig";
+    if (why === undefined) return;
+    throw new IsolatorError(
+      "conflict",
+      `container ${existing.name} ${why}: clean it up first, or give another id`,
+    );
+  }
+
+  /**
+   * mesos::slave::Isolator::isolate(). One that was never prepared and is nested is a DEBUG one: it joins its parent.
+   * @throws no-process, no-container, cgroup-failed
+   */
+  isolate(id: ContainerId, pid: number): Promise<void> {
+    return this.serially(id, () => {
+      const name = formatId(id);
+      const entry = this.entries.get(name);
+      if (pid <= 1 || pid === process.pid) {
+        throw new IsolatorError("bad-argument", `container ${name}: process ${pid} is none of a container`);
+      }
+      if (!entry) {
+        const ancestor = this.nearest(id);
+        if (ancestor.container) moveInto(ancestor.container.node, pid, name);
+        return Promise.resolve();
+      }
+      if (entry.cleaning) {
+        throw new IsolatorError(
+          "conflict",
+          `container ${name} is on its way out: process ${pid} is not put into it`,
+        );
+      }
+      entry.container?.isolate(pid);
+      return this.checkNetwork(entry, pid);
+    });
+  }
+
+  private nearest(id: ContainerId): Entry {
+    for (let up = parentOf(id); up; up = parentOf(up)) {
+      const entry = this.find(up);
+      if (entry) return entry;
+    }
+    throw new IsolatorError(
+      "no-container",
+      `container ${formatId(id)} was never prepared here, or is cleaned up: its process is not put under a policy`,
+    );
+  }
+
+  /**
+   * Whoever names a network is believed only when the process really is in another one than this daemon: names come from
+   * users, and an own network means no rules for the host's ports.
+   */
+  private async checkNetwork(entry: Entry, pid: number): Promise<void> {
+    const { container, facts, name } = entry;
+    if (!container || !facts?.ownNetwork || container.id.length > 1) return;
+    const network = networkOf(pid);
+    if (network === undefined || network !== networkOf("self")) return;
+    entry.facts = { ...facts, ownNetwork: false };
+    await container.update(policyFor(this.config, entry.facts));
+    this.log.add(
+      "warning",
+      name,
+      "it asks for a network by name and runs in the host's: its ports are judged as the host's",
+    );
+  }
+
+  /** mesos::slave::Isolator::watch(): pending until the container's end. Nothing that is enforced here ends a container. */
+  // eslint-disable-next-line require-yield -- no limitation is raised, and a stream that ends is the answer at cleanup
+  async *watch(id: ContainerId, signal: AbortSignal): AsyncGenerator<mesos.slave.ContainerLimitation> {
+    const watchers = this.find(id)?.watchers;
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) {
+        resolve();
+        return;
+      }
+      const end = (): void => {
+        watchers?.delete(end);
+        signal.removeEventListener("abort", end);
+        resolve();
+      };
+      watchers?.add(end);
+      signal.addEventListener("abort", end);
+    });
+  }
+
+  /**
+   * mesos::slave::Isolator::update(): ports change at once. What listens already stays, and is told.
+   * @throws no-container, port-owned, bad-argument
+   */
+  update(id: ContainerId, requests: readonly mesos.Resource[]): Promise<void> {
+    return this.serially(id, async () => {
+      const name = formatId(id);
+      const entry = this.entries.get(name);
+      if (!entry)
+        throw new IsolatorError("no-container", `container ${name} is not known here: it was never prepared`);
+      const { container } = entry;
+      if (!container || entry.cleaning) return;
+      const ports = portsOf(requests, name);
+      if (entry.facts) entry.facts = { ...entry.facts, ports };
+      const policy = entry.facts
+        ? policyFor(this.config, entry.facts)
+        : container.policy.ownNetwork
+          ? container.policy
+          : { ...container.policy, ports };
+      await this.apply(entry, container, policy);
+      entry.recovered = false;
+    });
+  }
+
+  private async apply(entry: Entry, container: Container, policy: Policy): Promise<void> {
+    const dropped = await container.update(policy, (ports, owner) => {
+      this.tellTakeOver(entry.name, ports, owner);
+    });
+    if (dropped.length === 0 || !container.node.populated()) return;
+    // After the answer: it reads /proc of each process, and the agent waits for nothing of it.
+    setImmediate(() => {
+      for (const { protocol, port, pid, process } of findListeners(container.node, dropped)) {
+        const what = `${protocol} port ${port}, which it has no longer, is still listened on by ${process}[${pid}]`;
+        this.log.add("listener_kept", entry.name, what);
+      }
+    });
+  }
+
+  /** mesos::slave::Isolator::cleanup(): succeeds for what is not known, and at once; what does not go is tried again. */
+  cleanup(id: ContainerId): Promise<void> {
+    return this.serially(id, async () => {
+      const name = formatId(id);
+      const inside = this.list().filter((entry) => entry.name === name || entry.name.startsWith(`${name}.`));
+      for (const entry of inside.reverse()) await this.finish(entry);
+      if (inside.length === 0) await this.removeUnknown(id);
+    });
+  }
+
+  /** Never fails: goes on in the background. */
+  private async finish(entry: Entry, retry = RETRY_FIRST): Promise<void> {
+    entry.cleaning = true;
+    try {
+      await entry.container?.cleanup(CLEANUP_TIMEOUT);
+    } catch (error) {
+      if (retry === RETRY_FIRST) {
+        this.log.add(
+          "cleanup_pending",
+          entry.name,
+          `it cannot be removed yet, and is tried again: ${messageOf(error)}`,
+        );
+      }
+      const timer = setTimeout(() => {
+        this.retries.delete(timer);
+        void this.finish(entry, Math.min(2 * retry, RETRY_MOST));
+      }, retry);
+      this.retries.add(timer.unref());
+      return;
+    }
+    this.entries.delete(entry.name);
+    if (entry.container) this.byCgroup.delete(entry.container.cgroupId);
+    this.ring.poll();
+    this.log.forget(entry.name);
+    for (const end of [...entry.watchers]) end();
+  }
+
+  /** A node of an agent's container that could not be taken up. */
+  private async removeUnknown(id: ContainerId): Promise<void> {
+    await this.instance.locked(async () => {
+      const node = CgroupNode.open(this.instance.nodePath(id));
+      if (!this.instance.isAgents(id)) return;
+      await node?.remove(CLEANUP_TIMEOUT);
+      this.instance.forgetAgents(id);
+    });
+  }
+
+  /** Another configuration: containers that are judged otherwise by it are, from now on. */
+  reconfigure(config: Config): void {
+    this.config = config;
+    for (const entry of this.list()) {
+      const { container, facts } = entry;
+      if (!container || !facts || entry.cleaning) continue;
+      void this.serially(entry.id, async () => {
+        const ports = container.policy.ports;
+        const current: ContainerFacts = { ...facts };
+        // Ports are what the last update() said, whatever prepare() did.
+        if (ports) current.ports = ports;
+        const policy = policyFor(config, current);
+        if (JSON.stringify(policy) === JSON.stringify(container.policy)) return;
+        await this.apply(entry, container, policy).catch((error: unknown) => {
+          this.log.add(
+            "warning",
+            entry.name,
+            `the new configuration cannot be applied to it: ${messageOf(error)}`,
+          );
+        });
+      });
+    }
+  }
+
+  /** Name of a container by its cgroup id, whoever made it. */
+  nameOf(cgroupId: bigint): string | undefined {
+    return this.byCgroup.get(cgroupId)?.name ?? this.instance.nameOf(cgroupId);
+  }
+
+  private liveName(cgroupId: bigint): string | undefined {
+    const entry = this.byCgroup.get(cgroupId);
+    if (!entry) return this.instance.nameOf(cgroupId);
+    return entry.container?.alive() ? entry.name : undefined;
+  }
+
+  private onKernelEvent(event: KernelEvent): void {
+    const container = this.nameOf(event.cgroup_id) ?? `with cgroup id ${event.cgroup_id}`;
+    this.log.denial(container, () => toDenial(event, (cgroupId) => this.nameOf(cgroupId)));
+  }
+
+  private tellTakeOver(name: string, ports: readonly PortRange[], owner: bigint): void {
+    const dead = this.nameOf(owner);
+    const whose =
+      dead === undefined ? "a container that is gone" : `container ${dead}, in which nothing runs any more`;
+    this.log.add(
+      "taken_over",
+      name,
+      `ports ${formatPorts(ports)} are its own now: they were those of ${whose}`,
+    );
+  }
+
+  private add(entry: Entry): void {
+    this.entries.set(entry.name, entry);
+    if (entry.container) this.byCgroup.set(entry.container.cgroupId, entry);
+  }
+
+  private enterUnmanaged(id: ContainerId): void {
+    const name = formatId(id);
+    this.add({ id, name, container: undefined, recovered: true, cleaning: false, watchers: new Set() });
+    this.log.add(
+      "unmanaged",
+      name,
+      "it was launched without bpf-isolator, so it is under no policy until it is launched again",
+    );
+  }
+
+  /** Takes a container of an earlier daemon in. */
+  private enter(container: Container, bytes: Uint8Array | undefined): void {
+    const parentId = parentOf(container.id);
+    const parent = parentId && this.find(parentId);
+    const entry: Entry = {
+      ...{ id: container.id, name: container.name, container },
+      ...{
+        recovered: true,
+        cleaning: container.record.stage === "cleaning",
+        watchers: new Set<() => void>(),
+      },
+    };
+    try {
+      if (bytes) {
+        const config = codecs.ContainerConfig.decode(bytes);
+        const facts = factsOf(config, container.name, parent ? (parent.facts ?? true) : undefined);
+        const { ports } = container.policy;
+        if (ports) facts.ports = ports;
+        if (!container.policy.ownNetwork) facts.ownNetwork = false;
+        Object.assign(entry, { bytes, config, facts });
+      }
+    } catch (error) {
+      this.log.add(
+        "warning",
+        entry.name,
+        `its ContainerConfig cannot be read again, its policy stays: ${messageOf(error)}`,
+      );
+    }
+    this.add(entry);
+  }
+
+  private serially<T>(id: ContainerId, work: () => Promise<T>): Promise<T> {
+    const [root] = id;
+    const before = this.queues.get(root) ?? Promise.resolve();
+    const result = before.then(work, work);
+    const settled = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.queues.set(root, settled);
+    void settled.then(() => {
+      if (this.queues.get(root) === settled) this.queues.delete(root);
+    });
+    return result;
+  }
+}

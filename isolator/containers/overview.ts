@@ -1,0 +1,32 @@
+/** What records and kernel say of an instance's containers, with or without a daemon. Changes nothing. */
+import { sumCounters, addUsages, loadUsage, type Usage } from "../features/accounting.js";
+import { u64Key } from "../kernel/codec.js";
+import { openPinnedMap } from "../kernel/pins.js";
+import { buildId } from "../kernel/object.js";
+import type { GlassMode } from "./glass.js";
+import type { Instance } from "./instance.js";
+import { recordKey, type ContainerRecord } from "./records.js";
+
+export interface Overview {
+  record: ContainerRecord;
+  /** Undefined where its counters are those of another version of the programs. */
+  usage: Usage | undefined;
+  /** What `break-glass` has switched off for it. */
+  glass: GlassMode | undefined;
+}
+
+/** Every container with a whole record, parents before children. */
+export function readOverview(instance: Instance): Overview[] {
+  const records = instance.records.list();
+  const counters = records.length > 0 ? openPinnedMap(instance.name, buildId(), "counters") : undefined;
+  try {
+    return records.map((record) => {
+      const values = counters?.lookupPerCpu(u64Key(BigInt(record.chain.at(-1) ?? 0)));
+      const counted = values && record.build === buildId() ? sumCounters(values) : undefined;
+      const usage = counted && record.carried ? addUsages(loadUsage(record.carried), counted) : counted;
+      return { record, usage, glass: instance.glassOf(recordKey(record.id)) };
+    });
+  } finally {
+    counters?.close();
+  }
+}

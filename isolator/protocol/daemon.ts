@@ -1,0 +1,129 @@
+/** The daemon behind the protocol: an Isolator, in messages. */
+import { release } from "node:os";
+import type { ConfigHolder } from "../config/holder.js";
+import type { IsolatorEvent } from "../containers/event-log.js";
+import type { Isolator } from "../containers/isolator.js";
+import type { ContainerId } from "../containers/names.js";
+import { readOverview } from "../containers/overview.js";
+import { buildId } from "../kernel/object.js";
+import { fromContainerId, type bpf_isolator, type mesos } from "../mesos/messages.js";
+import type { DaemonIdentity, EventOptions, IsolatorService, RecoveredContainer } from "./service.js";
+import { isAbout, toEvent, toRunSummary, toStatistics, toSummary } from "./views.js";
+
+/** Events in facts(). */
+const NEWEST = 10;
+
+export class Daemon implements IsolatorService {
+  private readonly started = Date.now() / 1000;
+  private agent: bpf_isolator.Call.Handshake | undefined;
+
+  constructor(
+    private readonly isolator: Isolator,
+    private readonly config: ConfigHolder,
+    private readonly identity: DaemonIdentity,
+  ) {}
+
+  handshake(agent: bpf_isolator.Call.Handshake): void {
+    // An operator's command says who it is too.
+    if (agent.mesos_version !== undefined) this.agent = agent;
+  }
+
+  recover(states: readonly RecoveredContainer[], orphans: readonly ContainerId[]): Promise<void> {
+    return this.isolator.recover(states, orphans);
+  }
+
+  prepare(
+    id: ContainerId,
+    config: mesos.slave.ContainerConfig,
+  ): Promise<mesos.slave.ContainerLaunchInfo | undefined> {
+    return this.isolator.prepare(id, config);
+  }
+
+  isolate(id: ContainerId, pid: number): Promise<void> {
+    return this.isolator.isolate(id, pid);
+  }
+
+  watch(id: ContainerId, signal: AbortSignal): AsyncIterable<mesos.slave.ContainerLimitation> {
+    return this.isolator.watch(id, signal);
+  }
+
+  update(id: ContainerId, requests: readonly mesos.Resource[]): Promise<void> {
+    return this.isolator.update(id, requests);
+  }
+
+  usage(id: ContainerId): mesos.ResourceStatistics {
+    const now = Date.now() / 1000;
+    const container = this.isolator.find(id)?.container;
+    return container ? toStatistics(container.usage(), now) : { timestamp: now };
+  }
+
+  status(id: ContainerId): mesos.ContainerStatus {
+    return this.isolator.find(id) ? { container_id: fromContainerId(id) } : {};
+  }
+
+  cleanup(id: ContainerId): Promise<void> {
+    return this.isolator.cleanup(id);
+  }
+
+  list(): bpf_isolator.ContainerSummary[] {
+    const now = Date.now() / 1000;
+    const own = this.isolator.list().map((entry) => toSummary(entry, now));
+    const runs = readOverview(this.isolator.instance)
+      .filter(({ record }) => record.source === "run")
+      .map(({ record, usage, glass }) => toRunSummary(record, usage, glass, now));
+    return [...own, ...runs];
+  }
+
+  async *events(
+    { follow, container }: EventOptions,
+    signal: AbortSignal,
+  ): AsyncGenerator<bpf_isolator.Event> {
+    const { log } = this.isolator;
+    const wanted = (event: IsolatorEvent): boolean => !container || isAbout(event, container);
+    if (!follow) {
+      for (const event of log.recent().filter(wanted)) yield this.toMessage(event);
+      return;
+    }
+    for await (const event of log.follow(signal, wanted)) yield this.toMessage(event);
+  }
+
+  private toMessage(event: IsolatorEvent): bpf_isolator.Event {
+    return toEvent(event, (name) => this.isolator.list().find((entry) => entry.name === name)?.id);
+  }
+
+  facts(): bpf_isolator.DaemonStatus {
+    const entries = this.isolator.list();
+    const states = new Map<string, bigint>();
+    for (const entry of entries) {
+      const name = !entry.container
+        ? "unmanaged"
+        : entry.cleaning
+          ? "cleaning"
+          : entry.recovered
+            ? "recovered"
+            : entry.container.record.stage;
+      states.set(name, (states.get(name) ?? 0n) + 1n);
+    }
+    const { errors, file, readAt } = this.config;
+    const glass = this.isolator.instance.glass;
+    return {
+      version: this.identity.version,
+      instance: this.identity.instance,
+      pid: process.pid,
+      started_at: this.started,
+      containers: [...states].map(([name, count]) => ({ name, count })),
+      memory_bytes: BigInt(process.memoryUsage.rss()),
+      ...(this.agent ? { agent: this.agent } : {}),
+      ...(file === undefined ? {} : { config_file: file }),
+      ...(errors.length > 0 ? { config_error: errors.join("\n") } : {}),
+      config_read_at: readAt.getTime() / 1000,
+      events: this.isolator.log
+        .recent()
+        .slice(-NEWEST)
+        .map((event) => this.toMessage(event)),
+      kernel: release(),
+      programs: buildId(),
+      ...(glass ? { break_glass: glass } : {}),
+    };
+  }
+}

@@ -1,0 +1,157 @@
+/** What the daemon knows, as messages. Text that came from a task is escaped where it becomes part of one. */
+import type { Entry } from "../containers/isolator.js";
+import type { IsolatorEvent } from "../containers/event-log.js";
+import { processesIn } from "../containers/listeners.js";
+import { formatId } from "../containers/names.js";
+import type { ContainerRecord } from "../containers/records.js";
+import { REASONS, type Reason, type Usage } from "../features/accounting.js";
+import { escapeUntrusted, type Denial } from "../features/events.js";
+import type { EnforceMode, Policy } from "../features/policy.js";
+import { CgroupNode } from "../kernel/cgroup.js";
+import { bpf_isolator, fromContainerId, mesos } from "../mesos/messages.js";
+
+const { State } = bpf_isolator.ContainerSummary;
+/** The protocol's word for each; a container whose rules are off is as good as audited. */
+const ENFORCEMENT: Record<EnforceMode, bpf_isolator.Enforcement> = {
+  on: bpf_isolator.Enforcement.ON,
+  audit: bpf_isolator.Enforcement.AUDIT,
+  off: bpf_isolator.Enforcement.OFF,
+};
+
+/** @param time seconds since the epoch, when it was measured */
+export function toStatistics(usage: Usage, time: number): mesos.ResourceStatistics {
+  return {
+    timestamp: time,
+    net_rx_packets: usage.rxPackets,
+    net_rx_bytes: usage.rxBytes,
+    net_rx_dropped: usage.rxDropped,
+    net_tx_packets: usage.txPackets,
+    net_tx_bytes: usage.txBytes,
+    net_tx_dropped: usage.txDropped,
+  };
+}
+
+function toCounts(counts: Record<Reason, bigint>): bpf_isolator.Count[] {
+  return REASONS.filter((reason) => counts[reason] > 0n).map((name) => ({ name, count: counts[name] }));
+}
+
+function policyFields(policy: Policy): Partial<bpf_isolator.ContainerSummary> {
+  return {
+    ...(policy.ports
+      ? { ports: policy.ports.map(({ begin, end }) => ({ begin: BigInt(begin), end: BigInt(end) })) }
+      : { inherits_ports: true }),
+    enforcement: ENFORCEMENT[policy.enforce],
+  };
+}
+
+function usageFields(usage: Usage, time: number): Partial<bpf_isolator.ContainerSummary> {
+  return {
+    statistics: toStatistics(usage, time),
+    denied: toCounts(usage.denied),
+    audited: toCounts(usage.audited),
+    events_lost: usage.eventsLost,
+  };
+}
+
+function networkOf({ config, container }: Entry): string | undefined {
+  if (!container?.policy.ownNetwork) return undefined;
+  const named = config?.container_info?.network_infos?.find(({ name }) => name !== undefined && name !== "");
+  return escapeUntrusted(named?.name ?? "its own");
+}
+
+function stateOf({ container, recovered, cleaning }: Entry): bpf_isolator.ContainerSummary.State {
+  if (!container) return State.UNMANAGED;
+  if (cleaning) return State.CLEANING;
+  if (recovered) return State.RECOVERED;
+  return container.record.stage === "isolated" ? State.ISOLATED : State.PREPARED;
+}
+
+/** A container of the daemon. @param time seconds since the epoch */
+export function toSummary(entry: Entry, time: number): bpf_isolator.ContainerSummary {
+  const { container, config } = entry;
+  const network = networkOf(entry);
+  const ids = {
+    framework_id: config?.executor_info?.framework_id?.value,
+    executor_id: config?.executor_info?.executor_id.value,
+    task_id: config?.task_info?.task_id.value,
+  };
+  return {
+    container_id: fromContainerId(entry.id),
+    state: stateOf(entry),
+    origin: "agent",
+    ...Object.fromEntries(Object.entries(ids).filter(([, value]) => value !== undefined)),
+    ...(config?.container_class === undefined ? {} : { container_class: config.container_class }),
+    ...(network === undefined ? {} : { network }),
+    ...(container
+      ? {
+          ...policyFields(container.policy),
+          ...usageFields(container.usage(), time),
+          ...(container.glass ? { break_glass: container.glass } : {}),
+          pids: processesIn(container.node).length,
+          prepared_at: container.record.started,
+          cgroup: container.node.path,
+        }
+      : {}),
+  };
+}
+
+/** A container of a `run`, which no daemon looks after. */
+export function toRunSummary(
+  record: ContainerRecord,
+  usage: Usage | undefined,
+  glass: string | undefined,
+  time: number,
+): bpf_isolator.ContainerSummary {
+  const node = CgroupNode.open(record.cgroup);
+  return {
+    container_id: fromContainerId(record.id),
+    state: record.source === "run" || record.stage === "isolated" ? State.ISOLATED : State.PREPARED,
+    origin: record.source,
+    ...policyFields(record.policy),
+    ...(usage ? usageFields(usage, time) : {}),
+    ...(glass === undefined ? {} : { break_glass: glass }),
+    pids: node ? processesIn(node).length : 0,
+    prepared_at: record.started,
+    cgroup: record.cgroup,
+  };
+}
+
+function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
+  const { reason, protocol, family, address, port, pid, uid, process, unreachable, owner, time } = denial;
+  return {
+    ...{ reason, protocol, family, port, pid, uid, process },
+    ...(address === undefined ? {} : { address }),
+    ...(unreachable ? { unreachable } : {}),
+    ...(owner === undefined ? {} : { owner }),
+    boot_time: BigInt(time),
+  };
+}
+
+/** @param idOf id of a container by its name, if it is known */
+export function toEvent(
+  event: IsolatorEvent,
+  idOf: (name: string) => readonly [string, ...string[]] | undefined,
+): bpf_isolator.Event {
+  const { time, kind, container, message, count, denial } = event;
+  const id = container === "" ? undefined : (idOf(container) ?? splitName(container));
+  return {
+    time: time / 1000,
+    type: kind,
+    ...(id ? { container_id: fromContainerId(id) } : {}),
+    message,
+    ...(denial ? { denial: toDenialMessage(denial) } : {}),
+    ...(count === undefined ? {} : { lost: BigInt(count) }),
+  };
+}
+
+/** Mesos's ids have no dot, so an agent's name is its id, also when the container is gone. */
+function splitName(name: string): readonly [string, ...string[]] {
+  const [root = name, ...nested] = name.split(".");
+  return [root, ...nested];
+}
+
+/** Whether an event is about a container or one that is nested in it. */
+export function isAbout(event: IsolatorEvent, id: readonly [string, ...string[]]): boolean {
+  const name = formatId(id);
+  return event.container === name || event.container.startsWith(`${name}.`);
+}
