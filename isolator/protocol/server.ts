@@ -9,6 +9,7 @@ import type { bpf_isolator } from "../mesos/messages.js";
 import { Admission } from "./admission.js";
 import { answer, callName, streamOf, toIsolatorError, type CallContext, type Records } from "./calls.js";
 import {
+  API_PATH,
   answerType,
   decodeCall,
   encodeResponse,
@@ -24,7 +25,6 @@ import { listenPrivately } from "./socket.js";
 import { httpStatus } from "./status.js";
 import { RecordStream } from "./streams.js";
 
-export const API_PATH = "/api/v1";
 const ROOT = 0;
 /** How often Node looks for requests that take too long, ms. */
 const CHECK_INTERVAL = 5_000;
