@@ -3,6 +3,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { IsolatorError, messageOf } from "../errors.js";
 import { EPHEMERAL_MODES, EXTRA_PROTOCOLS, type ExtraProtocol } from "../features/ports.js";
+import type { BreakGlassOptions } from "./break-glass.js";
 import type { CheckOptions } from "./check.js";
 import { addOperatorCommands, OPERATOR_COMMANDS, OPERATOR_STATUS } from "./operator.js";
 import { PORTS_EXAMPLE, run, type RunOptions } from "./run.js";
@@ -96,11 +97,27 @@ program
 
 addOperatorCommands(program);
 
+program
+  .command("break-glass")
+  .description(
+    "stop enforcing, with the daemon alive or dead, and go back to it: 0 done, 1 not for all, 2 bad usage",
+  )
+  .option("--audit", "report what would be refused, refuse nothing")
+  .option("--detach", "take the programs away: nothing is refused, reported or counted")
+  .option("--restore", "enforce the policy again")
+  .option("--container <name>", "this one and what is nested in it (default: all, those to come included)")
+  .option("--instance <name>", "instance whose containers are meant", "default")
+  .option("--json", "print what was done as JSON")
+  .action(async (options: BreakGlassOptions) => {
+    const { breakGlass } = await import("./break-glass.js");
+    process.exitCode = await breakGlass(options);
+  });
+
 const called = process.argv[2] ?? "";
 const failed = called === "run" ? RUN_FAILED : 1;
 const asksDaemon = OPERATOR_COMMANDS.includes(called);
 /** Told apart from 1 by `check`, whose 1 is an answer, and by the commands that ask the daemon. */
-const badUsage = called === "check" || asksDaemon ? 2 : failed;
+const badUsage = called === "check" || called === "break-glass" || asksDaemon ? 2 : failed;
 const statusOf = asksDaemon ? OPERATOR_STATUS : called === "run" ? RUN_STATUS : {};
 try {
   await program.parseAsync();

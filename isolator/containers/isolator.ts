@@ -21,6 +21,7 @@ import type { Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
 import { reach } from "./points.js";
+import { parentOf, Queues, Registry, type Entry } from "./registry.js";
 import { takeUp } from "./take-up.js";
 
 /** ms that cleanup() waits for processes to end before it answers and goes on in the background. */
@@ -29,30 +30,6 @@ const RETRY_FIRST = 1_000;
 const RETRY_MOST = 30_000;
 /** ms between two looks at denials that were not shown. */
 const FLUSH = 1_000;
-
-/** One of an agent's containers, as the daemon knows it. */
-export interface Entry {
-  readonly id: ContainerId;
-  readonly name: string;
-  /** Undefined: launched before there was a daemon, so it is under no policy. */
-  readonly container: Container | undefined;
-  /** Undefined: not known any more. */
-  facts?: ContainerFacts;
-  config?: mesos.slave.ContainerConfig;
-  /** Bytes of the ContainerConfig of its prepare(). */
-  readonly bytes?: Uint8Array;
-  /** Taken up, and no update() since. */
-  recovered: boolean;
-  cleaning: boolean;
-  /** Called at its end. */
-  readonly watchers: Set<() => void>;
-}
-
-/** The container that one is nested in. */
-function parentOf(id: ContainerId): ContainerId | undefined {
-  const [root, ...nested] = id.slice(0, -1);
-  return root === undefined ? undefined : [root, ...nested];
-}
 
 function networkOf(pid: number | "self"): string | undefined {
   try {
@@ -63,9 +40,8 @@ function networkOf(pid: number | "self"): string | undefined {
 }
 
 export class Isolator {
-  private readonly entries = new Map<string, Entry>();
-  private readonly byCgroup = new Map<bigint, Entry>();
-  private readonly queues = new Map<string, Promise<unknown>>();
+  private readonly registry = new Registry();
+  private readonly queues = new Queues();
   private readonly retries = new Set<NodeJS.Timeout>();
   private readonly flusher: NodeJS.Timeout;
   private ring!: EventRing;
@@ -77,7 +53,7 @@ export class Isolator {
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
     this.flusher = setInterval(() => {
-      for (const { name } of this.entries.values()) log.flush(name);
+      for (const { name } of this.registry.list()) log.flush(name);
     }, FLUSH).unref();
   }
 
@@ -96,7 +72,7 @@ export class Isolator {
       isolator.ring = ring;
       for (const { container, config: bytes } of containers) isolator.enter(container, bytes);
       isolator.reconfigure(config);
-      for (const entry of [...isolator.entries.values()].reverse()) {
+      for (const entry of isolator.list().reverse()) {
         if (entry.container?.record.stage === "cleaning") void isolator.finish(entry);
       }
       return isolator;
@@ -110,18 +86,18 @@ export class Isolator {
   async stop(): Promise<void> {
     clearInterval(this.flusher);
     for (const timer of this.retries) clearTimeout(timer);
-    await Promise.allSettled(this.queues.values());
+    await this.queues.idle();
     this.ring.leave();
     await this.instance.endServing();
   }
 
   /** Every container that is known, parents before children. */
   list(): Entry[] {
-    return [...this.entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    return this.registry.list();
   }
 
   find(id: ContainerId): Entry | undefined {
-    return this.entries.get(formatId(id));
+    return this.registry.find(id);
   }
 
   /** mesos::slave::Isolator::recover(): the agent's word on which of its containers there are. */
@@ -151,7 +127,7 @@ export class Isolator {
       if (config.container_class === mesos.slave.ContainerClass.DEBUG && id.length > 1) return undefined;
       const name = formatId(id);
       const bytes = codecs.ContainerConfig.encode(config);
-      const existing = this.entries.get(name);
+      const existing = this.registry.named(name);
       if (existing) {
         this.requireSame(existing, bytes);
         return undefined;
@@ -183,7 +159,7 @@ export class Isolator {
           this.tellTakeOver(name, ports, owner);
         },
       });
-      this.add({
+      this.registry.add({
         ...{ id, name, container, facts, config, bytes },
         ...{ recovered: false, cleaning: false, watchers: new Set() },
       });
@@ -211,12 +187,18 @@ export class Isolator {
   isolate(id: ContainerId, pid: number): Promise<void> {
     return this.serially(id, () => {
       const name = formatId(id);
-      const entry = this.entries.get(name);
+      const entry = this.registry.named(name);
       if (pid <= 1 || pid === process.pid) {
         throw new IsolatorError("bad-argument", `container ${name}: process ${pid} is none of a container`);
       }
       if (!entry) {
-        const ancestor = this.nearest(id);
+        const ancestor = this.registry.nearestAbove(id);
+        if (!ancestor) {
+          throw new IsolatorError(
+            "no-container",
+            `container ${name} was never prepared here, or is cleaned up: process ${pid} is not put under a policy`,
+          );
+        }
         if (ancestor.container) moveInto(ancestor.container.node, pid, name);
         return Promise.resolve();
       }
@@ -229,17 +211,6 @@ export class Isolator {
       entry.container?.isolate(pid);
       return this.checkNetwork(entry, pid);
     });
-  }
-
-  private nearest(id: ContainerId): Entry {
-    for (let up = parentOf(id); up; up = parentOf(up)) {
-      const entry = this.find(up);
-      if (entry) return entry;
-    }
-    throw new IsolatorError(
-      "no-container",
-      `container ${formatId(id)} was never prepared here, or is cleaned up: its process is not put under a policy`,
-    );
   }
 
   /**
@@ -286,7 +257,7 @@ export class Isolator {
   update(id: ContainerId, requests: readonly mesos.Resource[]): Promise<void> {
     return this.serially(id, async () => {
       const name = formatId(id);
-      const entry = this.entries.get(name);
+      const entry = this.registry.named(name);
       if (!entry)
         throw new IsolatorError("no-container", `container ${name} is not known here: it was never prepared`);
       const { container } = entry;
@@ -320,9 +291,8 @@ export class Isolator {
   /** mesos::slave::Isolator::cleanup(): succeeds for what is not known, and at once; what does not go is tried again. */
   cleanup(id: ContainerId): Promise<void> {
     return this.serially(id, async () => {
-      const name = formatId(id);
-      const inside = this.list().filter((entry) => entry.name === name || entry.name.startsWith(`${name}.`));
-      for (const entry of inside.reverse()) await this.finish(entry);
+      const inside = this.registry.inside(id);
+      for (const entry of inside) await this.finish(entry);
       if (inside.length === 0) await this.removeUnknown(id);
     });
   }
@@ -347,9 +317,9 @@ export class Isolator {
       this.retries.add(timer.unref());
       return;
     }
-    this.entries.delete(entry.name);
-    if (entry.container) this.byCgroup.delete(entry.container.cgroupId);
+    // Its last events still find its name.
     this.ring.poll();
+    this.registry.delete(entry);
     this.log.forget(entry.name);
     for (const end of [...entry.watchers]) end();
   }
@@ -390,11 +360,11 @@ export class Isolator {
 
   /** Name of a container by its cgroup id, whoever made it. */
   nameOf(cgroupId: bigint): string | undefined {
-    return this.byCgroup.get(cgroupId)?.name ?? this.instance.nameOf(cgroupId);
+    return this.registry.withCgroup(cgroupId)?.name ?? this.instance.nameOf(cgroupId);
   }
 
   private liveName(cgroupId: bigint): string | undefined {
-    const entry = this.byCgroup.get(cgroupId);
+    const entry = this.registry.withCgroup(cgroupId);
     if (!entry) return this.instance.nameOf(cgroupId);
     return entry.container?.alive() ? entry.name : undefined;
   }
@@ -415,14 +385,16 @@ export class Isolator {
     );
   }
 
-  private add(entry: Entry): void {
-    this.entries.set(entry.name, entry);
-    if (entry.container) this.byCgroup.set(entry.container.cgroupId, entry);
-  }
-
   private enterUnmanaged(id: ContainerId): void {
     const name = formatId(id);
-    this.add({ id, name, container: undefined, recovered: true, cleaning: false, watchers: new Set() });
+    this.registry.add({
+      id,
+      name,
+      container: undefined,
+      recovered: true,
+      cleaning: false,
+      watchers: new Set(),
+    });
     this.log.add(
       "unmanaged",
       name,
@@ -458,21 +430,10 @@ export class Isolator {
         `its ContainerConfig cannot be read again, its policy stays: ${messageOf(error)}`,
       );
     }
-    this.add(entry);
+    this.registry.add(entry);
   }
 
   private serially<T>(id: ContainerId, work: () => Promise<T>): Promise<T> {
-    const [root] = id;
-    const before = this.queues.get(root) ?? Promise.resolve();
-    const result = before.then(work, work);
-    const settled = result.then(
-      () => undefined,
-      () => undefined,
-    );
-    this.queues.set(root, settled);
-    void settled.then(() => {
-      if (this.queues.get(root) === settled) this.queues.delete(root);
-    });
-    return result;
+    return this.queues.run(id[0], work);
   }
 }

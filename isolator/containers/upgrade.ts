@@ -7,7 +7,7 @@
 import { addUsages, loadUsage, saveUsage, sumCounters } from "../features/accounting.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { buildId, layoutId } from "../kernel/object.js";
-import { isPinned, OldBuild, otherBuilds } from "../kernel/pins.js";
+import { isPinned, PinnedBuild, otherBuilds } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
 import type { Instance } from "./instance.js";
 import { reach } from "./points.js";
@@ -40,7 +40,7 @@ export function upgrade(
 ): ContainerRecord {
   const node = CgroupNode.open(record.cgroup);
   if (!node || record.build === buildId()) return record;
-  const old = OldBuild.open(instance.name, record.build);
+  const old = PinnedBuild.open(instance.name, record.build);
   try {
     reach("start:upgrade-begun");
     // Where break-glass has taken the programs away, there is nothing to replace.

@@ -19,7 +19,8 @@ const PROTOCOL_FLAGS: Record<ExtraProtocol, number> = {
   dccp: flags.POLICY_ALLOW_DCCP,
 };
 
-const ENFORCEMENT_VALUES = {
+/** The kernel's values of policy.enforcement. */
+export const ENFORCEMENT_VALUES: Readonly<Record<EnforceMode, number>> = {
   on: enforcement.ENFORCE_ON,
   audit: enforcement.ENFORCE_AUDIT,
   off: enforcement.ENFORCE_OFF,

@@ -1,5 +1,5 @@
 /** What the daemon knows, as messages. Text that came from a task is escaped where it becomes part of one. */
-import type { Entry } from "../containers/isolator.js";
+import type { Entry } from "../containers/registry.js";
 import type { IsolatorEvent } from "../containers/event-log.js";
 import { processesIn } from "../containers/listeners.js";
 import { formatId } from "../containers/names.js";

@@ -230,7 +230,7 @@ export namespace bpf_isolator {
     ON = 1,
     /** Violations are only reported. */
     AUDIT = 2,
-    /** Violations are only counted. */
+    /** Violations are only counted: exempt by the configuration. */
     OFF = 3,
   }
   /** A number of something, by name. */
@@ -257,7 +257,7 @@ export namespace bpf_isolator {
     readonly statistics?: mesos.ResourceStatistics | undefined;
     /** What was refused, by reason. */
     readonly denied?: readonly bpf_isolator.Count[] | undefined;
-    /** What AUDIT let through and ON would have refused, by reason. */
+    /** What AUDIT or OFF let through and ON would have refused, by reason. */
     readonly audited?: readonly bpf_isolator.Count[] | undefined;
     /** Events of it that nobody could be told of. */
     readonly events_lost?: bigint | undefined;

@@ -1,0 +1,103 @@
+/** Which containers of an agent there are, and whose turn it is. */
+import type { ContainerFacts } from "../config/facts.js";
+import type { mesos } from "../mesos/messages.js";
+import type { Container } from "./container.js";
+import { formatId, type ContainerId } from "./names.js";
+
+/** One of an agent's containers, as the daemon knows it. */
+export interface Entry {
+  readonly id: ContainerId;
+  /** "root.child", as Mesos writes the id. */
+  readonly name: string;
+  /** Undefined: launched before there was a daemon, so it is under no policy. */
+  readonly container: Container | undefined;
+  /** Undefined: not known any more. */
+  facts?: ContainerFacts;
+  readonly config?: mesos.slave.ContainerConfig;
+  /** Bytes of the ContainerConfig of its prepare(). */
+  readonly bytes?: Uint8Array;
+  /** Taken up from an earlier daemon, and no update() since. */
+  recovered: boolean;
+  cleaning: boolean;
+  /** Called at its end. */
+  readonly watchers: Set<() => void>;
+}
+
+/** The container that one is nested in. */
+export function parentOf(id: ContainerId): ContainerId | undefined {
+  const [root, ...nested] = id.slice(0, -1);
+  return root === undefined ? undefined : [root, ...nested];
+}
+
+export class Registry {
+  private readonly entries = new Map<string, Entry>();
+  private readonly byCgroup = new Map<bigint, Entry>();
+
+  add(entry: Entry): void {
+    this.entries.set(entry.name, entry);
+    if (entry.container) this.byCgroup.set(entry.container.cgroupId, entry);
+  }
+
+  delete(entry: Entry): void {
+    this.entries.delete(entry.name);
+    if (entry.container) this.byCgroup.delete(entry.container.cgroupId);
+  }
+
+  find(id: ContainerId): Entry | undefined {
+    return this.entries.get(formatId(id));
+  }
+
+  named(name: string): Entry | undefined {
+    return this.entries.get(name);
+  }
+
+  withCgroup(cgroupId: bigint): Entry | undefined {
+    return this.byCgroup.get(cgroupId);
+  }
+
+  /** The innermost container that is known of those that one is nested in. */
+  nearestAbove(id: ContainerId): Entry | undefined {
+    for (let up = parentOf(id); up; up = parentOf(up)) {
+      const entry = this.find(up);
+      if (entry) return entry;
+    }
+    return undefined;
+  }
+
+  /** All, parents before children, by name. */
+  list(): Entry[] {
+    return [...this.entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** A container and all that is nested in it, children before parents. */
+  inside(id: ContainerId): Entry[] {
+    const name = formatId(id);
+    return this.list()
+      .filter((entry) => entry.name === name || entry.name.startsWith(`${name}.`))
+      .reverse();
+  }
+}
+
+/** Work on things that must not overlap: what has the same key is done one after another, the rest side by side. */
+export class Queues {
+  private readonly last = new Map<string, Promise<unknown>>();
+
+  run<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const before = this.last.get(key) ?? Promise.resolve();
+    const result = before.then(work, work);
+    const settled = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.last.set(key, settled);
+    void settled.then(() => {
+      if (this.last.get(key) === settled) this.last.delete(key);
+    });
+    return result;
+  }
+
+  /** Resolves when all that is under way now is done. */
+  async idle(): Promise<void> {
+    await Promise.all(this.last.values());
+  }
+}
