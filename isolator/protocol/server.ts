@@ -10,7 +10,6 @@ import { Admission } from "./admission.js";
 import { bodyReader, tooLarge } from "./body.js";
 import { answer, callName, streamOf, toIsolatorError, type CallContext, type Records } from "./calls.js";
 import {
-  API_PATH,
   answerType,
   API_PATH,
   decodeCall,
