@@ -3,6 +3,7 @@ import { bpf_isolator, codecs, type mesos } from "../mesos/messages.js";
 import { findContainer, listContainers, withDaemon, type DaemonOptions } from "./daemon.js";
 import { stateText, summaryToJson } from "./list.js";
 import {
+  classesText,
   countsText,
   enforcementText,
   formatBytes,
@@ -40,6 +41,7 @@ export function renderUsage(
       ["state", `${stateText(container)}, ${container.pids ?? 0} processes`],
       ["ports", portsText(container)],
       ["enforcement", enforcementText(container)],
+      ...(container.classes?.length ? [["classes", classesText(container.classes)] as const] : []),
       ["received", direction(net_rx_packets, net_rx_bytes, net_rx_dropped)],
       ["sent", direction(net_tx_packets, net_tx_bytes, net_tx_dropped)],
       ["denied", countsText(container.denied)],

@@ -1,6 +1,7 @@
 /** A container's policy: what all features ask for, and the kernel's form of it (struct policy in bpf/layout.h). */
 import { decode, encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
+import type { Membership } from "./classes.js";
 import { escapeFlags, escapeHooks, openWays, type EscapeMode } from "./escape.js";
 import { EXTRA_PROTOCOLS, type ExtraProtocol, type PortsPolicy } from "./ports.js";
 import { openSockets, socketFlags, socketHooks, socketsOf, type SocketsPolicy } from "./sockets.js";
@@ -12,6 +13,8 @@ export type EnforceMode = (typeof ENFORCE_MODES)[number];
 
 export interface Policy extends PortsPolicy {
   enforce: EnforceMode;
+  /** In the order of the configuration. Undefined: none. */
+  classes?: Membership[];
   /** Undefined: all are allowed. */
   sockets?: SocketsPolicy;
   /** Undefined: "deny", with no word of what the kernel cannot refuse. */

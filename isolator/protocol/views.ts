@@ -41,6 +41,7 @@ function policyFields(policy: Policy): Partial<bpf_isolator.ContainerSummary> {
       ? { ports: policy.ports.map(({ begin, end }) => ({ begin: BigInt(begin), end: BigInt(end) })) }
       : { inherits_ports: true }),
     enforcement: ENFORCEMENT[policy.enforce],
+    ...(policy.classes ? { classes: policy.classes } : {}),
   };
 }
 

@@ -21,6 +21,7 @@ const DEFAULTS: Config = {
   allowProtocols: [],
   trustedRoles: [],
   exemptions: [],
+  classes: [],
 };
 
 let directory = "";
@@ -68,6 +69,9 @@ exemptions:
     enforce: off
   - match: { framework_id: f, executor_id: e }
     enforce: audit
+classes:
+  - { name: shop, match: { app_id: /shop/** } }
+  - { name: prod-1, match: { role: prod, framework_id: g, labels: { tier: production } } }
 `;
     const expected: Config = {
       instance: "blue",
@@ -86,6 +90,10 @@ exemptions:
           enforce: "off",
         },
         { frameworkId: "f", executorId: "e", labels: [], enforce: "audit" },
+      ],
+      classes: [
+        { name: "shop", match: { appId: "/shop/**", labels: [] } },
+        { name: "prod-1", match: { role: "prod", frameworkId: "g", labels: [["tier", "production"]] } },
       ],
     };
     assert.deepEqual(read(text), expected);
@@ -139,7 +147,7 @@ exemptions:
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, trusted_roles, exemptions",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, trusted_roles, exemptions, classes",
   ],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],
   ["ephemeral: none\n", '1:12: ephemeral: "none" is not allowed: give allow, clients or deny'],

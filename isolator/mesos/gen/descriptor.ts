@@ -473,6 +473,11 @@ export const descriptor = {
       "break_glass": {
        "type": "string",
        "id": 19
+      },
+      "classes": {
+       "rule": "repeated",
+       "type": "ClassMembership",
+       "id": 40
       }
      },
      "nested": {
@@ -486,6 +491,19 @@ export const descriptor = {
         "BROKEN": 5,
         "UNMANAGED": 6
        }
+      }
+     }
+    },
+    "ClassMembership": {
+     "edition": "proto2",
+     "fields": {
+      "name": {
+       "type": "string",
+       "id": 1
+      },
+      "claimed": {
+       "type": "bool",
+       "id": 2
       }
      }
     },

@@ -275,6 +275,8 @@ export namespace bpf_isolator {
     readonly cgroup?: string | undefined;
     /** What the operator has switched off for it, or for all: "audit" or "detach" (bpf-isolator break-glass). */
     readonly break_glass?: string | undefined;
+    /** Classes of the configuration that it is in, in their order. */
+    readonly classes?: readonly bpf_isolator.ClassMembership[] | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -294,6 +296,14 @@ export namespace bpf_isolator {
       /** An agent's that was launched before there was a daemon: it is under no policy until it is launched again. */
       UNMANAGED = 6,
     }
+  }
+  /** That a container is in a class. */
+  export interface ClassMembership {
+    readonly name?: string | undefined;
+    /** By nothing but what whoever runs the task has written: it takes away, and gives nothing. */
+    readonly claimed?: boolean | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
   }
   /** Something that happened. */
   export interface Event {
