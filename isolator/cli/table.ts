@@ -1,5 +1,6 @@
 /** What commands print for people and for scripts: tables, numbers, names that somebody else chose. */
 import { formatClasses } from "../features/classes.js";
+import { formatMarking } from "../features/marking.js";
 import { formatPorts } from "../features/ports.js";
 import type { bpf_isolator, mesos } from "../mesos/messages.js";
 
@@ -102,6 +103,15 @@ export function classesText(classes: readonly bpf_isolator.ClassMembership[] = [
   return formatClasses(
     classes.map(({ name = "", claimed }) => ({ name: printable(name), ...(claimed ? { claimed } : {}) })),
   );
+}
+
+/** "DSCP AF21, mark 0x10/0xff, priority 3"; "none". */
+export function markingText({ dscp, mark, mark_mask, priority }: bpf_isolator.Marking): string {
+  return formatMarking({
+    ...(dscp === undefined ? {} : { dscp }),
+    ...(mark === undefined || mark_mask === undefined ? {} : { mark: { value: mark, mask: mark_mask } }),
+    ...(priority === undefined ? {} : { priority }),
+  });
 }
 
 /** Of denials, what was refused: source_port can only be reported. */

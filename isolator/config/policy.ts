@@ -2,6 +2,7 @@
 import type { EnforceMode, Policy } from "../features/policy.js";
 import type { ContainerFacts } from "./facts.js";
 import { classesOf } from "./classes.js";
+import { markingFor } from "./marking.js";
 import { holds, isAllocatedTo, isAnchored } from "./match.js";
 import type { Config, Exemption } from "./schema.js";
 
@@ -24,6 +25,7 @@ export function policyFor(config: Config, facts: ContainerFacts): Policy {
   // In a network of its own the ports are other ports: none of the host's are the container's.
   const ports = facts.ownNetwork ? [] : facts.ports;
   const classes = classesOf(config.classes, facts, config.trustedRoles);
+  const marking = markingFor(config.marking, classes);
   return {
     ...(ports ? { ports } : {}),
     enforce: enforcementFor(config, facts),
@@ -32,5 +34,6 @@ export function policyFor(config: Config, facts: ContainerFacts): Policy {
     ...(facts.ownNetwork ? { ownNetwork: true } : {}),
     ...(config.judged ? { judged: config.judged } : {}),
     ...(classes.length > 0 ? { classes } : {}),
+    ...(marking ? { marking } : {}),
   };
 }

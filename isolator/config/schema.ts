@@ -13,6 +13,7 @@ import {
   type PortRange,
 } from "../features/ports.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
+import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
 
@@ -108,6 +109,7 @@ export const ConfigSchema = z
       .default([])
       .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
     classes: ClassesSchema,
+    marking: MarkingSchema,
   })
   .meta({
     title: "bpf-isolator",
@@ -132,6 +134,7 @@ export interface Config {
   trustedRoles: string[];
   exemptions: Exemption[];
   classes: ContainerClass[];
+  marking: MarkingRule[];
 }
 
 function asList(value: unknown): unknown[] {
@@ -147,7 +150,7 @@ function asMap(value: unknown): Record<string, unknown> {
  * @param value any, also one with other problems: these are looked for in what is there
  */
 export function crossProblems(value: unknown): Problem[] {
-  const { judge, agent_ports, trusted_roles, exemptions, classes } = asMap(value);
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking } = asMap(value);
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -184,7 +187,7 @@ export function crossProblems(value: unknown): Problem[] {
       });
     }
   });
-  return [...problems, ...classProblems(classes)];
+  return [...problems, ...classProblems(classes), ...markingProblems(marking, classes)];
 }
 
 /** @param input what ConfigSchema accepts and crossProblems() finds nothing in */
@@ -202,5 +205,6 @@ export function toConfig(input: ConfigInput): Config {
       enforce,
     })),
     classes: toClasses(input.classes),
+    marking: toMarking(input.marking),
   };
 }

@@ -3,6 +3,7 @@ import { decode, encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import type { Membership } from "./classes.js";
 import { escapeFlags, escapeHooks, openWays, type EscapeMode } from "./escape.js";
+import { decodeMarking, markingFields, markingFlags, markingHooks, type MarkingPolicy } from "./marking.js";
 import { EXTRA_PROTOCOLS, type ExtraProtocol, type PortsPolicy } from "./ports.js";
 import { openSockets, socketFlags, socketHooks, socketsOf, type SocketsPolicy } from "./sockets.js";
 
@@ -15,6 +16,8 @@ export interface Policy extends PortsPolicy {
   enforce: EnforceMode;
   /** In the order of the configuration. Undefined: none. */
   classes?: Membership[];
+  /** Undefined: packets are as the task makes them, or for a nested container as its parent's marking says. */
+  marking?: MarkingPolicy;
   /** Undefined: all are allowed. */
   sockets?: SocketsPolicy;
   /** Undefined: "deny", with no word of what the kernel cannot refuse. */
@@ -27,11 +30,17 @@ const escapeOf = ({ escape = "deny" }: Policy): EscapeMode => escape;
 const ALWAYS = ["socket_listen"];
 
 /**
- * Names of the hooks of BPF LSM that the policy has a use for. Programs on others are not attached: each costs every
- * process of the machine that comes by it a few nanoseconds.
+ * Names of the hooks that the policy has a use for, of those that are not for every policy. Programs on others are not
+ * attached: one of BPF LSM costs every process of the machine that comes by it a few nanoseconds, one at setsockopt()
+ * every such call of the container.
  */
-export function lsmHooksOf(policy: Policy): ReadonlySet<string> {
-  return new Set([...ALWAYS, ...socketHooks(policy.sockets), ...escapeHooks(escapeOf(policy))]);
+export function hooksOf(policy: Policy): ReadonlySet<string> {
+  return new Set([
+    ...ALWAYS,
+    ...socketHooks(policy.sockets),
+    ...escapeHooks(escapeOf(policy)),
+    ...markingHooks(policy.marking),
+  ]);
 }
 
 /**
@@ -75,6 +84,7 @@ function flagsOf(policy: Policy): number {
     ...policy.allowProtocols.map((protocol) => PROTOCOL_FLAGS[protocol]),
     socketFlags(policy.sockets),
     escapeFlags(escapeOf(policy)),
+    markingFlags(policy.marking),
   ];
   return bits.reduce((all, bit) => all | bit, 0);
 }
@@ -94,6 +104,7 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     ring,
     judge_begin: policy.judged?.begin ?? 0,
     judge_end: policy.judged?.end ?? 0,
+    ...markingFields(policy.marking),
   });
 }
 
@@ -109,6 +120,7 @@ function keyOf<K extends string>(values: Record<K, number>, value: number, other
 export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boolean } {
   const value = decode(layouts.structs.policy, bytes);
   const has = (bit: number): boolean => (value.flags & bit) !== 0;
+  const marking = decodeMarking(value);
   return {
     enforce: keyOf(ENFORCEMENT_VALUES, value.enforcement, "on"),
     ephemeral: keyOf(EPHEMERAL_VALUES, value.ephemeral, "deny"),
@@ -117,6 +129,7 @@ export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boole
     sockets: socketsOf(value.flags),
     ...(has(flags.POLICY_DENY_ESCAPE) ? {} : { escape: "allow" }),
     ...(value.judge_end > 0 ? { judged: { begin: value.judge_begin, end: value.judge_end } } : {}),
+    ...(marking ? { marking } : {}),
     inheritsPorts: has(flags.POLICY_INHERIT_PORTS),
   };
 }

@@ -91,20 +91,20 @@ export function attachOne(program: number, node: number, attachType: number): nu
 }
 
 /**
- * Which hooks of BPF LSM a container has a use for, by name; all if undefined. A program on each of the others would cost
- * every process of the machine that comes by it.
+ * Which of the hooks that are not for every policy (optional, and those of BPF LSM) a container has a use for, by name; all
+ * if undefined. A program on each of the others would be in somebody's way for nothing.
  */
-export type LsmHooks = ReadonlySet<string> | undefined;
+export type WantedHooks = ReadonlySet<string> | undefined;
 
-function isWanted(hook: Hook, lsm: LsmHooks): boolean {
-  return !hook.lsm || lsm?.has(hook.name) !== false;
+function isWanted({ name, lsm, optional }: Hook, wanted: WantedHooks): boolean {
+  return (!lsm && !optional) || wanted?.has(name) !== false;
 }
 
 /** Attaches programs to a node that has none of them. @throws attach-failed */
-export function attachAll(programs: ProgramFds, node: number, container: string, lsm: LsmHooks): void {
+export function attachAll(programs: ProgramFds, node: number, container: string, wanted: WantedHooks): void {
   for (const hook of HOOKS) {
     const program = programs.get(hook.name);
-    if (program === undefined || !isWanted(hook, lsm)) continue;
+    if (program === undefined || !isWanted(hook, wanted)) continue;
     const result = attachOne(program, node, hook.attachType);
     if (result < 0) throw attachError(hook, container, result);
   }
@@ -142,7 +142,7 @@ export function ensureAttached(
   programs: ProgramFds,
   node: number,
   container: string,
-  lsm: LsmHooks,
+  wanted: WantedHooks,
   old: ProgramFds = new Map(),
 ): void {
   for (const hook of HOOKS) {
@@ -150,7 +150,7 @@ export function ensureAttached(
     if (program === undefined) continue;
     const there = new Set(attachedIds(node, hook.attachType));
     const isThere = (set: ProgramFds): boolean => there.has(idOf(set, hook.name) ?? 0);
-    if (!isWanted(hook, lsm)) {
+    if (!isWanted(hook, wanted)) {
       if (isThere(programs)) detachOne(program, node, hook.attachType);
       continue;
     }

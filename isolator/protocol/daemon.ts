@@ -6,9 +6,9 @@ import type { Isolator } from "../containers/isolator.js";
 import type { ContainerId } from "../containers/names.js";
 import { readOverview } from "../containers/overview.js";
 import { buildId } from "../kernel/object.js";
-import { fromContainerId, type bpf_isolator, type mesos } from "../mesos/messages.js";
+import type { bpf_isolator, mesos } from "../mesos/messages.js";
 import type { DaemonIdentity, EventOptions, IsolatorService, RecoveredContainer } from "./service.js";
-import { isAbout, toEvent, toRunSummary, toStatistics, toSummary } from "./views.js";
+import { isAbout, toContainerStatus, toEvent, toRunSummary, toStatistics, toSummary } from "./views.js";
 
 /** Events in facts(). */
 const NEWEST = 10;
@@ -58,7 +58,8 @@ export class Daemon implements IsolatorService {
   }
 
   status(id: ContainerId): mesos.ContainerStatus {
-    return this.isolator.find(id) ? { container_id: fromContainerId(id) } : {};
+    const entry = this.isolator.find(id);
+    return entry ? toContainerStatus(entry) : {};
   }
 
   cleanup(id: ContainerId): Promise<void> {

@@ -317,6 +317,10 @@ export const descriptor = {
         "launch_info": {
          "type": "mesos.slave.ContainerLaunchInfo",
          "id": 1
+        },
+        "status": {
+         "type": "mesos.ContainerStatus",
+         "id": 2
         }
        }
       },
@@ -478,6 +482,10 @@ export const descriptor = {
        "rule": "repeated",
        "type": "ClassMembership",
        "id": 40
+      },
+      "marking": {
+       "type": "Marking",
+       "id": 41
       }
      },
      "nested": {
@@ -491,6 +499,27 @@ export const descriptor = {
         "BROKEN": 5,
         "UNMANAGED": 6
        }
+      }
+     }
+    },
+    "Marking": {
+     "edition": "proto2",
+     "fields": {
+      "dscp": {
+       "type": "uint32",
+       "id": 1
+      },
+      "mark": {
+       "type": "uint32",
+       "id": 2
+      },
+      "mark_mask": {
+       "type": "uint32",
+       "id": 3
+      },
+      "priority": {
+       "type": "uint32",
+       "id": 4
       }
      }
     },
@@ -581,6 +610,14 @@ export const descriptor = {
         "boot_time": {
          "type": "uint64",
          "id": 11
+        },
+        "option": {
+         "type": "string",
+         "id": 12
+        },
+        "dscp": {
+         "type": "uint32",
+         "id": 13
         }
        }
       }
