@@ -5,6 +5,7 @@
  * Safe to repeat after it was interrupted anywhere: a container's record changes last.
  */
 import { addUsages, loadUsage, saveUsage, sumCounters } from "../features/accounting.js";
+import { lsmHooksOf } from "../features/policy.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import { isPinned, PinnedBuild, otherBuilds } from "../kernel/pins.js";
@@ -46,7 +47,7 @@ export function upgrade(
     // Where break-glass has taken the programs away, there is nothing to replace.
     if (instance.glassOf(key) !== "detach") {
       node.withFd((fd) => {
-        programs.takeOver(fd, record.id.join("."), old.programs, writePolicy);
+        programs.takeOver(fd, record.id.join("."), lsmHooksOf(record.policy), old.programs, writePolicy);
       });
     }
     reach("start:upgrade-replaced");
