@@ -444,6 +444,8 @@ export class Isolator {
 
   private register(entry: Entry): void {
     this.registry.add(entry);
+    const gaps = entry.container?.gaps() ?? [];
+    if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
     const watch = entry.container?.escapeWatch();
     if (watch) this.patrol.add(entry.name, watch);
   }
