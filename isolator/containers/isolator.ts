@@ -21,7 +21,7 @@ import type { Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
 import { reach } from "./points.js";
-import { parentOf, Queues, Registry, type Entry } from "./registry.js";
+import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
 import { takeUp } from "./take-up.js";
 
 /** ms that cleanup() waits for processes to end before it answers and goes on in the background. */
@@ -43,6 +43,7 @@ export class Isolator {
   private readonly registry = new Registry();
   private readonly queues = new Queues();
   private readonly retries = new Set<NodeJS.Timeout>();
+  private readonly watchers = new Watchers();
   private readonly flusher: NodeJS.Timeout;
   private ring!: EventRing;
 
@@ -161,7 +162,7 @@ export class Isolator {
       });
       this.registry.add({
         ...{ id, name, container, facts, config, bytes },
-        ...{ recovered: false, cleaning: false, watchers: new Set() },
+        ...{ recovered: false, cleaning: false },
       });
       return undefined;
     });
@@ -234,20 +235,7 @@ export class Isolator {
   /** mesos::slave::Isolator::watch(): pending until the container's end. Nothing that is enforced here ends a container. */
   // eslint-disable-next-line require-yield -- no limitation is raised, and a stream that ends is the answer at cleanup
   async *watch(id: ContainerId, signal: AbortSignal): AsyncGenerator<mesos.slave.ContainerLimitation> {
-    const watchers = this.find(id)?.watchers;
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) {
-        resolve();
-        return;
-      }
-      const end = (): void => {
-        watchers?.delete(end);
-        signal.removeEventListener("abort", end);
-        resolve();
-      };
-      watchers?.add(end);
-      signal.addEventListener("abort", end);
-    });
+    await this.watchers.wait(formatId(id), signal);
   }
 
   /**
@@ -293,7 +281,10 @@ export class Isolator {
     return this.serially(id, async () => {
       const inside = this.registry.inside(id);
       for (const entry of inside) await this.finish(entry);
-      if (inside.length === 0) await this.removeUnknown(id);
+      if (inside.length > 0) return;
+      await this.removeUnknown(id);
+      // A check or a session is watched too.
+      this.watchers.end(formatId(id));
     });
   }
 
@@ -321,7 +312,7 @@ export class Isolator {
     this.ring.poll();
     this.registry.delete(entry);
     this.log.forget(entry.name);
-    for (const end of [...entry.watchers]) end();
+    this.watchers.end(entry.name);
   }
 
   /** A node of an agent's container that could not be taken up. */
@@ -393,7 +384,6 @@ export class Isolator {
       container: undefined,
       recovered: true,
       cleaning: false,
-      watchers: new Set(),
     });
     this.log.add(
       "unmanaged",
@@ -408,11 +398,7 @@ export class Isolator {
     const parent = parentId && this.find(parentId);
     const entry: Entry = {
       ...{ id: container.id, name: container.name, container },
-      ...{
-        recovered: true,
-        cleaning: container.record.stage === "cleaning",
-        watchers: new Set<() => void>(),
-      },
+      ...{ recovered: true, cleaning: container.record.stage === "cleaning" },
     };
     try {
       if (bytes) {
