@@ -186,7 +186,7 @@ export class Isolator {
    * @throws no-process, no-container, cgroup-failed
    */
   isolate(id: ContainerId, pid: number): Promise<void> {
-    return this.serially(id, () => {
+    return this.serially(id, async () => {
       const name = formatId(id);
       const entry = this.registry.named(name);
       if (pid <= 1 || pid === process.pid) {
@@ -201,7 +201,7 @@ export class Isolator {
           );
         }
         if (ancestor.container) moveInto(ancestor.container.node, pid, name);
-        return Promise.resolve();
+        return;
       }
       if (entry.cleaning) {
         throw new IsolatorError(
@@ -209,22 +209,26 @@ export class Isolator {
           `container ${name} is on its way out: process ${pid} is not put into it`,
         );
       }
-      entry.container?.isolate(pid);
-      return this.checkNetwork(entry, pid);
+      if (!entry.container) return;
+      // First: where the host's rules cannot be applied, the process is not to run without them.
+      await this.checkNetwork(entry, entry.container, pid);
+      entry.container.isolate(pid);
     });
   }
 
   /**
    * Whoever names a network is believed only when the process really is in another one than this daemon: names come from
    * users, and an own network means no rules for the host's ports.
+   * @throws port-owned
    */
-  private async checkNetwork(entry: Entry, pid: number): Promise<void> {
-    const { container, facts, name } = entry;
-    if (!container || !facts?.ownNetwork || container.id.length > 1) return;
+  private async checkNetwork(entry: Entry, container: Container, pid: number): Promise<void> {
+    const { facts, name } = entry;
+    if (!facts?.ownNetwork) return;
     const network = networkOf(pid);
     if (network === undefined || network !== networkOf("self")) return;
-    entry.facts = { ...facts, ownNetwork: false };
-    await container.update(policyFor(this.config, entry.facts));
+    const judged = { ...facts, ownNetwork: false };
+    await this.apply(entry, container, policyFor(this.config, judged));
+    entry.facts = judged;
     this.log.add(
       "warning",
       name,
