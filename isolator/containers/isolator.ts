@@ -6,7 +6,7 @@
  */
 import { readlinkSync } from "node:fs";
 import type { Config } from "../config/schema.js";
-import { factsOf, portsOf, type ContainerFacts } from "../config/facts.js";
+import { factsOf, portsOf } from "../config/facts.js";
 import { policyFor } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { toDenial } from "../features/events.js";
@@ -333,24 +333,24 @@ export class Isolator {
   reconfigure(config: Config): void {
     this.config = config;
     for (const entry of this.list()) {
-      const { container, facts } = entry;
-      if (!container || !facts || entry.cleaning) continue;
-      void this.serially(entry.id, async () => {
-        const ports = container.policy.ports;
-        const current: ContainerFacts = { ...facts };
-        // Ports are what the last update() said, whatever prepare() did.
-        if (ports) current.ports = ports;
-        const policy = policyFor(config, current);
-        if (JSON.stringify(policy) === JSON.stringify(container.policy)) return;
-        await this.apply(entry, container, policy).catch((error: unknown) => {
-          this.log.add(
-            "warning",
-            entry.name,
-            `the new configuration cannot be applied to it: ${messageOf(error)}`,
-          );
-        });
-      });
+      void this.serially(entry.id, () => this.judgeAgain(entry));
     }
+  }
+
+  private async judgeAgain(entry: Entry): Promise<void> {
+    const { container, facts } = entry;
+    if (!container || !facts || entry.cleaning) return;
+    const { ports } = container.policy;
+    // Ports are what the last update() said, whatever prepare() did.
+    const policy = policyFor(this.config, { ...facts, ...(ports ? { ports } : {}) });
+    if (JSON.stringify(policy) === JSON.stringify(container.policy)) return;
+    await this.apply(entry, container, policy).catch((error: unknown) => {
+      this.log.add(
+        "warning",
+        entry.name,
+        `the new configuration cannot be applied to it: ${messageOf(error)}`,
+      );
+    });
   }
 
   /** Name of a container by its cgroup id, whoever made it. */
@@ -408,9 +408,10 @@ export class Isolator {
       if (bytes) {
         const config = codecs.ContainerConfig.decode(bytes);
         const facts = factsOf(config, container.name, parent ? (parent.facts ?? true) : undefined);
-        const { ports } = container.policy;
-        if (ports) facts.ports = ports;
-        if (!container.policy.ownNetwork) facts.ownNetwork = false;
+        const { ports, ownNetwork } = container.policy;
+        // In a network of its own its policy has none of them.
+        if (ports && !ownNetwork) facts.ports = ports;
+        if (!ownNetwork) facts.ownNetwork = false;
         Object.assign(entry, { bytes, config, facts });
       }
     } catch (error) {
