@@ -6,7 +6,7 @@
  */
 import { readlinkSync } from "node:fs";
 import type { Config } from "../config/schema.js";
-import { factsOf, portsOf, type ContainerFacts } from "../config/facts.js";
+import { factsOf, portsOf } from "../config/facts.js";
 import { policyFor } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { toDenial } from "../features/events.js";
@@ -22,7 +22,7 @@ import type { Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
 import { reach } from "./points.js";
-import { parentOf, Queues, Registry, type Entry } from "./registry.js";
+import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
 import { takeUp } from "./take-up.js";
 
 /** ms that cleanup() waits for processes to end before it answers and goes on in the background. */
@@ -48,6 +48,7 @@ export class Isolator {
     this.log.add("escaped", container, message);
   });
   private readonly retries = new Set<NodeJS.Timeout>();
+  private readonly watchers = new Watchers();
   private readonly flusher: NodeJS.Timeout;
   private ring!: EventRing;
 
@@ -167,7 +168,7 @@ export class Isolator {
       });
       this.register({
         ...{ id, name, container, facts, config, bytes },
-        ...{ recovered: false, cleaning: false, watchers: new Set() },
+        ...{ recovered: false, cleaning: false },
       });
       return undefined;
     });
@@ -191,7 +192,7 @@ export class Isolator {
    * @throws no-process, no-container, cgroup-failed
    */
   isolate(id: ContainerId, pid: number): Promise<void> {
-    return this.serially(id, () => {
+    return this.serially(id, async () => {
       const name = formatId(id);
       const entry = this.registry.named(name);
       if (pid <= 1 || pid === process.pid) {
@@ -207,7 +208,7 @@ export class Isolator {
         }
         if (ancestor.container) moveInto(ancestor.container.node, pid, name);
         this.patrol.note(ancestor.name, pid);
-        return Promise.resolve();
+        return;
       }
       if (entry.cleaning) {
         throw new IsolatorError(
@@ -215,23 +216,27 @@ export class Isolator {
           `container ${name} is on its way out: process ${pid} is not put into it`,
         );
       }
-      entry.container?.isolate(pid);
+      if (!entry.container) return;
+      // First: where the host's rules cannot be applied, the process is not to run without them.
+      await this.checkNetwork(entry, entry.container, pid);
+      entry.container.isolate(pid);
       this.patrol.note(name, pid);
-      return this.checkNetwork(entry, pid);
     });
   }
 
   /**
    * Whoever names a network is believed only when the process really is in another one than this daemon: names come from
    * users, and an own network means no rules for the host's ports.
+   * @throws port-owned
    */
-  private async checkNetwork(entry: Entry, pid: number): Promise<void> {
-    const { container, facts, name } = entry;
-    if (!container || !facts?.ownNetwork || container.id.length > 1) return;
+  private async checkNetwork(entry: Entry, container: Container, pid: number): Promise<void> {
+    const { facts, name } = entry;
+    if (!facts?.ownNetwork) return;
     const network = networkOf(pid);
     if (network === undefined || network !== networkOf("self")) return;
-    entry.facts = { ...facts, ownNetwork: false };
-    await container.update(policyFor(this.config, entry.facts));
+    const judged = { ...facts, ownNetwork: false };
+    await this.apply(entry, container, policyFor(this.config, judged));
+    entry.facts = judged;
     this.log.add(
       "warning",
       name,
@@ -242,20 +247,7 @@ export class Isolator {
   /** mesos::slave::Isolator::watch(): pending until the container's end. Nothing that is enforced here ends a container. */
   // eslint-disable-next-line require-yield -- no limitation is raised, and a stream that ends is the answer at cleanup
   async *watch(id: ContainerId, signal: AbortSignal): AsyncGenerator<mesos.slave.ContainerLimitation> {
-    const watchers = this.find(id)?.watchers;
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) {
-        resolve();
-        return;
-      }
-      const end = (): void => {
-        watchers?.delete(end);
-        signal.removeEventListener("abort", end);
-        resolve();
-      };
-      watchers?.add(end);
-      signal.addEventListener("abort", end);
-    });
+    await this.watchers.wait(formatId(id), signal);
   }
 
   /**
@@ -301,7 +293,10 @@ export class Isolator {
     return this.serially(id, async () => {
       const inside = this.registry.inside(id);
       for (const entry of inside) await this.finish(entry);
-      if (inside.length === 0) await this.removeUnknown(id);
+      if (inside.length > 0) return;
+      await this.removeUnknown(id);
+      // A check or a session is watched too.
+      this.watchers.end(formatId(id));
     });
   }
 
@@ -330,7 +325,7 @@ export class Isolator {
     this.registry.delete(entry);
     this.patrol.remove(entry.name);
     this.log.forget(entry.name);
-    for (const end of [...entry.watchers]) end();
+    this.watchers.end(entry.name);
   }
 
   /** A node of an agent's container that could not be taken up. */
@@ -347,24 +342,24 @@ export class Isolator {
   reconfigure(config: Config): void {
     this.config = config;
     for (const entry of this.list()) {
-      const { container, facts } = entry;
-      if (!container || !facts || entry.cleaning) continue;
-      void this.serially(entry.id, async () => {
-        const ports = container.policy.ports;
-        const current: ContainerFacts = { ...facts };
-        // Ports are what the last update() said, whatever prepare() did.
-        if (ports) current.ports = ports;
-        const policy = policyFor(config, current);
-        if (JSON.stringify(policy) === JSON.stringify(container.policy)) return;
-        await this.apply(entry, container, policy).catch((error: unknown) => {
-          this.log.add(
-            "warning",
-            entry.name,
-            `the new configuration cannot be applied to it: ${messageOf(error)}`,
-          );
-        });
-      });
+      void this.serially(entry.id, () => this.judgeAgain(entry));
     }
+  }
+
+  private async judgeAgain(entry: Entry): Promise<void> {
+    const { container, facts } = entry;
+    if (!container || !facts || entry.cleaning) return;
+    const { ports } = container.policy;
+    // Ports are what the last update() said, whatever prepare() did.
+    const policy = policyFor(this.config, { ...facts, ...(ports ? { ports } : {}) });
+    if (JSON.stringify(policy) === JSON.stringify(container.policy)) return;
+    await this.apply(entry, container, policy).catch((error: unknown) => {
+      this.log.add(
+        "warning",
+        entry.name,
+        `the new configuration cannot be applied to it: ${messageOf(error)}`,
+      );
+    });
   }
 
   /** Name of a container by its cgroup id, whoever made it. */
@@ -402,7 +397,6 @@ export class Isolator {
       container: undefined,
       recovered: true,
       cleaning: false,
-      watchers: new Set(),
     });
     this.log.add(
       "unmanaged",
@@ -417,19 +411,16 @@ export class Isolator {
     const parent = parentId && this.find(parentId);
     const entry: Entry = {
       ...{ id: container.id, name: container.name, container },
-      ...{
-        recovered: true,
-        cleaning: container.record.stage === "cleaning",
-        watchers: new Set<() => void>(),
-      },
+      ...{ recovered: true, cleaning: container.record.stage === "cleaning" },
     };
     try {
       if (bytes) {
         const config = codecs.ContainerConfig.decode(bytes);
         const facts = factsOf(config, container.name, parent ? (parent.facts ?? true) : undefined);
-        const { ports } = container.policy;
-        if (ports) facts.ports = ports;
-        if (!container.policy.ownNetwork) facts.ownNetwork = false;
+        const { ports, ownNetwork } = container.policy;
+        // In a network of its own its policy has none of them.
+        if (ports && !ownNetwork) facts.ports = ports;
+        if (!ownNetwork) facts.ownNetwork = false;
         Object.assign(entry, { bytes, config, facts });
       }
     } catch (error) {
