@@ -1,6 +1,14 @@
 /** Messages in JSON, as Mesos reads and writes them (3rdparty/stout/include/stout/protobuf.hpp and json.hpp). */
 import protobuf from "protobufjs/light.js";
-import { isObject, LIMITS, MAX_DEPTH, propertiesOf, type Properties } from "./reflection.js";
+import {
+  isEmpty,
+  isObject,
+  LIMITS,
+  mapField,
+  MAX_DEPTH,
+  propertiesOf,
+  type Properties,
+} from "./reflection.js";
 
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const INTEGER = /^-?\d{1,20}$/;
@@ -112,19 +120,13 @@ function writeOne(field: protobuf.Field, value: unknown): unknown {
   return value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value;
 }
 
-/** @returns what JSON.stringify() takes */
+/** Lists and maps that are empty are left out, as Mesos does. @returns what JSON.stringify() takes */
 export function writeJson(type: protobuf.Type, message: Properties): object {
   const entries: [string, unknown][] = [];
   for (const field of type.fieldsArray) {
     const value = message[field.name];
-    if (value === undefined) continue;
-    const one = (item: unknown): unknown => writeOne(field, item);
-    if (field.map) {
-      const items = Object.entries(propertiesOf(value)).map(([key, item]) => [key, one(item)]);
-      entries.push([field.name, Object.fromEntries(items)]);
-    } else {
-      entries.push([field.name, field.repeated ? (value as unknown[]).map(one) : one(value)]);
-    }
+    if (value === undefined || isEmpty(field, value)) continue;
+    entries.push([field.name, mapField(field, value, (item) => writeOne(field, item))]);
   }
   return Object.fromEntries(entries);
 }

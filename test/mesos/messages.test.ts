@@ -232,6 +232,16 @@ describe("wrong messages", () => {
   });
 });
 
+describe("empty lists and maps", () => {
+  it("are absent", () => {
+    const empty = { directory: "/d", command_info: {}, resources: [], limits: {} };
+    const absent = { directory: "/d", command_info: {} };
+    assert.deepEqual(codecs.ContainerConfig.toJson(empty), absent);
+    assert.deepEqual(codecs.ContainerConfig.parseJson(JSON.stringify(empty)), absent);
+    assert.deepEqual(codecs.ContainerConfig.decode(codecs.ContainerConfig.encode(empty)), absent);
+  });
+});
+
 describe("doubles", () => {
   it("may be infinite, as a limit of Mesos is", () => {
     const config = codecs.ContainerConfig.parseJson(

@@ -1,6 +1,7 @@
 /** WATCH and EVENTS: records as they come, clients that go or never read, and the end of the daemon. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { text } from "node:stream/consumers";
 import { afterEach, describe, it } from "node:test";
 import { bpf_isolator, codecs, mesos } from "../../isolator/mesos/messages.js";
 import type { ProtocolLimits } from "../../isolator/protocol/limits.js";
@@ -236,7 +237,8 @@ describe("a client that never reads", () => {
 
 describe("the end of the daemon", () => {
   it("ends streams with a reason, lets calls finish, and refuses new ones", async () => {
-    const server = await start();
+    // Longer than any test: nothing here may need it.
+    const server = await start({ close: 3_600_000 });
     const watching = assert.rejects(collect(server.client.stream(watch)), {
       code: "shutting-down",
       message: /containers stay enforced/,
@@ -251,8 +253,10 @@ describe("the end of the daemon", () => {
     await assert.rejects(server.client.call({ type: Type.LIST }), { code: "no-daemon" });
     finish[0]?.();
     assert.equal((await call).type, bpf_isolator.Response.Type.CLEANUP);
-    idle.destroy();
-    await closed;
+    let ended = false;
+    void closed.then(() => (ended = true));
+    await until(() => ended, "the server has closed, and the idle connection with it");
+    assert.equal(await text(idle), "");
     await server.close();
   });
 
