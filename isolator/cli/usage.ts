@@ -1,5 +1,6 @@
 /** `bpf-isolator usage NAME`: all that is counted of a container. */
 import { bpf_isolator, codecs, type mesos } from "../mesos/messages.js";
+import type { ProtocolClient } from "../protocol/client.js";
 import { findContainer, listContainers, withDaemon, type DaemonOptions } from "./daemon.js";
 import { stateText, summaryToJson } from "./list.js";
 import {
@@ -37,7 +38,10 @@ export function renderUsage(
   return (
     `${printable(nameOf(container.container_id))}\n` +
     table([
-      ["state", `${stateText(container)}, ${container.pids ?? 0} processes`],
+      [
+        "state",
+        `${stateText(container)}, ${container.pids === 1 ? "1 process" : `${container.pids ?? 0} processes`}`,
+      ],
       ["ports", portsText(container)],
       ["enforcement", enforcementText(container)],
       ["received", direction(net_rx_packets, net_rx_bytes, net_rx_dropped)],
@@ -57,6 +61,17 @@ export function renderUsage(
   );
 }
 
+/** Of an agent's container as its agent gets them; of a task of `run`, which the daemon does not look after, as listed. */
+async function statisticsOf(
+  client: ProtocolClient,
+  { container_id, origin, statistics }: bpf_isolator.ContainerSummary,
+): Promise<mesos.ResourceStatistics> {
+  const none = { timestamp: Date.now() / 1000 };
+  if (origin === "run") return statistics ?? none;
+  const answer = await client.call({ type: bpf_isolator.Call.Type.USAGE, usage: { container_id } });
+  return answer.usage?.statistics ?? none;
+}
+
 /**
  * @param name of the container, or its beginning
  * @returns exit status
@@ -65,11 +80,7 @@ export function renderUsage(
 export async function usage(name: string, options: DaemonOptions): Promise<number> {
   return withDaemon(options.instance, async (client) => {
     const container = findContainer(await listContainers(client), name);
-    const answer = await client.call({
-      type: bpf_isolator.Call.Type.USAGE,
-      usage: { container_id: container.container_id },
-    });
-    const statistics = answer.usage?.statistics ?? { timestamp: Date.now() / 1000 };
+    const statistics = await statisticsOf(client, container);
     const json = (): object => ({
       version: 1,
       ...summaryToJson(container),
