@@ -19,7 +19,7 @@ import { Container, moveInto } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
 import type { EventLog } from "./event-log.js";
 import type { Instance } from "./instance.js";
-import { findListeners } from "./listeners.js";
+import { findListeners, processesIn } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
 import { reach } from "./points.js";
 import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
@@ -108,16 +108,32 @@ export class Isolator {
   }
 
   /** mesos::slave::Isolator::recover(): the agent's word on which of its containers there are. */
-  async recover(states: readonly { id: ContainerId }[], orphans: readonly ContainerId[]): Promise<void> {
+  async recover(
+    states: readonly { id: ContainerId; state: Pick<mesos.slave.ContainerState, "pid"> }[],
+    orphans: readonly ContainerId[],
+  ): Promise<void> {
     const known = new Set([...states.map(({ id }) => id), ...orphans].map(formatId));
-    for (const { id } of states) {
-      if (!this.find(id)) this.enterUnmanaged(id);
+    for (const { id, state } of states) {
+      const entry = this.find(id);
+      if (entry) entry.recovered = true;
+      else if (!this.isSession(id, Number(state.pid))) {
+        this.enterUnmanaged(
+          id,
+          "it was launched without bpf-isolator, so it is under no policy until it is launched again",
+        );
+      }
     }
     const gone = this.list().filter(({ name }) => !known.has(name));
     for (const entry of gone.reverse()) {
       this.log.add("removed", entry.name, "the agent does not know it any more: removed");
       await this.cleanup(entry.id);
     }
+  }
+
+  /** Whether a nested container that is not known is a DEBUG one: its process is in the node of one that is. */
+  private isSession(id: ContainerId, pid: number): boolean {
+    const node = this.registry.nearestAbove(id)?.container?.node;
+    return node !== undefined && processesIn(node).includes(pid);
   }
 
   /**
@@ -154,7 +170,8 @@ export class Isolator {
         );
       }
       if (parent && !parent.container) {
-        this.enterUnmanaged(id);
+        const why = `it is nested in ${parent.name}, which is under no policy, and so is it`;
+        this.enterUnmanaged(id, why, { config, bytes });
         return undefined;
       }
       const facts = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
@@ -389,20 +406,10 @@ export class Isolator {
     );
   }
 
-  private enterUnmanaged(id: ContainerId): void {
+  private enterUnmanaged(id: ContainerId, why: string, more: Pick<Entry, "config" | "bytes"> = {}): void {
     const name = formatId(id);
-    this.registry.add({
-      id,
-      name,
-      container: undefined,
-      recovered: true,
-      cleaning: false,
-    });
-    this.log.add(
-      "unmanaged",
-      name,
-      "it was launched without bpf-isolator, so it is under no policy until it is launched again",
-    );
+    this.registry.add({ ...more, id, name, container: undefined, recovered: true, cleaning: false });
+    this.log.add("unmanaged", name, why);
   }
 
   /** Takes a container of an earlier daemon in. */

@@ -88,12 +88,16 @@ export class Agent {
     await this.daemon.call({ type: Type.CLEANUP, cleanup: { container_id } }, this.encoding);
   }
 
-  /** @param states names of the containers that the agent knows again */
-  async recover(states: readonly string[], orphans: readonly string[] = []): Promise<void> {
+  /** @param states names of the containers that the agent knows again, with a process id where it matters */
+  async recover(
+    states: readonly (string | { name: string; pid?: number })[],
+    orphans: readonly string[] = [],
+  ): Promise<void> {
     const recover = {
-      states: states.map((name) => ({
-        ...{ container_id: fromContainerId(idOf(name)), pid: 1n, directory: "/sandbox" },
-      })),
+      states: states.map((state) => {
+        const { name, pid = 1 } = typeof state === "string" ? { name: state } : state;
+        return { container_id: fromContainerId(idOf(name)), pid: BigInt(pid), directory: "/sandbox" };
+      }),
       orphans: orphans.map((name) => fromContainerId(idOf(name))),
     };
     await this.daemon.call({ type: Type.RECOVER, recover }, this.encoding);
