@@ -51,3 +51,25 @@ static __noinline void emit(const struct policy *policy, struct counters *counte
 	if (!ring || bpf_ringbuf_output(ring, event, sizeof(*event), BPF_RB_NO_WAKEUP))
 		count(&counters->events_lost, 1);
 }
+
+/* What is forbidden is done all the same. The two values are told from all others, so that none unknown allows. */
+static __always_inline bool refuses_nothing(const struct policy *policy)
+{
+	return policy->enforcement == ENFORCE_AUDIT || policy->enforcement == ENFORCE_OFF;
+}
+
+/*
+ * Counts and reports; the verdict, which audit and off turn into ALLOW. `event` has the reason and what goes with it.
+ * Kept out of line, like all that is the way of what is not allowed, so that the way of what is allowed stays short.
+ */
+static __noinline int refuse(const struct policy *policy, struct event *event)
+{
+	struct counters *counters = container_counters();
+	bool audit = refuses_nothing(policy);
+
+	event->audited = audit;
+	count(&(audit ? counters->audited : counters->denied)[event->reason & (REASONS - 1)], 1);
+	if (policy->enforcement != ENFORCE_OFF)
+		emit(policy, counters, event);
+	return audit ? ALLOW : DENY;
+}

@@ -6,14 +6,18 @@
  * A socket is under the programs of the cgroup that created it, whoever uses it later.
  */
 #include "accounting.h"
+#include "escape.h"
 #include "ports.h"
+#include "sockets.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
 SEC("cgroup/sock_create")
 int sock_create(struct bpf_sock *ctx)
 {
-	return ports_sock_create(ctx);
+	int verdict = ports_sock_create(ctx);
+
+	return verdict == ALLOW ? sockets_sock_create(ctx) : verdict;
 }
 
 SEC("cgroup/bind4")
@@ -94,8 +98,9 @@ int egress(struct __sk_buff *skb)
 }
 
 /*
- * Not one of the hooks' programs: attached for a moment when programs of another layout take over a container that runs.
- * It makes the kernel give the node its storage of these maps, so that the policy is written before any program reads it.
+ * Not one of the hooks' programs: attached for a moment when programs of another layout take over a container that
+ * runs. It makes the kernel give the node its storage of these maps, so that the policy is written before any program
+ * reads it.
  */
 SEC("cgroup_skb/egress")
 int primer(struct __sk_buff *skb)
@@ -105,9 +110,54 @@ int primer(struct __sk_buff *skb)
 	return ALLOW;
 }
 
-/* Left out where the kernel has no BPF LSM; ports_listen() is the fallback. */
+/*
+ * From here on BPF LSM: left out where the kernel has none. ports_listen() is the fallback of the first; the others
+ * have none, and are attached only where a policy asks for what they do (isolator/features/policy.ts).
+ */
 SEC("lsm_cgroup/socket_listen")
 int BPF_PROG(socket_listen, struct socket *sock, int backlog)
 {
 	return ports_socket_listen(sock);
+}
+
+SEC("lsm_cgroup/socket_create")
+int BPF_PROG(socket_create, int family, int type, int protocol, int kern)
+{
+	return sockets_socket_create(family, protocol, kern);
+}
+
+SEC("lsm_cgroup/file_receive")
+int BPF_PROG(file_receive, struct file *file)
+{
+	return sockets_file_receive(file);
+}
+
+SEC("lsm_cgroup/file_open")
+int BPF_PROG(file_open, struct file *file)
+{
+	return escape_file_open(file);
+}
+
+SEC("lsm_cgroup/task_alloc")
+int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags)
+{
+	return escape_task_alloc(clone_flags);
+}
+
+SEC("lsm_cgroup/sb_set_mnt_opts")
+int BPF_PROG(sb_set_mnt_opts, struct super_block *sb)
+{
+	return escape_sb_set_mnt_opts(sb);
+}
+
+SEC("lsm_cgroup/bpf_map")
+int BPF_PROG(bpf_map, struct bpf_map *map, unsigned int mode)
+{
+	return escape_bpf_map(map);
+}
+
+SEC("lsm_cgroup/bpf_prog")
+int BPF_PROG(bpf_prog, struct bpf_prog *program)
+{
+	return escape_bpf_prog(program);
 }

@@ -14,8 +14,13 @@
 #include <bpf/bpf_tracing.h>
 
 /* From uapi headers that drag in libc or do not exist for -target bpf. */
+#define AF_UNIX           1
 #define AF_INET           2
 #define AF_INET6          10
+#define AF_NETLINK        16
+#define AF_PACKET         17
+#define AF_VSOCK          40
+#define AF_XDP            44
 #define SOCK_RAW          3
 #define IPPROTO_TCP       6
 #define IPPROTO_UDP       17
@@ -30,6 +35,12 @@
 #define IPPROTO_SMC       256
 #define IP_PMTUDISC_PROBE 3
 #define RTAX_MTU          2
+#define CLONE_INTO_CGROUP 0x200000000ULL
+
+/* Of the kernel's own headers. */
+#define FMODE_WRITE         2
+#define CGROUP2_SUPER_MAGIC 0x63677270
+#define BPF_FS_MAGIC        0xcafe4a11
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -53,9 +64,27 @@ struct sock_common {
 	volatile unsigned char skc_state;
 };
 
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+};
+
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
+	struct sock_cgroup_data sk_cgrp_data;
 };
 
 struct socket {
@@ -112,6 +141,51 @@ struct inet_skb_parm {
 
 struct inet6_skb_parm {
 	__u16 frag_max_size;
+};
+
+struct super_block {
+	unsigned long s_magic;
+};
+
+struct inode {
+	struct super_block *i_sb;
+	unsigned long i_ino;
+};
+
+struct qstr {
+	const unsigned char *name;
+};
+
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+	struct inode *d_inode;
+};
+
+struct path {
+	struct dentry *dentry;
+};
+
+struct file {
+	unsigned int f_mode;
+	struct path f_path;
+	struct inode *f_inode;
+};
+
+struct bpf_map {
+	enum bpf_map_type map_type;
+	char name[16];
+};
+
+/* By enum bpf_cgroup_storage_type: shared, per CPU. */
+struct bpf_prog_aux {
+	struct bpf_map *cgroup_storage[2];
+};
+
+struct bpf_prog {
+	enum bpf_prog_type type;
+	enum bpf_attach_type expected_attach_type;
+	struct bpf_prog_aux *aux;
 };
 
 #pragma clang attribute pop

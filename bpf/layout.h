@@ -37,6 +37,13 @@ enum policy_flags {
 	POLICY_ALLOW_SCTP = 2,
 	POLICY_ALLOW_DCCP = 4,
 	POLICY_ANY_PORT = 8, /* this level judges neither ports nor protocols: a network namespace of its own */
+	/* Kinds of sockets that are refused. */
+	POLICY_DENY_RAW = 16,
+	POLICY_DENY_PACKET = 32,
+	POLICY_DENY_VSOCK = 64,
+	POLICY_DENY_XDP = 128,
+	POLICY_DENY_RECEIVED = 256, /* made outside of the container and handed in */
+	POLICY_DENY_ESCAPE = 512,   /* ways out of the node, and into the programs and maps */
 };
 
 /* One container's policy: the value of cgroup storage. User space swaps it whole, programs never write it. */
@@ -76,7 +83,13 @@ enum reason {
 	REASON_PROTOCOL = 5, /* socket() of a protocol with ports but no bind hook (SCTP, DCCP) */
 	REASON_SOURCE_PORT = 6, /* connect() left from another container's port: reported, cannot be prevented */
 	REASON_RECEIVE = 7,     /* UDP socket on a kernel-chosen port that is not allowed: nothing reaches it */
-	REASONS = 8,            /* a power of two, so that the verifier sees the bound of a masked index */
+	REASON_SOCKET = 8,      /* socket() of a kind that the policy denies */
+	REASON_RECEIVED = 9,    /* a socket that was made outside of the container came in */
+	REASON_CGROUP = 10,     /* open for writing of the cgroup.procs or cgroup.threads of a node outside */
+	REASON_CLONE = 11,      /* clone3() with CLONE_INTO_CGROUP */
+	REASON_MOUNT = 12,      /* mount of cgroup2 or bpffs */
+	REASON_BPF = 13, /* bpf() on the isolator's maps and programs, or with a program that could undo them */
+	REASONS = 16,    /* a power of two, so that the verifier sees the bound of a masked index */
 };
 
 /*
@@ -100,13 +113,13 @@ struct counters {
 struct event {
 	__u64 time;      /* CLOCK_BOOTTIME, ns */
 	__u64 cgroup_id; /* the container whose policy spoke */
-	__u64 owner;     /* cgroup id of the container that owns the port, or 0 */
+	__u64 owner;     /* cgroup id of the container that owns the port, or 0; REASON_CGROUP: of the node outside */
 	__u32 pid;       /* thread group id in the initial pid namespace */
 	__u32 uid;       /* in the initial user namespace */
 	__u16 port;      /* host byte order */
 	__u16 protocol;  /* IPPROTO_*; an MPTCP socket shows as TCP, since its subflow binds */
 	enum reason reason;
-	__u8 family;      /* AF_INET or AF_INET6 */
+	__u8 family;      /* AF_*; 0 where it is about no socket */
 	__u8 audited;     /* 1: reported only */
 	__u8 unreachable; /* 1: nothing was refused, but the listener gets no connection */
 	__u8 reserved[5];

@@ -63,29 +63,6 @@ static __always_inline bool is_unjudged(const struct policy *policy, const struc
 	return policy->judge_end && !owner->chain[0] && (port < policy->judge_begin || port > policy->judge_end);
 }
 
-/* What is forbidden is done all the same. The two values are told from all others, so that none unknown allows. */
-static __always_inline bool refuses_nothing(const struct policy *policy)
-{
-	return policy->enforcement == ENFORCE_AUDIT || policy->enforcement == ENFORCE_OFF;
-}
-
-/*
- * Counts and reports; the verdict, which audit and off turn into ALLOW. `event` has reason, port, protocol, family.
- * Everything from here on is the way of what is not allowed: kept out of line, so that the way of what is allowed
- * costs one load of the policy and one of the port's owner.
- */
-static __noinline int refuse(const struct policy *policy, struct event *event)
-{
-	struct counters *counters = container_counters();
-	bool audit = refuses_nothing(policy);
-
-	event->audited = audit;
-	count(&(audit ? counters->audited : counters->denied)[event->reason & (REASONS - 1)], 1);
-	if (policy->enforcement != ENFORCE_OFF)
-		emit(policy, counters, event);
-	return audit ? ALLOW : DENY;
-}
-
 /*
  * In audit mode a socket goes on with a port that is not allowed, and every later hook would report it again. The
  * first report leaves a note; true: there was one already. Enforced sockets never get that far.

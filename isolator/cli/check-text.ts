@@ -64,6 +64,12 @@ function cgroup2(report: CheckReport): string {
     : `${where}, not writable: ${result?.detail?.reason ?? ""}`;
 }
 
+/** Where it is, the first hook's trial says that it acts. */
+function lsm(probes: readonly ProbeResult[]): string {
+  const acts = probes.some(({ name, ok }) => name === "lsm_socket_listen" && ok);
+  return `${group(probes, "lsm_", "hooks load and attach")}${acts ? "; a trial task's listen() was refused" : ""}`;
+}
+
 function machineRows(report: CheckReport): Row[] {
   const { probes, kernel } = report;
   return [
@@ -79,7 +85,7 @@ function machineRows(report: CheckReport): Row[] {
     ["programs", single(probes, "programs", "all load")],
     ["enforcement", single(probes, "enforcement", "a trial task's bind() was refused")],
     ["counting", single(probes, "counting", "a trial task's packets were counted")],
-    ["BPF LSM", single(probes, "lsm_socket_listen", "a trial task's listen() was refused")],
+    ["BPF LSM", lsm(probes)],
   ];
 }
 

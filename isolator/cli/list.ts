@@ -38,7 +38,7 @@ export function renderList(containers: readonly Summary[]): string {
     printable(nameOf(container.container_id)),
     stateText(container),
     shorten(portsText(container)),
-    enforcementText(container.enforcement),
+    enforcementText(container),
     `${container.pids ?? 0}`,
     formatBytes(container.statistics?.net_rx_bytes ?? 0n),
     formatBytes(container.statistics?.net_tx_bytes ?? 0n),

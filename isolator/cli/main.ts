@@ -2,7 +2,10 @@
 /** The command line. Every error of a command ends here, and is printed here and only here. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { IsolatorError, messageOf } from "../errors.js";
-import { EPHEMERAL_MODES, EXTRA_PROTOCOLS, type ExtraProtocol } from "../features/ports.js";
+import { ESCAPE_MODES } from "../features/escape.js";
+import { EPHEMERAL_MODES, EXTRA_PROTOCOLS } from "../features/ports.js";
+import { SOCKET_KINDS } from "../features/sockets.js";
+import type { BreakGlassOptions } from "./break-glass.js";
 import type { CheckOptions } from "./check.js";
 import { addOperatorCommands, OPERATOR_COMMANDS, OPERATOR_STATUS } from "./operator.js";
 import { PORTS_EXAMPLE, run, type RunOptions } from "./run.js";
@@ -21,13 +24,16 @@ function parsePortsOption(text: string, previous: string | undefined): string {
   return text;
 }
 
-function parseProtocols(text: string, previous: ExtraProtocol[]): ExtraProtocol[] {
-  const protocols = text.split(",").map((name) => {
-    const protocol = EXTRA_PROTOCOLS.find((known) => known === name.trim());
-    if (!protocol) throw new InvalidArgumentError(`Known: ${EXTRA_PROTOCOLS.join(", ")}.`);
-    return protocol;
-  });
-  return [...new Set([...previous, ...protocols])];
+/** An option that is a list of these words, and may be given several times. */
+function listOf<T extends string>(words: readonly T[]): (text: string, previous: T[]) => T[] {
+  return (text, previous) => {
+    const named = text.split(",").map((name) => {
+      const word = words.find((known) => known === name.trim());
+      if (!word) throw new InvalidArgumentError(`Known: ${words.join(", ")}.`);
+      return word;
+    });
+    return [...new Set([...previous, ...named])];
+  };
 }
 
 // Whoever reads denials may go before the task does (`2>&1 | head`): that is no reason to end it.
@@ -54,8 +60,19 @@ program
   .option("--audit", "report what would be denied, deny nothing")
   .addOption(
     new Option("--allow-protocol <list>", `allow sockets of ${EXTRA_PROTOCOLS.join(", ")}`)
-      .argParser(parseProtocols)
+      .argParser(listOf(EXTRA_PROTOCOLS))
       .default([], "none"),
+  )
+  .addOption(
+    new Option("--deny-socket <list>", `deny sockets: ${SOCKET_KINDS.join(", ")}`)
+      .argParser(listOf(SOCKET_KINDS))
+      .default([], "none"),
+  )
+  .addOption(
+    new Option(
+      "--escape <mode>",
+      "ways out of the container's cgroup (default: deny where the kernel can)",
+    ).choices(ESCAPE_MODES),
   )
   .option("-n, --name <name>", "name of the container (default: run- and eight digits)")
   .option(
@@ -96,11 +113,27 @@ program
 
 addOperatorCommands(program);
 
+program
+  .command("break-glass")
+  .description(
+    "stop enforcing, with the daemon alive or dead, and go back to it: 0 done, 1 not for all, 2 bad usage",
+  )
+  .option("--audit", "report what would be refused, refuse nothing")
+  .option("--detach", "take the programs away: nothing is refused, reported or counted")
+  .option("--restore", "enforce the policy again")
+  .option("--container <name>", "this one and what is nested in it (default: all, those to come included)")
+  .option("--instance <name>", "instance whose containers are meant", "default")
+  .option("--json", "print what was done as JSON")
+  .action(async (options: BreakGlassOptions) => {
+    const { breakGlass } = await import("./break-glass.js");
+    process.exitCode = await breakGlass(options);
+  });
+
 const called = process.argv[2] ?? "";
 const failed = called === "run" ? RUN_FAILED : 1;
 const asksDaemon = OPERATOR_COMMANDS.includes(called);
 /** Told apart from 1 by `check`, whose 1 is an answer, and by the commands that ask the daemon. */
-const badUsage = called === "check" || asksDaemon ? 2 : failed;
+const badUsage = called === "check" || called === "break-glass" || asksDaemon ? 2 : failed;
 const statusOf = asksDaemon ? OPERATOR_STATUS : called === "run" ? RUN_STATUS : {};
 try {
   await program.parseAsync();

@@ -1,11 +1,10 @@
 /** The commands that ask a daemon: list, usage, status, events. */
 import type { Command } from "commander";
-import { DEFAULT_INSTANCE } from "../config/schema.js";
 import type { DaemonOptions } from "./daemon.js";
 import type { EventsOptions } from "./events.js";
 
 /** Exit status of these commands for the errors that scripts tell apart. 1: any other. */
-export const OPERATOR_STATUS: Partial<Record<string, number>> = { "bad-argument": 2, "no-daemon": 3 };
+export const OPERATOR_STATUS: Partial<Record<string, number>> = { "no-daemon": 3, "shutting-down": 3 };
 
 export const OPERATOR_COMMANDS = ["list", "usage", "status", "events"];
 
@@ -15,7 +14,7 @@ function add(program: Command, name: string, description: string): Command {
   return program
     .command(name)
     .description(description)
-    .option("--instance <name>", "instance whose daemon to ask", DEFAULT_INSTANCE)
+    .option("--instance <name>", "instance whose daemon to ask", "default")
     .option("--json", "print it as JSON")
     .addHelpText("after", STATUS_TEXT);
 }

@@ -41,6 +41,12 @@ export class Reporter {
     this.line(denial, describe(denial));
   }
 
+  /** @param what the policy asks to be refused, and this kernel cannot refuse */
+  gap(what: string): void {
+    const event = { event: "not_closed", container: this.container, what };
+    this.line(event, `not closed: ${what}; "bpf-isolator check" says what this kernel lacks`);
+  }
+
   /** @param eventsLost those that never reached this process */
   summary(usage: Usage, eventsLost: number): void {
     this.flushHidden();

@@ -6,8 +6,10 @@ import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
 import { toResourceStatistics } from "../features/accounting.js";
 import { toDenial } from "../features/events.js";
+import type { EscapeMode } from "../features/escape.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
+import type { SocketKind } from "../features/sockets.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
 import { checkUsageFile, writeUsageFile } from "./usage-file.js";
@@ -18,6 +20,8 @@ export interface RunOptions {
   ephemeral: EphemeralMode;
   audit?: boolean;
   allowProtocol: ExtraProtocol[];
+  denySocket: SocketKind[];
+  escape?: EscapeMode;
   name?: string;
   instance: string;
   json?: boolean;
@@ -58,6 +62,8 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     ephemeral: options.ephemeral,
     enforce: options.audit ? "audit" : "on",
     allowProtocols: options.allowProtocol,
+    sockets: Object.fromEntries(options.denySocket.map((kind) => [kind, "deny"])),
+    ...(options.escape === undefined ? {} : { escape: options.escape }),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   if (options.usageFile !== undefined) checkUsageFile(options.usageFile);
@@ -73,6 +79,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
       reporter.denial(() => toDenial(event, (cgroupId) => instance.nameOf(cgroupId)));
     },
   });
+  for (const gap of container.gaps()) reporter.gap(gap);
   const status = await runTask(container, instance, path, args, signals);
   const usage = container.usage();
   reporter.summary(usage, Number(usage.eventsLost));

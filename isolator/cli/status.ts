@@ -57,6 +57,7 @@ export function renderStatus(status: bpf_isolator.DaemonStatus, now: number): st
       ["agent", agentText(status.agent)],
       ["containers", containersText(status.containers)],
       ["configuration", configText(status)],
+      ...optional("break-glass", status.break_glass && `${status.break_glass}, for all containers`),
       ["memory", formatBytes(memory_bytes)],
       [
         "calls",

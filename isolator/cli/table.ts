@@ -88,9 +88,12 @@ export function portsText(container: bpf_isolator.ContainerSummary): string {
   return formatPorts(ports.map(({ begin, end }) => ({ begin: Number(begin), end: Number(end) })));
 }
 
-/** "on", "audit", "off", "none": no policy at all. */
-export function enforcementText(enforcement: number | undefined): string {
-  return { 1: "on", 2: "audit", 3: "off" }[enforcement ?? 0] ?? (enforcement === undefined ? "none" : "?");
+const ENFORCEMENT: Record<bpf_isolator.Enforcement, string> = { 1: "on", 2: "audit", 3: "off" };
+
+/** "on", "audit", "off", "none" where it has no policy at all; and what the operator switched off. */
+export function enforcementText({ enforcement, break_glass }: bpf_isolator.ContainerSummary): string {
+  const text = enforcement === undefined ? "none" : ENFORCEMENT[enforcement];
+  return break_glass === undefined ? text : `${text}, but break-glass: ${printable(break_glass)}`;
 }
 
 /** Of denials, what was refused: source_port can only be reported. */

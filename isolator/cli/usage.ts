@@ -39,7 +39,7 @@ export function renderUsage(
     table([
       ["state", `${stateText(container)}, ${container.pids ?? 0} processes`],
       ["ports", portsText(container)],
-      ["enforcement", enforcementText(container.enforcement)],
+      ["enforcement", enforcementText(container)],
       ["received", direction(net_rx_packets, net_rx_bytes, net_rx_dropped)],
       ["sent", direction(net_tx_packets, net_tx_bytes, net_tx_dropped)],
       ["denied", countsText(container.denied)],

@@ -1,7 +1,7 @@
 /** One container, from prepare() to cleanup(). */
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { addUsages, loadUsage, sumCounters, type Usage } from "../features/accounting.js";
-import { encodePolicy, NO_RING, type Policy } from "../features/policy.js";
+import { encodePolicy, gapsOf, lsmHooksOf, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
@@ -177,7 +177,7 @@ export class Container {
     const container = new Container(instance, programs, held, node, record, parent, ownRing, slot);
     if (container.glass !== "detach") {
       node.withFd((fd) => {
-        programs.attach(fd, container.name);
+        programs.attach(fd, container.name, lsmHooksOf(policy));
       });
     }
     reach("prepare:attached");
@@ -215,7 +215,7 @@ export class Container {
     const container = new Container(instance, programs, held, node, record, parent, undefined, ring.slot);
     if (container.glass !== "detach") {
       node.withFd((fd) => {
-        programs.ensureAttached(fd, container.name);
+        programs.ensureAttached(fd, container.name, lsmHooksOf(record.policy));
       });
     }
     container.applyPolicy();
@@ -242,6 +242,14 @@ export class Container {
       this.ringSlot,
     );
     this.programs.map("policies").update(u64Key(this.cgroupId), value);
+  }
+
+  /** Another policy may have a use for other hooks of BPF LSM. */
+  private attachWanted(): void {
+    if (this.glass === "detach") return;
+    this.node.withFd((fd) => {
+      this.programs.ensureAttached(fd, this.name, lsmHooksOf(this.policy));
+    });
   }
 
   private save(changes: Partial<ContainerRecord>): void {
@@ -271,7 +279,8 @@ export class Container {
     return this.instance.locked(async () => {
       const { chain, table } = this;
       const wanted = policy.ports ?? [];
-      const dropped = subtractRanges(this.policy.ports ?? [], wanted);
+      const before = this.policy;
+      const dropped = subtractRanges(before.ports ?? [], wanted);
       table.examine(wanted, chain, this.instance.liveName);
       this.save({ policy });
       reach("update:recorded");
@@ -280,10 +289,16 @@ export class Container {
       table.release(dropped, chain, this.parent?.policy.ports);
       reach("update:released");
       this.applyPolicy();
+      if ([...lsmHooksOf(before)].join() !== [...lsmHooksOf(policy)].join()) this.attachWanted();
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
       reach("update:done");
       return Promise.resolve(dropped);
     });
+  }
+
+  /** What the policy asks by name to be refused and this kernel cannot refuse, in words. */
+  gaps(): string[] {
+    return gapsOf(this.policy, (hook) => this.programs.has(hook));
   }
 
   /** Delivers the events that are waiting now. */

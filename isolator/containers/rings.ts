@@ -18,7 +18,7 @@ const RING_BYTES = 256 * 1024;
 /** The daemon's has all containers of an agent, and those that happen while there is no daemon: about 24,000. */
 const DAEMON_RING_BYTES = 2 * 1024 * 1024;
 /** The last one, always: a container's policy need not change when another daemon takes over. */
-const DAEMON_SLOT = layouts.enums.ring_slot.NO_RING - 1;
+export const DAEMON_SLOT = layouts.enums.ring_slot.NO_RING - 1;
 
 /**
  * A ring of this process's own. The caller holds the instance's lock.

@@ -10,7 +10,7 @@
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants, mkdirSync, statSync, type Stats } from "node:fs";
+import { accessSync, closeSync, constants, mkdirSync, statSync, writeSync, type Stats } from "node:fs";
 import { constants as os } from "node:os";
 import { delimiter, join } from "node:path";
 import { IsolatorError, messageOf } from "../errors.js";
@@ -89,8 +89,10 @@ export class Task {
     const home = ownNode(instance.cgroup2);
     const guard = await startGuard(container.node, instance.guardNode());
     try {
-      container.node.add(process.pid);
+      // Opened now: from inside, the policy may refuse it.
+      const back = home.openProcs();
       try {
+        container.node.add(process.pid);
         const child = spawn(command, args, { stdio: "inherit" });
         const spawned = once(child, "spawn");
         const exited = once(child, "exit").then(([code, signal]) =>
@@ -100,7 +102,8 @@ export class Task {
         await spawned;
         return new Task(guard, child, exited);
       } finally {
-        home.add(process.pid);
+        writeSync(back, `${process.pid}`);
+        closeSync(back);
       }
     } catch (error) {
       await endGuard(guard);

@@ -5,9 +5,10 @@
  * Safe to repeat after it was interrupted anywhere: a container's record changes last.
  */
 import { addUsages, loadUsage, saveUsage, sumCounters } from "../features/accounting.js";
+import { lsmHooksOf } from "../features/policy.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { buildId, layoutId } from "../kernel/object.js";
-import { isPinned, OldBuild, otherBuilds } from "../kernel/pins.js";
+import { isPinned, PinnedBuild, otherBuilds } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
 import type { Instance } from "./instance.js";
 import { reach } from "./points.js";
@@ -40,13 +41,13 @@ export function upgrade(
 ): ContainerRecord {
   const node = CgroupNode.open(record.cgroup);
   if (!node || record.build === buildId()) return record;
-  const old = OldBuild.open(instance.name, record.build);
+  const old = PinnedBuild.open(instance.name, record.build);
   try {
     reach("start:upgrade-begun");
     // Where break-glass has taken the programs away, there is nothing to replace.
     if (instance.glassOf(key) !== "detach") {
       node.withFd((fd) => {
-        programs.takeOver(fd, record.id.join("."), old.programs, writePolicy);
+        programs.takeOver(fd, record.id.join("."), lsmHooksOf(record.policy), old.programs, writePolicy);
       });
     }
     reach("start:upgrade-replaced");

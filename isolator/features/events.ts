@@ -8,32 +8,44 @@ export interface Denial {
   event: "denied" | "audited" | "reported";
   container: string;
   reason: Reason;
-  protocol: string;
-  family: "ipv4" | "ipv6";
+  /** Undefined, like family and port, where it is about no socket. */
+  protocol?: string;
+  family?: string;
   /** Local address asked for; undefined where the hook does not know it. */
   address?: string;
-  port: number;
+  port?: number;
   pid: number;
   uid: number;
   /** Process name, printable characters only. */
   process: string;
   /** Nothing was refused, but nothing reaches the socket. */
   unreachable?: true;
-  /** Container that the port belongs to, if any. */
+  /** Container that the port belongs to, if any; for "cgroup" the one whose node was the goal. */
   owner?: string;
   /** Nanoseconds since boot, suspend included. */
   time: string;
 }
 
 const PROTOCOLS: Record<number, string> = {
+  1: "icmp",
   6: "tcp",
   17: "udp",
   33: "dccp",
+  58: "icmpv6",
   132: "sctp",
   136: "udplite",
   262: "mptcp",
 };
 const AF_INET6 = 10;
+const FAMILIES: Record<number, string> = {
+  2: "ipv4",
+  [AF_INET6]: "ipv6",
+  17: "packet",
+  40: "vsock",
+  44: "xdp",
+};
+/** Families whose protocol numbers are IPPROTO_*. */
+const INTERNET = ["ipv4", "ipv6"];
 
 /** Text from a task with everything but printable ASCII as \\xNN, so that it cannot play with a terminal or a log. */
 export function escapeUntrusted(text: string): string {
@@ -60,16 +72,21 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
   const reason = REASONS[event.reason] ?? "bind";
   const ipv6 = event.family === AF_INET6;
   const comm = Buffer.from(event.comm).toString("latin1");
-  const owner = event.owner === 0n ? undefined : (nameOf(event.owner) ?? `with cgroup id ${event.owner}`);
+  const owner =
+    event.owner === 0n
+      ? undefined
+      : (nameOf(event.owner) ?? (reason === "cgroup" ? undefined : `with cgroup id ${event.owner}`));
   const known = reason === "bind" || reason === "bind_zero";
+  const family = event.family === 0 ? undefined : (FAMILIES[event.family] ?? `family ${event.family}`);
+  const internet = family !== undefined && INTERNET.includes(family);
   return {
     event: reason === "source_port" ? "reported" : event.audited ? "audited" : "denied",
     container: nameOf(event.cgroup_id) ?? event.cgroup_id.toString(),
     reason,
-    protocol: PROTOCOLS[event.protocol] ?? `protocol ${event.protocol}`,
-    family: ipv6 ? "ipv6" : "ipv4",
+    ...(internet ? { protocol: PROTOCOLS[event.protocol] ?? `protocol ${event.protocol}` } : {}),
+    ...(family === undefined ? {} : { family }),
     ...(known ? { address: formatAddress(event.address, ipv6) } : {}),
-    port: event.port,
+    ...(internet && reason !== "socket" ? { port: event.port } : {}),
     pid: event.pid,
     uid: event.uid,
     ...(event.unreachable ? { unreachable: true } : {}),
@@ -79,7 +96,7 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
   };
 }
 
-function describeAction({ reason, protocol, address, port }: Denial): string {
+function describeAction({ reason, protocol = "", family = "", address, port = 0 }: Denial): string {
   const at =
     address !== undefined
       ? `${isIPv6(address) ? `[${address}]` : address}:${port}`
@@ -102,6 +119,18 @@ function describeAction({ reason, protocol, address, port }: Denial): string {
       return `an unconnected ${protocol} socket on the kernel-chosen ${at}`;
     case "source_port":
       return `connect() ${protocol}, for which the kernel chose the source ${at}`;
+    case "socket":
+      return `socket() ${protocol === "" ? family : `raw ${family} ${protocol}`}`;
+    case "received":
+      return `a socket from outside of the container (${protocol === "" ? family : `${protocol} ${at}`})`;
+    case "cgroup":
+      return "open of cgroup.procs or cgroup.threads outside of the container";
+    case "clone":
+      return "clone3() with CLONE_INTO_CGROUP";
+    case "mount":
+      return "mount of cgroup2 or bpffs";
+    case "bpf":
+      return "bpf() on the isolator's maps or programs, or with a program that could undo a refusal";
   }
 }
 
@@ -109,6 +138,7 @@ function describeAction({ reason, protocol, address, port }: Denial): string {
 export function describe(denial: Denial): string {
   const verb = { denied: "denied", audited: "would deny", reported: "cannot prevent" }[denial.event];
   const unreachable = denial.unreachable ? " (unreachable)" : "";
-  const owner = denial.owner === undefined ? "" : `: the port belongs to container ${denial.owner}`;
+  const whose = denial.reason === "cgroup" ? "the node is that of" : "the port belongs to";
+  const owner = denial.owner === undefined ? "" : `: ${whose} container ${denial.owner}`;
   return `${verb} ${describeAction(denial)} by ${denial.process}[${denial.pid}]${unreachable}${owner}`;
 }

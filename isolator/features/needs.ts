@@ -54,6 +54,37 @@ export const NEEDS: readonly FeatureNeeds[] = [
     ],
   },
   {
+    feature: "sockets",
+    main: false,
+    requires: [...CONTAINER, ...hooks("sock_create")],
+    prefers: [
+      { probe: "lsm_socket_create", without: "packet, vsock and XDP sockets cannot be refused" },
+      {
+        probe: "lsm_file_receive",
+        without: "sockets that come from outside of the container cannot be refused",
+      },
+    ],
+  },
+  {
+    feature: "escape",
+    main: false,
+    requires: CONTAINER,
+    prefers: [
+      {
+        probe: "lsm_file_open",
+        without:
+          "a task that may write cgroup.procs outside of its node can leave it: that is reported where it is found",
+      },
+      { probe: "lsm_task_alloc", without: "so it can by CLONE_INTO_CGROUP" },
+      { probe: "lsm_sb_set_mnt_opts", without: "a task with the rights can mount cgroup2 and bpffs" },
+      { probe: "lsm_bpf_map", without: "a task with the rights can change the isolator's maps" },
+      {
+        probe: "lsm_bpf_prog",
+        without: "a task with the rights can detach the isolator's programs, or undo what they refuse",
+      },
+    ],
+  },
+  {
     feature: "accounting",
     main: true,
     requires: [...CONTAINER, ...hooks("ingress", "egress"), "counting"],

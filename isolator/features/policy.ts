@@ -1,7 +1,9 @@
 /** A container's policy: what all features ask for, and the kernel's form of it (struct policy in bpf/layout.h). */
 import { decode, encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
+import { escapeFlags, escapeHooks, openWays, type EscapeMode } from "./escape.js";
 import { EXTRA_PROTOCOLS, type ExtraProtocol, type PortsPolicy } from "./ports.js";
+import { openSockets, socketFlags, socketHooks, socketsOf, type SocketsPolicy } from "./sockets.js";
 
 export const ENFORCE_MODES = ["on", "audit", "off"] as const;
 
@@ -10,6 +12,34 @@ export type EnforceMode = (typeof ENFORCE_MODES)[number];
 
 export interface Policy extends PortsPolicy {
   enforce: EnforceMode;
+  /** Undefined: all are allowed. */
+  sockets?: SocketsPolicy;
+  /** Undefined: "deny", with no word of what the kernel cannot refuse. */
+  escape?: EscapeMode;
+}
+
+const escapeOf = ({ escape = "deny" }: Policy): EscapeMode => escape;
+
+/** Hooks whose programs every container has, where the kernel has BPF LSM. */
+const ALWAYS = ["socket_listen"];
+
+/**
+ * Names of the hooks of BPF LSM that the policy has a use for. Programs on others are not attached: each costs every
+ * process of the machine that comes by it a few nanoseconds.
+ */
+export function lsmHooksOf(policy: Policy): ReadonlySet<string> {
+  return new Set([...ALWAYS, ...socketHooks(policy.sockets), ...escapeHooks(escapeOf(policy))]);
+}
+
+/**
+ * What the policy asks by name to be refused and this kernel cannot refuse, in words.
+ * @param has whether there is a program for a hook
+ */
+export function gapsOf(policy: Policy, has: (hook: string) => boolean): string[] {
+  return [
+    ...openSockets(policy.sockets, has),
+    ...(policy.escape === undefined ? [] : openWays(policy.escape, has)),
+  ];
 }
 
 const { enforcement, ephemeral, policy_flags: flags } = layouts.enums;
@@ -19,7 +49,8 @@ const PROTOCOL_FLAGS: Record<ExtraProtocol, number> = {
   dccp: flags.POLICY_ALLOW_DCCP,
 };
 
-const ENFORCEMENT_VALUES = {
+/** The kernel's values of policy.enforcement. */
+export const ENFORCEMENT_VALUES: Readonly<Record<EnforceMode, number>> = {
   on: enforcement.ENFORCE_ON,
   audit: enforcement.ENFORCE_AUDIT,
   off: enforcement.ENFORCE_OFF,
@@ -34,11 +65,13 @@ const EPHEMERAL_VALUES = {
 /** Value of policy.ring where nobody reads the container's events. */
 export const NO_RING: number = layouts.enums.ring_slot.NO_RING;
 
-function flagsOf({ ports, ownNetwork, allowProtocols }: Policy): number {
+function flagsOf(policy: Policy): number {
   const bits = [
-    ports ? 0 : flags.POLICY_INHERIT_PORTS,
-    ownNetwork ? flags.POLICY_ANY_PORT : 0,
-    ...allowProtocols.map((protocol) => PROTOCOL_FLAGS[protocol]),
+    policy.ports ? 0 : flags.POLICY_INHERIT_PORTS,
+    policy.ownNetwork ? flags.POLICY_ANY_PORT : 0,
+    ...policy.allowProtocols.map((protocol) => PROTOCOL_FLAGS[protocol]),
+    socketFlags(policy.sockets),
+    escapeFlags(escapeOf(policy)),
   ];
   return bits.reduce((all, bit) => all | bit, 0);
 }
@@ -78,6 +111,8 @@ export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boole
     ephemeral: keyOf(EPHEMERAL_VALUES, value.ephemeral, "deny"),
     allowProtocols: EXTRA_PROTOCOLS.filter((protocol) => has(PROTOCOL_FLAGS[protocol])),
     ...(has(flags.POLICY_ANY_PORT) ? { ownNetwork: true } : {}),
+    sockets: socketsOf(value.flags),
+    ...(has(flags.POLICY_DENY_ESCAPE) ? {} : { escape: "allow" }),
     ...(value.judge_end > 0 ? { judged: { begin: value.judge_begin, end: value.judge_end } } : {}),
     inheritsPorts: has(flags.POLICY_INHERIT_PORTS),
   };

@@ -10,11 +10,18 @@ const BPF_F_ALLOW_MULTI = 2;
 const BPF_F_REPLACE = 4;
 const EPERM = 1;
 const ENOENT = 2;
+const E2BIG = 7;
 const EBUSY = 16;
+const EINVAL = 22;
 /** Programs that one node can have for one hook (BPF_CGROUP_MAX_PROGS of the kernel); all LSM hooks answer as one. */
-const MAX_ATTACHED = 64 * 16;
+const MAX_ATTACHED = 64 * 10;
 /** Numbers of enum bpf_attach_type to look at: what the kernel does not have it answers with EINVAL. */
 const ATTACH_TYPES = 64;
+/** What attachedIds() has the kernel write to: thousands of calls, one after another, when a daemon starts. */
+const ids = new Uint32Array(MAX_ATTACHED);
+const count = new Uint32Array(1);
+const attachFlags = new Uint8Array(4);
+const asBytes = (words: Uint32Array): Uint8Array => new Uint8Array(words.buffer);
 /** Offset of the id in struct bpf_prog_info. */
 const INFO_ID = 4;
 /** Program file descriptors by name of their hook. */
@@ -27,8 +34,15 @@ function explain(hook: Hook, errno: number): string {
       "bpftool cgroup tree shows it"
     );
   }
-  if (-errno === EBUSY && hook.lsm) {
-    return "EBUSY: another tracing program sits on this LSM hook, or ten LSM hooks have programs of cgroups already";
+  // The kernel finds no free one among CGROUP_LSM_NUM and says EINVAL (__cgroup_bpf_attach, kernel/bpf/cgroup.c).
+  if (-errno === EINVAL && hook.lsm) {
+    return (
+      "EINVAL: the kernel has room for ten LSM hooks with programs of cgroups, and other software has taken them. " +
+      "bpftool prog shows programs of type lsm"
+    );
+  }
+  if ([E2BIG, EBUSY].includes(-errno) && hook.lsm) {
+    return `${errnoName(errno)}: other tracing programs, or a live patch, sit on this LSM hook. bpftool prog shows them`;
   }
   return errnoName(errno);
 }
@@ -49,22 +63,25 @@ export function programId(fd: number): number {
   return new DataView(info.buffer).getUint32(INFO_ID, true);
 }
 
+const idsOfSet = new WeakMap<ProgramFds, Map<string, number>>();
+
+/** Id of the program of a hook; asked of the kernel once. */
+function idOf(programs: ProgramFds, name: string): number | undefined {
+  let ids = idsOfSet.get(programs);
+  if (!ids) {
+    ids = new Map([...programs].map(([hook, fd]) => [hook, programId(fd)]));
+    idsOfSet.set(programs, ids);
+  }
+  return ids.get(name);
+}
+
 /**
  * Ids of the programs that are attached to a node itself, in their order.
  * @param node file descriptor of its directory
  */
 export function attachedIds(node: number, attachType: number): number[] {
-  const ids = new Uint32Array(MAX_ATTACHED);
-  const count = new Uint32Array([MAX_ATTACHED]);
-  const bytes = new Uint8Array(ids.buffer);
-  const result = libbpf().programQuery(
-    node,
-    attachType,
-    0,
-    new Uint8Array(4),
-    bytes,
-    new Uint8Array(count.buffer),
-  );
+  count[0] = MAX_ATTACHED;
+  const result = libbpf().programQuery(node, attachType, 0, attachFlags, asBytes(ids), asBytes(count));
   return result < 0 ? [] : [...ids.subarray(0, count[0])];
 }
 
@@ -73,11 +90,21 @@ export function attachOne(program: number, node: number, attachType: number): nu
   return libbpf().programAttach(program, node, attachType, BPF_F_ALLOW_MULTI);
 }
 
-/** Attaches every program to a node that has none of them. @throws attach-failed */
-export function attachAll(programs: ProgramFds, node: number, container: string): void {
+/**
+ * Which hooks of BPF LSM a container has a use for, by name; all if undefined. A program on each of the others would cost
+ * every process of the machine that comes by it.
+ */
+export type LsmHooks = ReadonlySet<string> | undefined;
+
+function isWanted(hook: Hook, lsm: LsmHooks): boolean {
+  return !hook.lsm || lsm?.has(hook.name) !== false;
+}
+
+/** Attaches programs to a node that has none of them. @throws attach-failed */
+export function attachAll(programs: ProgramFds, node: number, container: string, lsm: LsmHooks): void {
   for (const hook of HOOKS) {
     const program = programs.get(hook.name);
-    if (program === undefined) continue;
+    if (program === undefined || !isWanted(hook, lsm)) continue;
     const result = attachOne(program, node, hook.attachType);
     if (result < 0) throw attachError(hook, container, result);
   }
@@ -93,22 +120,21 @@ function replace(program: number, old: number, node: number, attachType: number)
   return libbpf().programAttachOpts(program, node, attachType, new Uint8Array(options.buffer));
 }
 
-function isAttached(program: number, node: number, attachType: number): boolean {
-  return attachedIds(node, attachType).includes(programId(program));
-}
-
-/** Takes a program away from wherever it is on a node. @returns whether it was anywhere */
-function detachEverywhere(program: number, node: number): boolean {
-  let found = false;
+/** Takes programs away from wherever they are on a node. */
+function detachEverywhere(programs: ProgramFds, node: number): void {
+  if (programs.size === 0) return;
   for (let attachType = 0; attachType < ATTACH_TYPES; attachType++) {
-    if (isAttached(program, node, attachType)) found = detachOne(program, node, attachType) === 0 || found;
+    const there = new Set(attachedIds(node, attachType));
+    if (there.size === 0) continue;
+    for (const [name, program] of programs) {
+      if (there.has(idOf(programs, name) ?? 0)) detachOne(program, node, attachType);
+    }
   }
-  return found;
 }
 
 /**
- * Puts every program on a node, whatever of them is there already: an old one of the same hook is replaced in place, one
- * whose hook this build does not use is taken away. Safe to repeat after it was interrupted anywhere.
+ * Puts the wanted programs on a node, whatever of them is there already, and takes the others away: an old one of the
+ * same hook is replaced in place. Safe to repeat after it was interrupted anywhere.
  * @param old programs that may be attached instead, by hook
  * @throws attach-failed
  */
@@ -116,19 +142,27 @@ export function ensureAttached(
   programs: ProgramFds,
   node: number,
   container: string,
+  lsm: LsmHooks,
   old: ProgramFds = new Map(),
 ): void {
   for (const hook of HOOKS) {
     const program = programs.get(hook.name);
-    if (program === undefined || isAttached(program, node, hook.attachType)) continue;
+    if (program === undefined) continue;
+    const there = new Set(attachedIds(node, hook.attachType));
+    const isThere = (set: ProgramFds): boolean => there.has(idOf(set, hook.name) ?? 0);
+    if (!isWanted(hook, lsm)) {
+      if (isThere(programs)) detachOne(program, node, hook.attachType);
+      continue;
+    }
+    if (isThere(programs)) continue;
     const previous = old.get(hook.name);
     const result =
-      previous !== undefined && isAttached(previous, node, hook.attachType)
+      previous !== undefined && isThere(old)
         ? replace(program, previous, node, hook.attachType)
         : attachOne(program, node, hook.attachType);
     if (result < 0) throw attachError(hook, container, result);
   }
-  for (const previous of old.values()) detachEverywhere(previous, node);
+  detachEverywhere(old, node);
 }
 
 /** @returns 0, or -errno: -ENOENT where it was not attached */

@@ -82,6 +82,11 @@ export class CgroupNode {
     writeFileSync(join(this.path, "cgroup.procs"), `${pid}`);
   }
 
+  /** A file descriptor that moves the process whose id is written to it into the node. The caller closes it. */
+  openProcs(): number {
+    return openSync(join(this.path, "cgroup.procs"), constants.O_WRONLY);
+  }
+
   /** Kills all processes in the node and below (cgroup.kill, kernel 5.14), forks in progress included. */
   kill(): void {
     writeFileSync(join(this.path, "cgroup.kill"), "1");

@@ -116,7 +116,7 @@ export class EventRing {
 function openRingMap(size: number, pin: string | undefined): number {
   const pinned = pin === undefined ? -1 : libbpf().objectGet(pin);
   if (pinned >= 0) return pinned;
-  const fd = libbpf().mapCreate(MAP_TYPE_RINGBUF, "events", 0, 0, size, null);
+  const fd = libbpf().mapCreate(MAP_TYPE_RINGBUF, "isolator_events", 0, 0, size, null);
   if (fd < 0) throw new IsolatorError("map-failed", `a ring for events cannot be made: ${errnoName(fd)}`);
   const result = pin === undefined ? 0 : libbpf().objectPin(fd, pin);
   if (result < 0) {

@@ -13,9 +13,16 @@ export interface Hook {
   since: string;
   /** What does not work without it. */
   purpose: string;
-  /** Needs BPF LSM, which many kernels do not have: left out there. The kernel has room for ten of these hooks. */
+  /** Needs BPF LSM, which many kernels do not have: left out there. */
   lsm?: true;
 }
+
+/*
+ * The kernel has room for ten distinct hooks of lsm_cgroup, for all programs of the machine together (CGROUP_LSM_NUM in
+ * include/linux/bpf-cgroup-defs.h). The budget: socket_listen in every container; socket_create and file_receive where
+ * `sockets` asks for them; file_open, task_alloc, sb_set_mnt_opts, bpf_map and bpf_prog where `escape` is deny. That is
+ * eight. File access will share file_open, and has the two that are left; one of them better stays free for others'.
+ */
 
 const CGROUP_SKB = 8;
 const CGROUP_SOCK = 9;
@@ -31,7 +38,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 2,
     section: "cgroup/sock_create",
     since: "6.1",
-    purpose: "refuses SCTP and DCCP sockets",
+    purpose: "refuses SCTP, DCCP and raw sockets",
   },
   {
     name: "bind4",
@@ -120,6 +127,69 @@ export const HOOKS: readonly Hook[] = [
     section: "lsm_cgroup/socket_listen",
     since: "6.1",
     purpose: "refuses listen() on a port that is not allowed",
+    lsm: true,
+  },
+  {
+    name: "socket_create",
+    programType: LSM,
+    attachType: 43,
+    section: "lsm_cgroup/socket_create",
+    since: "6.1",
+    purpose: "refuses packet, vsock and XDP sockets",
+    lsm: true,
+  },
+  {
+    name: "file_receive",
+    programType: LSM,
+    attachType: 43,
+    section: "lsm_cgroup/file_receive",
+    since: "6.1",
+    purpose: "refuses sockets that come from outside of the container",
+    lsm: true,
+  },
+  {
+    name: "file_open",
+    programType: LSM,
+    attachType: 43,
+    section: "lsm_cgroup/file_open",
+    since: "6.1",
+    purpose: "refuses cgroup.procs of nodes outside of the container",
+    lsm: true,
+  },
+  {
+    name: "task_alloc",
+    programType: LSM,
+    attachType: 43,
+    section: "lsm_cgroup/task_alloc",
+    since: "6.1",
+    purpose: "refuses CLONE_INTO_CGROUP",
+    lsm: true,
+  },
+  {
+    name: "sb_set_mnt_opts",
+    programType: LSM,
+    attachType: 43,
+    section: "lsm_cgroup/sb_set_mnt_opts",
+    since: "6.1",
+    purpose: "refuses mounting cgroup2 and bpffs",
+    lsm: true,
+  },
+  {
+    name: "bpf_map",
+    programType: LSM,
+    attachType: 43,
+    section: "lsm_cgroup/bpf_map",
+    since: "6.1",
+    purpose: "refuses the isolator's maps",
+    lsm: true,
+  },
+  {
+    name: "bpf_prog",
+    programType: LSM,
+    attachType: 43,
+    section: "lsm_cgroup/bpf_prog",
+    since: "6.1",
+    purpose: "refuses the isolator's programs, and programs that could undo a refusal",
     lsm: true,
   },
 ];

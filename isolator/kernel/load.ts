@@ -8,6 +8,7 @@ import { activeSecurityModules } from "./machine.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
 import { checkLayouts, OBJECT_FILE } from "./object.js";
 import { removePins } from "./pins.js";
+import { loadsLsm } from "./probe-programs.js";
 
 const LOG_SIZE = 1 << 20;
 const LOG_LINES = 6;
@@ -61,12 +62,21 @@ export function loadObject(maps?: string): Loaded {
   // A kernel may have BPF LSM and yet refuse its programs (lockdown, seccomp): only trying tells.
   const everything = mayHaveLsm() ? tryLoad(HOOKS, maps) : undefined;
   if (everything?.object) return everything;
-  const most = tryLoad(
+  const some = everything && tryLoad(withLoadableLsm(), maps);
+  if (some?.object) return some;
+  const plain = tryLoad(
     HOOKS.filter(({ lsm }) => !lsm),
     maps,
   );
-  if (most.object) return most;
-  throw loadError(most.errno);
+  if (plain.object) return plain;
+  throw loadError(plain.errno);
+}
+
+/** Without the security hooks that this kernel takes no program for; where the first is one of those, without all. */
+function withLoadableLsm(): Hook[] {
+  const lsm = HOOKS.filter((hook) => hook.lsm);
+  const loadable = lsm[0] && loadsLsm(lsm[0]) ? lsm.filter(loadsLsm) : [];
+  return HOOKS.filter((hook) => !hook.lsm || loadable.includes(hook));
 }
 
 /** False only where it is known that BPF LSM programs can never run. */

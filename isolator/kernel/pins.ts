@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import type { ProgramFds } from "./attach.js";
 import { readMapLayout, type Layout } from "./btf.js";
-import { u64Key } from "./codec.js";
+import { decode, encode, u64Key } from "./codec.js";
 import { BpfMap } from "./maps.js";
 import { BPFFS } from "./mounts.js";
 import { errnoName, libbpf, libc } from "./native.js";
@@ -57,32 +57,57 @@ export class Pins {
   }
 }
 
-/** What another build of the programs has left pinned: enough to put this build's in its place. */
-export class OldBuild {
+/** What one build of the programs has pinned, this one or another: its programs, and maps with that build's layouts. */
+export class PinnedBuild {
   private constructor(
     readonly build: string,
     readonly programs: ProgramFds,
-    private readonly countersFd: number,
-    /** As that build was compiled with: the kernel keeps it with the map. */
-    readonly countersLayout: Layout,
+    private readonly maps: Readonly<Record<"counters" | "policies", LaidOutMap>>,
   ) {}
 
-  /** @throws load-failed where its pins are not whole */
-  static open(instance: string, build: string): OldBuild {
+  /** @throws load-failed where its pins are not whole; layout-mismatch */
+  static open(instance: string, build: string): PinnedBuild {
     const pins = new Pins(join(pinRoot(instance), build), instance);
     const programs = pins.programs([]);
-    const counters = pins.get("map_counters");
-    return new OldBuild(build, programs, counters, readMapLayout(counters, "counters"));
+    const map = (name: MapName, struct: string): LaidOutMap => {
+      const fd = pins.get(`map_${name}`);
+      const layout = readMapLayout(fd, struct);
+      return { map: new BpfMap(name, fd, layout.size), layout };
+    };
+    return new PinnedBuild(build, programs, {
+      counters: map("counters", "counters"),
+      policies: map("policies", "policy"),
+    });
+  }
+
+  /** As that build was compiled with: the kernel keeps it with the map. */
+  get countersLayout(): Layout {
+    return this.maps.counters.layout;
   }
 
   /** A container's counters, one of each CPU, in countersLayout; undefined where it has none. */
   counters(cgroupId: bigint): Uint8Array[] | undefined {
-    return new BpfMap("counters", this.countersFd, this.countersLayout.size).lookupPerCpu(u64Key(cgroupId));
+    return this.maps.counters.map.lookupPerCpu(u64Key(cgroupId));
+  }
+
+  /** Changes some fields of a container's policy in the kernel. @returns false where it has none */
+  changePolicy(cgroupId: bigint, changes: Readonly<Record<string, number>>): boolean {
+    const { map, layout } = this.maps.policies;
+    const bytes = map.lookup(u64Key(cgroupId));
+    if (!bytes) return false;
+    map.update(u64Key(cgroupId), encode(layout, { ...decode(layout, bytes), ...changes }));
+    return true;
   }
 
   close(): void {
-    for (const fd of [...this.programs.values(), this.countersFd]) libc().close(fd);
+    for (const fd of this.programs.values()) libc().close(fd);
+    for (const { map } of Object.values(this.maps)) map.close();
   }
+}
+
+interface LaidOutMap {
+  map: BpfMap;
+  layout: Layout;
 }
 
 /**

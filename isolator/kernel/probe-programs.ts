@@ -2,6 +2,7 @@
  * Programs and maps of a few bytes, made by hand, that probes give to the kernel: no compiler and no object file, so
  * that a refusal is the kernel's answer on this one thing.
  */
+import type { Hook } from "./hooks.js";
 import { libbpf, libc } from "./native.js";
 
 /** The kernel said no. probe.ts makes a sentence of it. */
@@ -105,6 +106,25 @@ export function withProgram<T>(spec: ProgramSpec, use: (fd: number) => T): T {
     return use(fd);
   } finally {
     libc().close(fd);
+  }
+}
+
+/**
+ * Loads a program on a hook of BPF LSM for the length of `use`.
+ * @throws Refused; with ENOENT where the kernel's BTF has no such hook
+ */
+export function withLsmProgram<T>(hook: Hook, returns: 0 | 1, use: (fd: number) => T): T {
+  const attachBtfId = accepted("find", libbpf().vmlinuxBtfId(hook.name, hook.attachType));
+  return withProgram({ ...hook, attachBtfId, returns }, use);
+}
+
+/** Whether the kernel takes a program on a hook of BPF LSM. */
+export function loadsLsm(hook: Hook): boolean {
+  try {
+    return withLsmProgram(hook, 1, () => true);
+  } catch (error) {
+    if (error instanceof Refused) return false;
+    throw error;
   }
 }
 

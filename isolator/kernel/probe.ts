@@ -120,6 +120,9 @@ function explain({ step, errno }: Refused, since: string | null): Detail {
     if (since !== null && !kernelIsAtLeast(since)) {
       return `kernel ${since} is the first that has it, and this is ${release()}`;
     }
+    // Only hooks of BPF LSM load and then have no room.
+    if (errno === EINVAL && step === "attach")
+      return "ten security hooks have programs of cgroups already, and the kernel has room for no more (bpftool prog shows them)";
     if (UNKNOWN_TO_KERNEL.includes(errno)) {
       return `this kernel does not have it${since === null ? "" : `, though ${since} and newer can be built with it`}`;
     }

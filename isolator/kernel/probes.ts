@@ -7,8 +7,8 @@ import { activeSecurityModules, kernelOption } from "./machine.js";
 import { BpfMap } from "./maps.js";
 import { BPFFS, hasBpffs, requireCgroup2 } from "./mounts.js";
 import { libbpf } from "./native.js";
-import { withAttached, withMap, withProgram, type MapSpec } from "./probe-programs.js";
-import { Failure, requireRoot, type Detail, type Probe } from "./probe.js";
+import { withAttached, withLsmProgram, withMap, withProgram, type MapSpec } from "./probe-programs.js";
+import { Failure, requireRoot, type Detail, type Probe, type ProbeSite } from "./probe.js";
 import { runTask } from "./trial.js";
 
 /** Hooks whose programs ask what an earlier program decided: bpf_get_retval(), since 6.1 in these. */
@@ -224,47 +224,65 @@ const whole: Probe[] = [
   },
 ];
 
-const LSM = 29;
-const LSM_CGROUP = 43;
+/** "bpf" is among the active modules, and the kernel has the hook. @throws Failure */
+function requireLsm(hook: Hook): void {
+  requireRoot();
+  const modules = activeSecurityModules();
+  if (modules && !modules.includes("bpf")) {
+    throw new Failure(
+      "lsm-not-active",
+      `BPF is not among the active security modules (${modules.join(",")}): ` +
+        `boot with lsm=${[...modules.filter((name) => name !== "capability"), "bpf"].join(",")} on the kernel's command line`,
+    );
+  }
+  if (libbpf().vmlinuxBtfId(hook.name, hook.attachType) >= 0) return;
+  if (kernelOption("CONFIG_BPF_LSM") !== "y")
+    throw new Failure("no-bpf-lsm", "this kernel was built without CONFIG_BPF_LSM");
+  throw new Failure("no-lsm-hook", `this kernel has no security hook ${hook.name} in its BTF`);
+}
 
-/** A BPF program at the security hook of listen(), for one cgroup only. It needs "bpf" among the active modules. */
-export const LSM_PROBE: Probe = {
-  name: "lsm_socket_listen",
-  since: "6.0",
-  run: (site) => {
-    requireRoot();
-    const modules = activeSecurityModules();
-    if (modules && !modules.includes("bpf")) {
+/** A program at the security hook of listen() refuses it to one cgroup only. */
+function refuseListen(site: ProbeSite, hook: Hook): void {
+  withLsmProgram(hook, 0, (program) => {
+    const node = site.node();
+    withAttached(program, node.fd, hook.attachType, () => {
+      const { listen } = runTask(node, "listen");
+      if (listen === "EPERM") return;
       throw new Failure(
-        "lsm-not-active",
-        `BPF is not among the active security modules (${modules.join(",")}): ` +
-          `boot with lsm=${[...modules.filter((name) => name !== "capability"), "bpf"].join(",")} on the kernel's command line`,
+        "not-enforced",
+        `a listen() that must be EPERM gave ${listen}: add bpf to lsm= on the kernel's command line`,
       );
-    }
-    const attachBtfId = libbpf().vmlinuxBtfId("socket_listen", LSM_CGROUP);
-    if (attachBtfId < 0) {
-      const built = kernelOption("CONFIG_BPF_LSM") === "y" ? "without BTF" : "without CONFIG_BPF_LSM";
-      throw new Failure("no-bpf-lsm", `this kernel was built ${built}`);
-    }
-    withProgram({ programType: LSM, attachType: LSM_CGROUP, attachBtfId, returns: 0 }, (program) => {
-      const node = site.node();
-      withAttached(program, node.fd, LSM_CGROUP, () => {
-        const { listen } = runTask(node, "listen");
-        if (listen === "EPERM") return;
-        throw new Failure(
-          "not-enforced",
-          `a listen() that must be EPERM gave ${listen}: add bpf to lsm= on the kernel's command line`,
-        );
-      });
     });
-    return undefined;
-  },
-};
+  });
+}
+
+/** A hook of BPF LSM: a program loads and attaches, acts (shown at listen()), and the isolator's own is loaded. */
+export function lsmProbe(hook: Hook): Probe {
+  return {
+    name: `lsm_${hook.name}`,
+    since: hook.since,
+    run: (site) => {
+      requireLsm(hook);
+      if (hook.name === "socket_listen") {
+        refuseListen(site, hook);
+      } else {
+        withLsmProgram(hook, 1, (program) => {
+          withAttached(program, site.node().fd, hook.attachType, () => undefined);
+        });
+      }
+      if (!site.programs().has(hook.name))
+        throw new Failure("not-loaded", `the program for ${hook.section} does not load on this kernel`);
+      return undefined;
+    },
+  };
+}
+
+const LSM_PROBES = HOOKS.filter(({ lsm }) => lsm).map(lsmProbe);
 
 export const PROBES: readonly Probe[] = [
   ...machine,
   ...HOOKS.filter(({ lsm }) => !lsm).map(hookProbe),
   ...maps,
   ...whole,
-  LSM_PROBE,
+  ...LSM_PROBES,
 ];

@@ -8,7 +8,7 @@ import {
   detachAll,
   detachOne,
   ensureAttached,
-  programId,
+  type LsmHooks,
   type ProgramFds,
 } from "./attach.js";
 import { MAP_NAMES, MAPS, PRIMER, type MapName } from "./contents.js";
@@ -72,46 +72,43 @@ export class Programs {
   }
 
   /**
-   * Attaches every program to a node (BPF_F_ALLOW_MULTI). They stay until the node is removed, whoever dies.
+   * Attaches programs to a node (BPF_F_ALLOW_MULTI). They stay until the node is removed, whoever dies.
    * @param fd of the node's directory
    * @param container for messages
+   * @param lsm which of those that need BPF LSM; all if not given. The others are always attached
    * @throws attach-failed
    */
-  attach(fd: number, container: string): void {
-    attachAll(this.programs, fd, container);
+  attach(fd: number, container: string, lsm?: LsmHooks): void {
+    attachAll(this.programs, fd, container, lsm);
   }
 
   /**
    * Attaches what is missing on a node, and replaces the programs of another build in place: at no instant is the node
    * without a program. Safe to repeat.
+   * @param lsm as attach() has it
    * @param old programs of that build
    * @param prepare called once the node has storage of this build's maps and before any of its programs runs there
    * @throws attach-failed
    */
-  takeOver(fd: number, container: string, old: ProgramFds, prepare: () => void): void {
+  takeOver(fd: number, container: string, lsm: LsmHooks, old: ProgramFds, prepare: () => void): void {
     attachOne(this.primer, fd, PRIMER.attachType);
     try {
       prepare();
-      ensureAttached(this.programs, fd, container, old);
+      ensureAttached(this.programs, fd, container, lsm, old);
     } finally {
       // Attached more than once where a process was killed here before.
       while (detachOne(this.primer, fd, PRIMER.attachType) === 0);
     }
   }
 
-  /** Attaches what is missing on a node. @throws attach-failed */
-  ensureAttached(fd: number, container: string): void {
-    ensureAttached(this.programs, fd, container);
+  /** Attaches what is missing on a node, takes away what is not wanted there. @throws attach-failed */
+  ensureAttached(fd: number, container: string, lsm?: LsmHooks): void {
+    ensureAttached(this.programs, fd, container, lsm);
   }
 
   /** Takes every program off a node. @throws attach-failed */
   detach(fd: number, container: string): void {
     detachAll(this.programs, fd, container);
-  }
-
-  /** Ids of the programs, by hook. */
-  ids(): ReadonlyMap<string, number> {
-    return new Map([...this.programs].map(([name, fd]) => [name, programId(fd)]));
   }
 
   /** Whether there is a program for this hook: one that needs BPF LSM may be left out. */

@@ -10,53 +10,61 @@ import { IsolatorError, messageOf } from "../errors.js";
 import { readJson, writeJson } from "./json.js";
 import { is64, propertiesOf, toBigInt, toWords, type Properties, type Words } from "./reflection.js";
 
-/** From what protobufjs decodes: an instance whose prototype has the defaults, with Long for 64 bits. */
-function fromWire(type: protobuf.Type, message: protobuf.Message): Properties {
-  const values = message as unknown as Properties;
-  const entries: [string, unknown][] = [];
-  for (const field of type.fieldsArray) {
-    if (!Object.hasOwn(values, field.name)) continue;
-    const value = values[field.name];
-    const one = (item: unknown): unknown => {
-      if (field.resolvedType instanceof protobuf.Type)
-        return fromWire(field.resolvedType, item as protobuf.Message);
-      return is64(field) ? toBigInt(field, item as Words) : item;
-    };
-    if (field.map) {
-      const items = Object.entries(propertiesOf(value)).map(([key, item]) => [key, one(item)]);
-      if (items.length > 0) entries.push([field.name, Object.fromEntries(items)]);
-    } else if (!field.repeated) {
-      entries.push([field.name, one(value)]);
-    } else if ((value as unknown[]).length > 0) {
-      entries.push([field.name, (value as unknown[]).map(one)]);
+/** Where protobufjs keeps fields that it does not know. */
+const UNKNOWNS = "$unknowns";
+
+/** One value of a field by `convert`, or each value of a list or map. */
+function mapField(field: protobuf.Field, value: unknown, convert: (item: unknown) => unknown): unknown {
+  if (field.map) {
+    return Object.fromEntries(Object.entries(propertiesOf(value)).map(([key, item]) => [key, convert(item)]));
+  }
+  return field.repeated ? (value as unknown[]).map(convert) : convert(value);
+}
+
+function isEmpty(field: protobuf.Field, value: unknown): boolean {
+  if (field.map) return Object.keys(propertiesOf(value)).length === 0;
+  return field.repeated && (value as unknown[]).length === 0;
+}
+
+/** From what protobufjs decodes: an instance whose prototype has the defaults, with pairs of words for 64 bits. */
+function fromWire(type: protobuf.Type, message: Properties): Properties {
+  const result: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(message)) {
+    const field = type.fields[name];
+    if (!field || isEmpty(field, value)) continue;
+    const { resolvedType } = field;
+    if (resolvedType instanceof protobuf.Type) {
+      result[name] = mapField(field, value, (item) => fromWire(resolvedType, propertiesOf(item)));
+    } else {
+      result[name] = is64(field) ? mapField(field, value, (item) => toBigInt(field, item as Words)) : value;
     }
   }
-  if (Object.hasOwn(values, "$unknowns")) entries.push(["$unknowns", values["$unknowns"]]);
-  return Object.fromEntries(entries);
+  // Not enumerable there.
+  if (Object.hasOwn(message, UNKNOWNS)) result[UNKNOWNS] = message[UNKNOWNS];
+  return result;
 }
 
 /** To what protobufjs encodes. @throws Error that names the field */
-function toWire(type: protobuf.Type, values: Properties): Properties {
-  const entries: [string, unknown][] = [];
+function toWire(type: protobuf.Type, message: Properties): Properties {
   for (const field of type.fieldsArray) {
-    const value = values[field.name];
-    if (value === undefined) {
-      if (field.required) throw new Error(`${field.fullName.slice(1)} is missing`);
-      continue;
-    }
-    const one = (item: unknown): unknown => {
-      if (field.resolvedType instanceof protobuf.Type) return toWire(field.resolvedType, propertiesOf(item));
-      return is64(field) ? toWords(field, item as bigint) : item;
-    };
-    if (field.map) {
-      const items = Object.entries(propertiesOf(value)).map(([key, item]) => [key, one(item)]);
-      entries.push([field.name, Object.fromEntries(items)]);
+    if (field.required && message[field.name] === undefined)
+      throw new Error(`${field.fullName.slice(1)} is missing`);
+  }
+  const result: Record<string, unknown> = {};
+  // A message has few of its type's fields.
+  for (const [name, value] of Object.entries(message)) {
+    if (value === undefined) continue;
+    const field = Object.hasOwn(type.fields, name) ? type.fields[name] : undefined;
+    if (!field) continue;
+    const { resolvedType } = field;
+    if (resolvedType instanceof protobuf.Type) {
+      result[name] = mapField(field, value, (item) => toWire(resolvedType, propertiesOf(item)));
     } else {
-      entries.push([field.name, field.repeated ? (value as unknown[]).map(one) : one(value)]);
+      result[name] = is64(field) ? mapField(field, value, (item) => toWords(field, item as bigint)) : value;
     }
   }
-  if (values["$unknowns"] !== undefined) entries.push(["$unknowns", values["$unknowns"]]);
-  return Object.fromEntries(entries);
+  if (message[UNKNOWNS] !== undefined) result[UNKNOWNS] = message[UNKNOWNS];
+  return result;
 }
 
 /** @typeParam T the message's interface in gen/types.ts */
@@ -74,7 +82,7 @@ export class MessageCodec<T extends object> {
     try {
       const reader = protobuf.Reader.create(bytes);
       reader.discardUnknown = false;
-      return fromWire(this.type, this.type.decode(reader)) as T;
+      return fromWire(this.type, propertiesOf(this.type.decode(reader))) as T;
     } catch (error) {
       throw this.bad("protobuf", error);
     }

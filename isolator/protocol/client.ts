@@ -5,12 +5,13 @@ import { buffer } from "node:stream/consumers";
 import { STATE_ROOT } from "../containers/instance.js";
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { bpf_isolator, codecs } from "../mesos/messages.js";
-import { PROTOBUF } from "./encoding.js";
+import { API_PATH, PROTOBUF } from "./encoding.js";
 import { RecordDecoder } from "./recordio.js";
-import { API_PATH } from "./server.js";
 
 /** ms. No call takes that long; a daemon that hangs must not hang who asks it. */
 const TIMEOUT = 30_000;
+/** Connections of one client. Streams take one each, which do not count. */
+const MAX_SOCKETS = 16;
 /** Bytes of one record of a stream. */
 const MAX_RECORD = 4 * 1024 * 1024;
 
@@ -20,7 +21,7 @@ export function socketPath(instance: string): string {
 }
 
 export class ProtocolClient {
-  private readonly agent = new Agent({ keepAlive: true });
+  private readonly agent = new Agent({ keepAlive: true, maxSockets: MAX_SOCKETS });
 
   /** @param path of the socket; nothing is connected before the first call */
   constructor(private readonly path: string) {}
@@ -35,7 +36,7 @@ export class ProtocolClient {
    * @throws the daemon's own IsolatorError; no-daemon, not-root, request-timeout, bad-message
    */
   async call(call: bpf_isolator.Call): Promise<bpf_isolator.Response> {
-    const message = await this.send(call, AbortSignal.timeout(TIMEOUT));
+    const message = await this.send(call, this.agent, AbortSignal.timeout(TIMEOUT));
     return this.checked(codecs.Response.decode(await this.guarded(buffer(message))));
   }
 
@@ -45,14 +46,18 @@ export class ProtocolClient {
    * @throws as call()
    */
   async *stream(call: bpf_isolator.Call, signal?: AbortSignal): AsyncGenerator<bpf_isolator.Response> {
-    const message = await this.send(call, signal);
-    if (message.statusCode !== 200) {
-      this.checked(codecs.Response.decode(await this.guarded(buffer(message))));
-      throw new IsolatorError("bad-message", `the daemon answered ${message.statusCode ?? 0} with no error`);
-    }
-    const decoder = new RecordDecoder(MAX_RECORD);
-    const chunks = message[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+    let message: IncomingMessage | undefined;
     try {
+      message = await this.send(call, false, signal);
+      if (message.statusCode !== 200) {
+        this.checked(codecs.Response.decode(await this.guarded(buffer(message))));
+        throw new IsolatorError(
+          "bad-message",
+          `the daemon answered ${message.statusCode ?? 0} with no error`,
+        );
+      }
+      const decoder = new RecordDecoder(MAX_RECORD);
+      const chunks = message[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
       for (;;) {
         const chunk = await this.guarded(chunks.next());
         if (chunk.done) break;
@@ -60,9 +65,10 @@ export class ProtocolClient {
       }
       decoder.end();
     } catch (error) {
+      // Whatever comes of ending it is what the caller wanted.
       if (!signal?.aborted) throw error;
     } finally {
-      message.destroy();
+      message?.destroy();
     }
   }
 
@@ -71,14 +77,19 @@ export class ProtocolClient {
     this.agent.destroy();
   }
 
-  private async send(call: bpf_isolator.Call, signal?: AbortSignal): Promise<IncomingMessage> {
+  /** @param agent false: a connection of its own */
+  private async send(
+    call: bpf_isolator.Call,
+    agent: Agent | false,
+    signal?: AbortSignal,
+  ): Promise<IncomingMessage> {
     const body = codecs.Call.encode(call);
     const answered = new Promise<IncomingMessage>((resolve, reject) => {
       const sent = request({
         socketPath: this.path,
         path: API_PATH,
         method: "POST",
-        agent: this.agent,
+        agent,
         headers: { "Content-Type": PROTOBUF, "Content-Length": body.length },
         ...(signal ? { signal } : {}),
       });

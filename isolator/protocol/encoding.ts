@@ -4,6 +4,9 @@ import type { Request } from "express";
 import { IsolatorError } from "../errors.js";
 import { bpf_isolator, codecs } from "../mesos/messages.js";
 
+/** Where calls go. */
+export const API_PATH = "/api/v1";
+
 export const PROTOBUF = "application/x-protobuf";
 export const JSON_TYPE = "application/json";
 export const RECORDIO = "application/recordio";

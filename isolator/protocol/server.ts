@@ -7,9 +7,11 @@ import { IsolatorError, systemCode } from "../errors.js";
 import { peerOf } from "../kernel/peer.js";
 import type { bpf_isolator } from "../mesos/messages.js";
 import { Admission } from "./admission.js";
+import { bodyReader, tooLarge } from "./body.js";
 import { answer, callName, streamOf, toIsolatorError, type CallContext, type Records } from "./calls.js";
 import {
   answerType,
+  API_PATH,
   decodeCall,
   encodeResponse,
   errorResponse,
@@ -24,7 +26,6 @@ import { listenPrivately } from "./socket.js";
 import { httpStatus } from "./status.js";
 import { RecordStream } from "./streams.js";
 
-export const API_PATH = "/api/v1";
 const ROOT = 0;
 /** How often Node looks for requests that take too long, ms. */
 const CHECK_INTERVAL = 5_000;
@@ -52,44 +53,26 @@ function shuttingDown(): IsolatorError {
   );
 }
 
-/** What express.raw() throws. */
-function bodyError(error: unknown, limit: number): IsolatorError {
-  const type = error instanceof Error && "type" in error ? error.type : undefined;
-  if (type === "entity.too.large") {
-    return new IsolatorError(
-      "too-large",
-      `the request's body is larger than the ${limit} bytes allowed`,
-      error,
-    );
-  }
-  if (type === "encoding.unsupported") {
-    return new IsolatorError(
-      "wrong-content-type",
-      "the request's body is compressed: send it as it is",
-      error,
-    );
-  }
-  return new IsolatorError("bad-message", "the request's body did not come whole", error);
-}
-
 export class ProtocolServer {
   private readonly limits: Readonly<ProtocolLimits>;
   private readonly admission: Admission;
   private readonly server: Server;
   private readonly context: CallContext;
-  private readonly readBody: express.RequestHandler;
+  private readonly readBody: ReturnType<typeof bodyReader>;
   private readonly streams = new Set<RecordStream>();
+  /** Open connections. */
+  private readonly sockets = new Set<Socket>();
   /** Connections of root. */
   private readonly trusted = new WeakSet<Socket>();
-  /** Connections with an answer under way, which nothing else may be written to. */
-  private readonly answering = new WeakSet<Duplex>();
+  /** The answer that is under way on a connection, which nothing else may be written to. */
+  private readonly answers = new WeakMap<Duplex, Response>();
   private streamsDropped = 0n;
   private closing: Promise<void> | undefined;
 
   private constructor({ service, identity, limits, onProblem }: ServerOptions) {
     this.limits = { ...DEFAULT_LIMITS, ...limits };
     this.admission = new Admission(this.limits);
-    this.readBody = express.raw({ type: () => true, limit: this.limits.body, inflate: false });
+    this.readBody = bodyReader(this.limits.body);
     this.context = {
       service,
       identity,
@@ -124,7 +107,7 @@ export class ProtocolServer {
         resolve();
       });
       for (const stream of this.streams) stream.end(shuttingDown());
-      this.server.closeIdleConnections();
+      for (const socket of this.sockets) if (!this.answers.has(socket)) socket.destroy();
     }));
   }
 
@@ -145,6 +128,8 @@ export class ProtocolServer {
     server.on("connection", (socket) => {
       // A client that goes while it is written to is no error of anybody's.
       socket.on("error", () => undefined);
+      this.sockets.add(socket);
+      socket.once("close", () => this.sockets.delete(socket));
       if (peerOf(fdOf(socket))?.uid === ROOT) this.trusted.add(socket);
     });
     server.on("clientError", (error, socket) => {
@@ -161,10 +146,10 @@ export class ProtocolServer {
     app.enable("case sensitive routing");
     app.enable("strict routing");
     app.use((request, response, next) => {
-      this.answering.add(request.socket);
+      this.answers.set(request.socket, response);
       response.once("close", () => {
-        this.answering.delete(request.socket);
-        if (this.closing) this.server.closeIdleConnections();
+        this.answers.delete(request.socket);
+        if (this.closing) request.socket.destroy();
       });
       if (this.trusted.has(request.socket)) {
         next();
@@ -198,7 +183,7 @@ export class ProtocolServer {
       const done = this.admit(request);
       response.once("close", done);
       const type = requestType(request.headers);
-      call = decodeCall(type, await this.body(request, response));
+      call = decodeCall(type, await this.readBody(request, response));
       const records = streamOf(call, this.context.service);
       const wanted = answerType(request, records !== undefined);
       if (records) {
@@ -218,7 +203,7 @@ export class ProtocolServer {
   private admit(request: Request): () => void {
     const { body } = this.limits;
     const length = Number(request.headers["content-length"] ?? body);
-    if (length > body) throw bodyError(Object.assign(new Error(), { type: "entity.too.large" }), body);
+    if (length > body) throw tooLarge(body);
     const call = this.admission.calls.take();
     try {
       const bytes = this.admission.bodies.take(length);
@@ -230,17 +215,6 @@ export class ProtocolServer {
       call();
       throw error;
     }
-  }
-
-  private async body(request: Request, response: Response): Promise<Uint8Array> {
-    await new Promise<void>((resolve, reject) => {
-      this.readBody(request, response, (error?: unknown) => {
-        if (error === undefined) resolve();
-        else reject(bodyError(error, this.limits.body));
-      });
-    });
-    const body: unknown = request.body;
-    return body instanceof Uint8Array ? body : new Uint8Array();
   }
 
   private async stream(
@@ -280,6 +254,7 @@ export class ProtocolServer {
 
   /** Ends the connection of a client that does not read its answer. */
   private giveUpUnread(response: Response): void {
+    if (response.destroyed) return;
     const timer = setTimeout(() => response.socket?.destroy(), this.limits.read);
     response.once("close", () => {
       clearTimeout(timer);
@@ -288,24 +263,28 @@ export class ProtocolServer {
 
   /** Answers what Node's parser could not make sense of, or what did not come in time, and closes. */
   private refuseGarbage(error: Error, socket: Duplex): void {
-    if (!socket.writable || this.answering.has(socket) || systemCode(error) === "ECONNRESET") {
-      socket.destroy();
-      return;
-    }
-    const known =
-      systemCode(error) === "ERR_HTTP_REQUEST_TIMEOUT"
-        ? new IsolatorError("request-timeout", "the request did not come whole in time")
-        : new IsolatorError("bad-message", `this is not HTTP/1.1 as bpf-isolator reads it: ${error.message}`);
+    const response = this.answers.get(socket);
+    const late = systemCode(error) === "ERR_HTTP_REQUEST_TIMEOUT";
+    const known = late
+      ? new IsolatorError("request-timeout", "the request did not come whole in time")
+      : new IsolatorError("bad-message", `this is not HTTP/1.1 as bpf-isolator reads it: ${error.message}`);
     const status = httpStatus(known.code);
-    const body = encodeResponse(JSON_TYPE, errorResponse(known));
-    socket.end(
-      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Error"}\r\nConnection: close\r\n` +
-        `Content-Type: ${JSON_TYPE}\r\nContent-Length: ${body.length}\r\n\r\n${body.toString()}`,
-    );
-    // It may never read that; the connection does not wait for it.
-    const timer = setTimeout(() => socket.destroy(), this.limits.read);
-    socket.once("close", () => {
-      clearTimeout(timer);
-    });
+    if (response && late && !response.headersSent) {
+      response.setHeader("Connection", "close");
+      this.send(response, status, JSON_TYPE, errorResponse(known));
+    } else if (response || !socket.writable || systemCode(error) === "ECONNRESET") {
+      socket.destroy();
+    } else {
+      const body = encodeResponse(JSON_TYPE, errorResponse(known));
+      socket.end(
+        `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Error"}\r\nConnection: close\r\n` +
+          `Content-Type: ${JSON_TYPE}\r\nContent-Length: ${body.length}\r\n\r\n${body.toString()}`,
+      );
+      // It may never read that; the connection does not wait for it.
+      const timer = setTimeout(() => socket.destroy(), this.limits.read);
+      socket.once("close", () => {
+        clearTimeout(timer);
+      });
+    }
   }
 }

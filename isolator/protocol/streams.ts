@@ -77,7 +77,9 @@ export class RecordStream {
         }
         if (result.done) break;
         this.write(result.value);
-        if (this.response.writableLength > this.buffer && !(await this.drained())) {
+        // Without writableNeedDrain there would be no "drain" to wait for.
+        const full = this.response.writableNeedDrain && this.response.writableLength > this.buffer;
+        if (full && !(await this.drained())) {
           this.response.destroy();
           iterator.return?.().catch(() => undefined);
           return false;

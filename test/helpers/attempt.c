@@ -25,7 +25,11 @@
  *	how=WORD			see the table below
  *	allowed=N			race-bind: the port that the policy allows
  *	n=N delay-ms=N			flood-bind
- *	create=WORD			socket: what to make
+ *	create=WORD			socket, received: what to make
+ *	enter-cgroup=DIR		received: enter this cgroup directory after the maker was started, before the
+ *socket comes
+ *	to=DIR				leave, clone-into: the cgroup directory to go to; bpf-get: the path of a pin
+ *	type=cgroup2|bpf|tmpfs		mount-fs: what to mount; bpf-get: the name of the map or program
  *	maker-cgroup=DIR		passed-fd: the maker of the socket moves into this cgroup directory first
  *	async=1 sqpoll=1		io-uring-*: by a worker thread; by the kernel's submission thread
  */
@@ -73,7 +77,16 @@ static const struct attempt {
     {"compat32-bind", try_compat32_bind, 0}, /* how=direct|socketcall */
     {"race-bind", try_race_bind, 0},
     {"flood-bind", try_flood_bind, 0},
-    {"socket", try_socket, 0},
+    {"accepted-listen", try_accepted_listen, 0},
+    {"socket", try_socket, 0},     /* how=direct|thread|io-uring|userns */
+    {"received", try_received, 0}, /* how=scm|io-uring|pidfd */
+    {"leave", try_leave, 0},       /* how=write|rdwr|reopen|handle|child|io-uring|bind-mount */
+    {"clone-into", try_clone_into, 0},
+    {"mount-fs", try_mount_fs, 0}, /* how=mount|fsopen|userns */
+    {"bpf-get", try_bpf_get, 0},   /* how=map|program|pin */
+    {"bpf-detach", try_bpf_detach, 0},
+    {"bpf-undo", try_bpf_undo, 0},
+    {"bpf-own", try_bpf_own, 0}, /* how=map|filter|device|skb */
     {"connect", try_connect, 0},
     {"udp-connected-send", try_udp_connected_send, IPPROTO_UDP},
     {"hold", try_hold, 0}, /* a server that stays until stdin ends or SIGTERM; port=0 for bind(0) */
@@ -147,6 +160,9 @@ static void parse_key(const char *key, const char *value)
 	    {"create", &opt.create},
 	    {"peer-cgroup", &opt.peer_cgroup},
 	    {"maker-cgroup", &opt.maker_cgroup},
+	    {"enter-cgroup", &opt.enter_cgroup},
+	    {"to", &opt.to},
+	    {"type", &opt.type},
 	};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)

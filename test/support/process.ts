@@ -54,16 +54,26 @@ export interface Outcome {
   detail: string;
 }
 
+async function runAttempt(words: string, command: string[]): Promise<Outcome> {
+  const { status, stdout, stderr } = await execute(command);
+  if (![0, 1, 77].includes(status)) throw new Error(`attempt ${words}: exit ${status}: ${stdout}${stderr}`);
+  return { status, ...(JSON.parse(stdout) as Omit<Outcome, "status">) };
+}
+
+/** Makes an attempt that begins outside and enters the node by itself (enter-cgroup). */
+export function attemptEntering(words: string, node: CgroupNode): Promise<Outcome> {
+  return runAttempt(words, [ATTEMPT, ...words.split(" "), `enter-cgroup=${node.path}`]);
+}
+
 /**
  * Makes an attempt.
  * @param words as on its command line: "bind proto=udp port=8080"
  * @param node where; outside of every container if not given
+ * @param peerOutside whether whoever tries to reach it leaves the node first
  */
-export async function attempt(words: string, node?: CgroupNode): Promise<Outcome> {
+export function attempt(words: string, node?: CgroupNode, { peerOutside = true } = {}): Promise<Outcome> {
   const command = [ATTEMPT, ...words.split(" ")];
   // Whoever tries to reach it comes from outside, under no policy.
-  if (node) command.push(`peer-cgroup=${requireCgroup2()}`);
-  const { status, stdout, stderr } = await execute(node ? inNode(node, command) : command);
-  if (![0, 1, 77].includes(status)) throw new Error(`attempt ${words}: exit ${status}: ${stdout}${stderr}`);
-  return { status, ...(JSON.parse(stdout) as Omit<Outcome, "status">) };
+  if (node && peerOutside) command.push(`peer-cgroup=${requireCgroup2()}`);
+  return runAttempt(words, node ? inNode(node, command) : command);
 }

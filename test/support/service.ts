@@ -16,6 +16,7 @@ export class RecordingService implements IsolatorService {
   limitations: (id: ContainerId) => AsyncIterable<mesos.slave.ContainerLimitation> | undefined = () =>
     undefined;
   happening: () => AsyncIterable<bpf_isolator.Event> | undefined = () => undefined;
+  summaries: bpf_isolator.ContainerSummary[] = [{ container_id: { value: "c" }, pids: 3 }];
   launchInfo: mesos.slave.ContainerLaunchInfo | undefined;
   /** Iterations that have not ended. */
   open = 0;
@@ -27,14 +28,22 @@ export class RecordingService implements IsolatorService {
     return this.asked.map(({ method, id }) => (id === undefined ? method : `${method} ${id}`));
   }
 
-  private async note(method: string, id: ContainerId | undefined, ...args: unknown[]): Promise<void> {
-    const asked = { method, ...(id ? { id: formatId(id) } : {}), arguments: args };
-    this.asked.push(asked);
-    await this.before(asked);
+  /** Makes the calls of a method wait. @returns what ends each one's wait, as they come */
+  hold(method: string): (() => void)[] {
+    const waiting: (() => void)[] = [];
+    this.before = (asked) =>
+      asked.method === method ? new Promise<void>((resolve) => waiting.push(resolve)) : undefined;
+    return waiting;
   }
 
-  private noteNow(method: string, id: ContainerId | undefined, ...args: unknown[]): void {
-    void this.note(method, id, ...args);
+  private async note(method: string, id?: ContainerId, ...args: unknown[]): Promise<void> {
+    await this.noteNow(method, id, ...args);
+  }
+
+  private noteNow(method: string, id?: ContainerId, ...args: unknown[]): void | Promise<void> {
+    const asked = { method, ...(id ? { id: formatId(id) } : {}), arguments: args };
+    this.asked.push(asked);
+    return this.before(asked);
   }
 
   private async *iterate<T>(values: AsyncIterable<T> | undefined, signal: AbortSignal): AsyncIterable<T> {
@@ -55,7 +64,7 @@ export class RecordingService implements IsolatorService {
   }
 
   handshake(agent: bpf_isolator.Call.Handshake): void {
-    this.noteNow("handshake", undefined, agent);
+    void this.noteNow("handshake", undefined, agent);
   }
   recover(states: readonly RecoveredContainer[], orphans: readonly ContainerId[]): Promise<void> {
     return this.note("recover", undefined, states, orphans);
@@ -71,7 +80,7 @@ export class RecordingService implements IsolatorService {
     return this.note("isolate", id, pid);
   }
   watch(id: ContainerId, signal: AbortSignal): AsyncIterable<mesos.slave.ContainerLimitation> {
-    this.noteNow("watch", id);
+    void this.noteNow("watch", id);
     return this.iterate(this.limitations(id), signal);
   }
   update(
@@ -82,22 +91,22 @@ export class RecordingService implements IsolatorService {
     return this.note("update", id, requests, limits);
   }
   usage(id: ContainerId): mesos.ResourceStatistics {
-    this.noteNow("usage", id);
+    void this.noteNow("usage", id);
     return { timestamp: 1.5, net_rx_bytes: 2n ** 60n };
   }
   status(id: ContainerId): mesos.ContainerStatus {
-    this.noteNow("status", id);
+    void this.noteNow("status", id);
     return {};
   }
   cleanup(id: ContainerId): Promise<void> {
     return this.note("cleanup", id);
   }
   list(): bpf_isolator.ContainerSummary[] {
-    this.noteNow("list", undefined);
-    return [{ container_id: { value: "c" }, pids: 3 }];
+    void this.noteNow("list");
+    return this.summaries;
   }
   events(options: EventOptions, signal: AbortSignal): AsyncIterable<bpf_isolator.Event> {
-    this.noteNow("events", options.container, options.follow);
+    void this.noteNow("events", options.container, options.follow);
     return this.iterate(this.happening(), signal);
   }
   facts(): bpf_isolator.DaemonStatus {

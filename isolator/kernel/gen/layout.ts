@@ -39,7 +39,7 @@ export const layouts = {
       }
     },
     "counters": {
-      "size": 192,
+      "size": 320,
       "fields": {
         "rx_packets": {
           "offset": 0,
@@ -68,19 +68,19 @@ export const layouts = {
         "denied": {
           "offset": 48,
           "type": "u64",
-          "count": 8
+          "count": 16
         },
         "audited": {
-          "offset": 112,
+          "offset": 176,
           "type": "u64",
-          "count": 8
+          "count": 16
         },
         "events_lost": {
-          "offset": 176,
+          "offset": 304,
           "type": "u64"
         },
         "self": {
-          "offset": 184,
+          "offset": 312,
           "type": "u64"
         }
       }
@@ -188,7 +188,13 @@ export const layouts = {
       "POLICY_INHERIT_PORTS": 1,
       "POLICY_ALLOW_SCTP": 2,
       "POLICY_ALLOW_DCCP": 4,
-      "POLICY_ANY_PORT": 8
+      "POLICY_ANY_PORT": 8,
+      "POLICY_DENY_RAW": 16,
+      "POLICY_DENY_PACKET": 32,
+      "POLICY_DENY_VSOCK": 64,
+      "POLICY_DENY_XDP": 128,
+      "POLICY_DENY_RECEIVED": 256,
+      "POLICY_DENY_ESCAPE": 512
     },
     "enforcement": {
       "ENFORCE_UNSET": 0,
@@ -214,7 +220,13 @@ export const layouts = {
       "REASON_PROTOCOL": 5,
       "REASON_SOURCE_PORT": 6,
       "REASON_RECEIVE": 7,
-      "REASONS": 8
+      "REASON_SOCKET": 8,
+      "REASON_RECEIVED": 9,
+      "REASON_CGROUP": 10,
+      "REASON_CLONE": 11,
+      "REASON_MOUNT": 12,
+      "REASON_BPF": 13,
+      "REASONS": 16
     }
   }
 } as const;

@@ -29,7 +29,7 @@ struct options {
 	int family, reach, proto;
 	int port, allowed_port, listen_port, dest_port, local_port;
 	int n, delay_ms, v6only, reuseport, async, sqpoll;
-	const char *addr, *dest, *how, *create, *peer_cgroup, *maker_cgroup;
+	const char *addr, *dest, *how, *create, *peer_cgroup, *maker_cgroup, *enter_cgroup, *to, *type;
 };
 
 extern struct options opt;
@@ -78,6 +78,17 @@ int dest_port(bool port_is_dest, int *helper);
 noreturn void serve(int fd);   /* listen() where there is one, then reach */
 noreturn void reached(int fd); /* reach it; the socket listens or receives already */
 
+/* places.c */
+void send_fd(int channel, int fd);
+int receive_fd(int channel, int (*receive)(int channel, struct msghdr *msg));
+int receive_message(int channel, struct msghdr *msg);
+bool own_cgroup(char *dir, size_t size); /* of our cgroup2 node; false where no mount shows it */
+
+/* uring.c: one call each; -1 with errno */
+int ring_make_socket(int domain, int type, int proto);
+int ring_open_file(const char *path, int flags);
+int ring_receive_message(int channel, struct msghdr *msg);
+
 /* The attempts. */
 void try_bind(void);
 void try_bind_zero(void);
@@ -108,7 +119,16 @@ void try_io_uring_connect(void);
 void try_compat32_bind(void);
 void try_race_bind(void);
 void try_flood_bind(void);
+void try_accepted_listen(void);
 void try_socket(void);
+void try_received(void);
+void try_leave(void);
+void try_clone_into(void);
+void try_mount_fs(void);
+void try_bpf_get(void);
+void try_bpf_detach(void);
+void try_bpf_undo(void);
+void try_bpf_own(void);
 void try_connect(void);
 void try_udp_connected_send(void);
 void try_hold(void);

@@ -1,61 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Clients, sockets of all kinds, and a server that stays. */
+/* Clients, and a server that stays. */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_ether.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "attempt.h"
-
-void try_socket(void)
-{
-	const int inet = socket_domain();
-	const struct {
-		const char *name;
-		int domain, type, proto;
-	} kinds[] = {
-	    {"tcp", inet, SOCK_STREAM, 0},
-	    {"udp", inet, SOCK_DGRAM, 0},
-	    {"mptcp", inet, SOCK_STREAM, PROTO_MPTCP},
-	    {"udplite", inet, SOCK_DGRAM, PROTO_UDPLITE},
-	    {"sctp-stream", inet, SOCK_STREAM, PROTO_SCTP},
-	    {"sctp-seq", inet, SOCK_SEQPACKET, PROTO_SCTP},
-	    {"dccp", inet, TYPE_DCCP, PROTO_DCCP},
-	    {"icmp", AF_INET, SOCK_DGRAM, IPPROTO_ICMP},
-	    {"icmp6", AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6},
-	    {"raw-icmp", AF_INET, SOCK_RAW, IPPROTO_ICMP},
-	    {"raw-icmp6", AF_INET6, SOCK_RAW, IPPROTO_ICMPV6},
-	    {"raw-udp", inet, SOCK_RAW, IPPROTO_UDP},
-	    {"raw-tcp", inet, SOCK_RAW, IPPROTO_TCP},
-	    {"raw-sctp", inet, SOCK_RAW, PROTO_SCTP},
-	    {"raw-dccp", inet, SOCK_RAW, PROTO_DCCP},
-	    {"netlink", AF_NETLINK, SOCK_RAW, 0},
-	    {"unix", AF_UNIX, SOCK_STREAM, 0},
-	    {"packet", AF_PACKET, SOCK_RAW, htons(ETH_P_ALL)},
-	};
-	int fd;
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		if (strcmp(opt.create ? opt.create : "", kinds[i].name))
-			continue;
-		fd = socket(kinds[i].domain, kinds[i].type | SOCK_CLOEXEC, kinds[i].proto);
-		if (fd >= 0)
-			through(-1, "socket", opt.create); /* no port: raw sockets give their protocol for it */
-		/* ping sockets: EACCES where net.ipv4.ping_group_range has not our group, for root too */
-		if (errno == EACCES && !strncmp(opt.create, "icmp", 4))
-			cannot("socket", errno, "net.ipv4.ping_group_range");
-		failed(-1, "socket", errno);
-	}
-	usage("socket needs create= of tcp, udp, mptcp, udplite, sctp-stream, sctp-seq, dccp, icmp, icmp6, raw-icmp, "
-	      "raw-icmp6, raw-udp, raw-tcp, raw-sctp, raw-dccp, netlink, unix, packet");
-}
 
 static int client(int dest)
 {

@@ -134,6 +134,32 @@ void try_tcp_disconnect_listen(void)
 	serve(fd);
 }
 
+/* An accepted socket has its listener's port until it is disconnected. The listener is on listen-port. */
+void try_accepted_listen(void)
+{
+	struct address a;
+	int listener, client, fd, err;
+
+	need_proto(!is_datagram(), "protocols that listen");
+	listener = make_socket();
+	do_bind(listener, opt.listen_port > 0 ? opt.listen_port : 0);
+	if (listen(listener, 1))
+		failed(listener, "listen", errno);
+	client = make_socket();
+	dest_address(&a, held_port(listener));
+	err = timed_connect(client, &a, REACH_MS);
+	if (err)
+		failed(client, "connect", err);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0)
+		failed(listener, "accept", errno);
+	close(listener);
+	err = disconnect(fd);
+	if (err)
+		failed(fd, "disconnect", err);
+	serve(fd);
+}
+
 /* Takes a port by the call that `how` names; ends the attempt unless `port` (when not 0) is the one held. */
 static noreturn void take_port(int fd, const char *how, int port)
 {

@@ -98,7 +98,7 @@ void try_exec_bind(void)
 	stopped(-1, "exec", errno, "");
 }
 
-static void send_fd(int channel, int fd)
+void send_fd(int channel, int fd)
 {
 	char byte = 'x', control[CMSG_SPACE(sizeof(int))] = {0};
 	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
@@ -114,13 +114,18 @@ static void send_fd(int channel, int fd)
 		stopped(-1, "pass", errno, "");
 }
 
-static int receive_fd(int channel)
+int receive_message(int channel, struct msghdr *msg)
+{
+	return recvmsg(channel, msg, MSG_CMSG_CLOEXEC);
+}
+
+int receive_fd(int channel, int (*receive)(int channel, struct msghdr *msg))
 {
 	char byte, control[CMSG_SPACE(sizeof(int))] = {0};
 	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
 	struct msghdr msg = {
 	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-	ssize_t got = recvmsg(channel, &msg, MSG_CMSG_CLOEXEC);
+	ssize_t got = receive(channel, &msg);
 	struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
 	int fd;
 
@@ -152,7 +157,7 @@ void try_passed_fd(void)
 		_exit(0);
 	}
 	close(pair[1]);
-	fd = receive_fd(pair[0]);
+	fd = receive_fd(pair[0], receive_message);
 	waitpid(pid, NULL, 0);
 	do_bind(fd, port);
 	serve(fd);
@@ -188,7 +193,7 @@ void try_userns_netns(void)
 }
 
 /* The directory of our own cgroup2 node; false where none is mounted that shows it. */
-static bool own_cgroup(char *dir, size_t size)
+bool own_cgroup(char *dir, size_t size)
 {
 	char line[8192], own[4096] = "", root[4096], mount[4096];
 	FILE *file = fopen("/proc/self/cgroup", "r");

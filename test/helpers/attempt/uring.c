@@ -117,6 +117,46 @@ static int ring_socket(struct ring *r)
 	return fd;
 }
 
+/* One call by io_uring that gives a file descriptor; -1 with errno. */
+static int ring_call(struct io_uring_sqe sqe, const char *name)
+{
+	struct ring r;
+	int result;
+
+	ring_open(&r);
+	ring_need(&r, sqe.opcode, name);
+	result = ring_do(&r, sqe);
+	if (result >= 0)
+		return result;
+	errno = -result;
+	return -1;
+}
+
+int ring_make_socket(int domain, int type, int proto)
+{
+	return ring_call((struct io_uring_sqe){.opcode = OP_SOCKET, .fd = domain, .off = type, .len = proto},
+	                 "IORING_OP_SOCKET");
+}
+
+int ring_open_file(const char *path, int flags)
+{
+	return ring_call((struct io_uring_sqe){.opcode = IORING_OP_OPENAT,
+	                                       .fd = -100, /* AT_FDCWD */
+	                                       .addr = (unsigned long)path,
+	                                       .open_flags = flags},
+	                 "IORING_OP_OPENAT");
+}
+
+int ring_receive_message(int channel, struct msghdr *msg)
+{
+	return ring_call((struct io_uring_sqe){.opcode = IORING_OP_RECVMSG,
+	                                       .fd = channel,
+	                                       .addr = (unsigned long)msg,
+	                                       .len = 1,
+	                                       .msg_flags = MSG_CMSG_CLOEXEC},
+	                 "IORING_OP_RECVMSG");
+}
+
 static void ring_address(struct ring *r, int op, int fd, struct address *a, const char *step)
 {
 	int result =

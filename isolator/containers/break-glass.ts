@@ -1,0 +1,114 @@
+/**
+ * `break-glass`: stops enforcing, or goes back to it, with the daemon alive or dead. What is switched off is written down
+ * first (glass.ts), so that it stays off for containers that start and daemons that start; then the kernel is changed.
+ */
+import { IsolatorError } from "../errors.js";
+import { encodePolicy, ENFORCEMENT_VALUES, lsmHooksOf, NO_RING } from "../features/policy.js";
+import { CgroupNode } from "../kernel/cgroup.js";
+import { u64Key } from "../kernel/codec.js";
+import { detachAll } from "../kernel/attach.js";
+import { buildId } from "../kernel/object.js";
+import { isPinned, PinnedBuild } from "../kernel/pins.js";
+import { Programs } from "../kernel/programs.js";
+import { throughGlass, writeGlass, type GlassMode } from "./glass.js";
+import type { Instance } from "./instance.js";
+import { formatId } from "./names.js";
+import { recordKey, type ContainerRecord } from "./records.js";
+import { DAEMON_SLOT } from "./rings.js";
+
+export interface GlassResult {
+  /** Containers that were changed, parents before children. */
+  containers: string[];
+  /** What could not be done, with the container's name. */
+  failures: { container: string; reason: string }[];
+}
+
+/**
+ * @param mode undefined: back to the policy
+ * @param name of the container, which is meant with all that is nested in it; undefined: all of the instance, those to
+ *   come included
+ * @throws no-container, state-failed
+ */
+export function breakGlass(
+  instance: Instance,
+  mode: GlassMode | undefined,
+  name: string | undefined,
+): Promise<GlassResult> {
+  return instance.locked(async () => {
+    const records = instance.records.list().filter(({ id }) => isMeant(formatId(id), name));
+    if (name !== undefined && records.length === 0) {
+      throw new IsolatorError(
+        "no-container",
+        `there is no container ${JSON.stringify(name.slice(0, 80))} in instance ${instance.name}: bpf-isolator list shows those that there are`,
+      );
+    }
+    // A container's own word counts before the instance's: back means back, also where one was switched off by itself.
+    if (name === undefined) writeGlass(instance.stateDirectory, mode);
+    for (const { id } of records) {
+      writeGlass(instance.records.pathOf(recordKey(id)), name === undefined ? undefined : mode);
+    }
+    const result: GlassResult = { containers: [], failures: [] };
+    for (const record of records) {
+      const container = formatId(record.id);
+      try {
+        apply(instance, record, instance.glassOf(recordKey(record.id)));
+        result.containers.push(container);
+      } catch (error) {
+        result.failures.push({ container, reason: error instanceof Error ? error.message : String(error) });
+      }
+    }
+    instance.removeIfUnused();
+    return Promise.resolve(result);
+  });
+}
+
+function isMeant(container: string, name: string | undefined): boolean {
+  return name === undefined || container === name || container.startsWith(`${name}.`);
+}
+
+/** Makes the kernel do what is written down for one container. */
+function apply(instance: Instance, record: ContainerRecord, mode: GlassMode | undefined): void {
+  const node = CgroupNode.open(record.cgroup);
+  if (!node) return;
+  const name = formatId(record.id);
+  const pinned = PinnedBuild.open(instance.name, record.build);
+  try {
+    if (mode === "detach") {
+      node.withFd((fd) => {
+        detachAll(pinned.programs, fd, name);
+      });
+      return;
+    }
+    const { enforce } = throughGlass(record.policy, mode);
+    const written = pinned.changePolicy(node.id, { enforcement: ENFORCEMENT_VALUES[enforce] });
+    // Of another build only what is there already can be changed: its programs are attached, unless it was detached.
+    if (record.build === buildId() && isPinned(instance.name))
+      attachAgain(instance, record, node, mode, written);
+  } finally {
+    pinned.close();
+  }
+}
+
+/** For a container whose programs were taken away. */
+function attachAgain(
+  instance: Instance,
+  record: ContainerRecord,
+  node: CgroupNode,
+  mode: GlassMode | undefined,
+  written: boolean,
+): void {
+  const programs = Programs.open(instance.name);
+  try {
+    node.withFd((fd) => {
+      programs.takeOver(fd, formatId(record.id), lsmHooksOf(record.policy), new Map(), () => {
+        if (written) return;
+        const slot = record.source === "agent" ? DAEMON_SLOT : NO_RING;
+        const policy = throughGlass(record.policy, mode);
+        const value = encodePolicy(policy, node.id, record.chain.length - 1, slot);
+        programs.map("policies").update(u64Key(node.id), value);
+      });
+    });
+  } finally {
+    programs.close();
+  }
+}
