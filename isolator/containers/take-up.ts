@@ -148,7 +148,9 @@ function rebuildPorts(
     stage === "prepared" || (CgroupNode.open(cgroup)?.populated() ?? false);
   const runs = all.filter(({ source }) => source === "run");
   // Where two have a port, the one that lives has taken it over from the other, or is nested in it.
-  const inOrder = [...runs, ...found.map(({ record }) => record)]
+  // One whose node is gone has no ports; it is only its record that is still to be removed.
+  const there = found.map(({ record }) => record).filter(({ cgroup }) => CgroupNode.open(cgroup));
+  const inOrder = [...runs, ...there]
     .map((record) => ({ record, alive: isAlive(record) }))
     .sort((a, b) => Number(a.alive) - Number(b.alive) || a.record.started - b.record.started);
   const desired = new Map<number, Chain>();
