@@ -73,7 +73,9 @@ export class Isolator {
       for (const { container, config: bytes } of containers) isolator.enter(container, bytes);
       isolator.reconfigure(config);
       for (const entry of isolator.list().reverse()) {
-        if (entry.container?.record.stage === "cleaning") void isolator.finish(entry);
+        // Nested ones before what they are nested in, whose end would take their nodes along.
+        if (entry.container?.record.stage === "cleaning")
+          void isolator.serially(entry.id, () => isolator.finish(entry));
       }
       return isolator;
     } catch (error) {
