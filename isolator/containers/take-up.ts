@@ -21,7 +21,7 @@ import type { Instance } from "./instance.js";
 import { formatId, type ContainerId } from "./names.js";
 import { reach } from "./points.js";
 import { PortTable, type Chain } from "./port-table.js";
-import { nodeNames, RECORD_VERSION, type ContainerRecord } from "./records.js";
+import { buildsOf, nodeNames, RECORD_VERSION, type ContainerRecord } from "./records.js";
 import { openDaemonRing } from "./rings.js";
 import { openForDaemon, upgrade } from "./upgrade.js";
 
@@ -207,7 +207,11 @@ function adoptAll(
 
 /** Removes pins of other builds that nobody uses any more. */
 function removeOldBuilds(instance: Instance, log: EventLog): void {
-  const used = new Map(instance.records.list().map(({ build, id }) => [build, formatId(id)]));
+  const used = new Map(
+    instance.records
+      .list()
+      .flatMap((record) => buildsOf(record).map((build) => [build, formatId(record.id)] as const)),
+  );
   for (const build of otherBuilds(instance.name)) {
     const user = used.get(build);
     if (user === undefined) unpinBuild(instance.name, build);

@@ -85,6 +85,11 @@ export class PinnedBuild {
     return this.maps.counters.layout;
   }
 
+  /** The kernel's id of the map of counters: builds that share their maps have the same. */
+  get countersId(): number {
+    return this.maps.counters.map.id;
+  }
+
   /** A container's counters, one of each CPU, in countersLayout; undefined where it has none. */
   counters(cgroupId: bigint): Uint8Array[] | undefined {
     return this.maps.counters.map.lookupPerCpu(u64Key(cgroupId));
