@@ -63,6 +63,8 @@ export class PinnedBuild {
     readonly build: string,
     readonly programs: ProgramFds,
     private readonly maps: Readonly<Record<"counters" | "policies", LaidOutMap>>,
+    /** Of struct event, in that build's rings. */
+    readonly eventLayout: Layout,
   ) {}
 
   /** @throws load-failed where its pins are not whole; layout-mismatch */
@@ -74,10 +76,9 @@ export class PinnedBuild {
       const layout = readMapLayout(fd, struct);
       return { map: new BpfMap(name, fd, layout.size), layout };
     };
-    return new PinnedBuild(build, programs, {
-      counters: map("counters", "counters"),
-      policies: map("policies", "policy"),
-    });
+    const maps = { counters: map("counters", "counters"), policies: map("policies", "policy") };
+    // A ring has no types of its own; every other map is loaded with all of its object's.
+    return new PinnedBuild(build, programs, maps, readMapLayout(maps.counters.map.fd, "event"));
   }
 
   /** As that build was compiled with: the kernel keeps it with the map. */
