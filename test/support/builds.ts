@@ -1,8 +1,9 @@
 /** Other builds of the whole program, made from this one: what an upgrade starts from, and ends in. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { appendFileSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readLayouts } from "../../isolator/kernel/btf.js";
 import { ENUMS, STRUCTS } from "../../isolator/kernel/object.js";
@@ -27,6 +28,12 @@ function make(directory: string, name: string, change: (bpf: string) => void): s
   const layouts = JSON.stringify(readLayouts(join(root, "dist/bpf/isolator.bpf.o"), STRUCTS, ENUMS));
   writeFileSync(join(root, "dist/isolator/kernel/gen/layout.js"), `export const layouts = ${layouts};\n`);
   return join(root, "dist/isolator/cli/main.js");
+}
+
+/** The build that a main.js is of, as buildId() says there. */
+export function buildOf(main: string): string {
+  const object = join(dirname(main), "../../bpf/isolator.bpf.o");
+  return createHash("sha256").update(readFileSync(object)).digest("hex").slice(0, 12);
 }
 
 /** One with the same data layouts and another object file. */

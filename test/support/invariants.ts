@@ -7,7 +7,7 @@ import { decode } from "../../isolator/kernel/codec.js";
 import { layouts } from "../../isolator/kernel/gen/layout.js";
 import { cgroupRoot, CgroupNode, children } from "../../isolator/kernel/cgroup.js";
 import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
-import { openPinnedMap, pinRoot } from "../../isolator/kernel/pins.js";
+import { openPinnedMap } from "../../isolator/kernel/pins.js";
 import { bpf_isolator } from "../../isolator/mesos/messages.js";
 import type { CrashDaemon, Summary } from "./crash-daemon.js";
 import { until } from "./wait.js";
@@ -22,10 +22,8 @@ function nodesBelow(path: string, above: readonly string[] = []): string[] {
 }
 
 /** Port → cgroup id of its owner, of all that have one. */
-function ownersOf(instance: string): Map<number, bigint> {
-  const builds = readdirSync(pinRoot(instance));
-  assert.equal(builds.length, 1, `pins of one build, not of ${builds.join(", ")}`);
-  const table = openPinnedMap(instance, builds[0] ?? "", "port_owners");
+function ownersOf(instance: string, build: string): Map<number, bigint> {
+  const table = openPinnedMap(instance, build, "port_owners");
   assert(table);
   const owners = table.lookupAll().flatMap((value, port): [number, bigint][] => {
     const id = decode(layouts.structs.port_owner, value)
@@ -53,22 +51,22 @@ function sorted(owners: ReadonlyMap<number, bigint>): string[] {
   return [...owners].sort(([a], [b]) => a - b).map(([port, id]) => `${port}: ${id}`);
 }
 
-/** @param withTable false for a daemon of other layouts, whose table is not read here */
+/** @param build whose table of ports is in use; none: one of other layouts, which is not read here */
 export async function assertConsistent(
   daemon: CrashDaemon,
   instance: string,
-  withTable = true,
+  build?: string,
 ): Promise<Map<string, Summary>> {
-  const list = await until(async () => {
-    const now = await daemon.list();
-    return [...now.values()].every(({ state }) => state !== State.CLEANING) ? now : undefined;
+  let list = await daemon.list();
+  await until(async () => {
+    list = await daemon.list();
+    return [...list.values()].every(({ state }) => state !== State.CLEANING);
   }, "what was on its way out is gone");
   const names = [...list.keys()].sort();
   assert.deepEqual(nodesBelow(cgroupRoot(requireCgroup2(), instance)).sort(), names, "nodes and list");
-  const records = readdirSync(join(STATE_ROOT, instance, "containers")).map((key) =>
-    key.replaceAll(":", "."),
-  );
-  assert.deepEqual(records.sort(), names, "records and list");
-  if (withTable) assert.deepEqual(sorted(ownersOf(instance)), sorted(expectedOwners(list)), "table of ports");
+  const records = readdirSync(join(STATE_ROOT, instance, "containers"));
+  assert.deepEqual(records.map((key) => key.replaceAll(":", ".")).sort(), names, "records and list");
+  if (build !== undefined)
+    assert.deepEqual(sorted(ownersOf(instance, build)), sorted(expectedOwners(list)), "table of ports");
   return list;
 }
