@@ -16,6 +16,7 @@ import { CgroupNode } from "../kernel/cgroup.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { codecs, mesos } from "../mesos/messages.js";
 import { Container, moveInto } from "./container.js";
+import { EscapePatrol } from "./escape-patrol.js";
 import type { EventLog } from "./event-log.js";
 import type { Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
@@ -42,6 +43,10 @@ function networkOf(pid: number | "self"): string | undefined {
 export class Isolator {
   private readonly registry = new Registry();
   private readonly queues = new Queues();
+  private readonly patrol = new EscapePatrol((container, { pid, process, cgroup }) => {
+    const message = `${process}[${pid}] has left it for cgroup ${cgroup}, where its rules do not hold`;
+    this.log.add("escaped", container, message);
+  });
   private readonly retries = new Set<NodeJS.Timeout>();
   private readonly flusher: NodeJS.Timeout;
   private ring!: EventRing;
@@ -85,6 +90,7 @@ export class Isolator {
   /** Ends this process's part: containers stay enforced and counted, and the next daemon takes them up. */
   async stop(): Promise<void> {
     clearInterval(this.flusher);
+    this.patrol.stop();
     for (const timer of this.retries) clearTimeout(timer);
     await this.queues.idle();
     this.ring.leave();
@@ -159,7 +165,7 @@ export class Isolator {
           this.tellTakeOver(name, ports, owner);
         },
       });
-      this.registry.add({
+      this.register({
         ...{ id, name, container, facts, config, bytes },
         ...{ recovered: false, cleaning: false, watchers: new Set() },
       });
@@ -200,6 +206,7 @@ export class Isolator {
           );
         }
         if (ancestor.container) moveInto(ancestor.container.node, pid, name);
+        this.patrol.note(ancestor.name, pid);
         return Promise.resolve();
       }
       if (entry.cleaning) {
@@ -209,6 +216,7 @@ export class Isolator {
         );
       }
       entry.container?.isolate(pid);
+      this.patrol.note(name, pid);
       return this.checkNetwork(entry, pid);
     });
   }
@@ -320,6 +328,7 @@ export class Isolator {
     // Its last events still find its name.
     this.ring.poll();
     this.registry.delete(entry);
+    this.patrol.remove(entry.name);
     this.log.forget(entry.name);
     for (const end of [...entry.watchers]) end();
   }
@@ -430,7 +439,15 @@ export class Isolator {
         `its ContainerConfig cannot be read again, its policy stays: ${messageOf(error)}`,
       );
     }
+    this.register(entry);
+  }
+
+  private register(entry: Entry): void {
     this.registry.add(entry);
+    const gaps = entry.container?.gaps() ?? [];
+    if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
+    const watch = entry.container?.escapeWatch();
+    if (watch) this.patrol.add(entry.name, watch);
   }
 
   private serially<T>(id: ContainerId, work: () => Promise<T>): Promise<T> {

@@ -42,6 +42,14 @@ export function gapsOf(policy: Policy, has: (hook: string) => boolean): string[]
   ];
 }
 
+/**
+ * Whether processes that leave the node must be looked for: the policy denies that, and this kernel cannot refuse it.
+ * @param has whether there is a program for a hook
+ */
+export function mustWatch(policy: Policy, has: (hook: string) => boolean): boolean {
+  return openWays(escapeOf(policy), has).length > 0;
+}
+
 const { enforcement, ephemeral, policy_flags: flags } = layouts.enums;
 
 const PROTOCOL_FLAGS: Record<ExtraProtocol, number> = {

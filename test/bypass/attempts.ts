@@ -112,6 +112,7 @@ const LISTENERS: Attempt[] = stopped(
   "ETIMEDOUT",
   ...each([FAMILIES, STREAMS], (f, p) => `listen-unbound family=${f} proto=${p}`),
   ...each([FAMILIES, STREAMS], (f, p) => `tcp-disconnect-listen listen-port=OWN_PORT family=${f} proto=${p}`),
+  ...each([FAMILIES, STREAMS], (f, p) => `accepted-listen listen-port=OWN_PORT family=${f} proto=${p}`),
   "fastopen-listen",
   "listen-unbound family=6 reach=4",
   "local-port-range how=listen port=FREE_PORT",
