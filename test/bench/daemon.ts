@@ -10,13 +10,7 @@ import { Daemon } from "../../isolator/protocol/daemon.js";
 import { REQUESTS, endTask, firstPort, startTasks } from "./lib/agent.js";
 import { build } from "./lib/build.js";
 import { type Cleanup, withCleanup } from "./lib/cleanup.js";
-import {
-  DaemonProcess,
-  instanceName,
-  removeInstance,
-  sweepInstances,
-  withIsolator,
-} from "./lib/daemon-process.js";
+import { DaemonProcess, makeInstance, sweepInstances, withIsolator } from "./lib/daemon-process.js";
 import { MOST } from "./lib/fleet.js";
 import type { LoopDelay } from "./lib/loop-delay.js";
 import { machineLine, measuringCpu, requireMachine } from "./lib/machine.js";
@@ -106,9 +100,8 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
   const config = join(dirname(built.load), "isolator.yaml");
   writeFileSync(config, "");
   await sweepInstances(config);
-  const [name, nameOfOne] = [instanceName("many"), instanceName("one")];
-  for (const instance of [name, nameOfOne])
-    cleanup.add(`removing instance ${instance}`, () => removeInstance(instance, config));
+  const name = makeInstance("many", config, cleanup);
+  const nameOfOne = makeInstance("one", config, cleanup);
   const delays: Record<string, LoopDelay> = {};
 
   say("starts");

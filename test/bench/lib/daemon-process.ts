@@ -1,7 +1,7 @@
 /** `bpf-isolator serve` as a process, in an instance of the benchmark's own. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -14,6 +14,7 @@ import { socketPath } from "../../../isolator/protocol/client.js";
 import { REQUESTS } from "./agent.js";
 import { isAlive } from "./cgroup.js";
 import type { Cleanup } from "./cleanup.js";
+import { run } from "./command.js";
 import type { LoopDelay } from "./loop-delay.js";
 import { builtCommand } from "./variants.js";
 import { Connection } from "./wire.js";
@@ -25,9 +26,28 @@ const RETRY = 1;
 /** ms. */
 const START_TIMEOUT = 60_000;
 
-/** Name of an instance of this process's. */
-export function instanceName(purpose: string): string {
-  return `${PREFIX}${process.pid}-${purpose}`;
+/** TMPFS_MAGIC of linux/magic.h. */
+const TMPFS = 0x01021994;
+
+function isTmpfs(path: string): boolean {
+  return statfsSync(path).type === TMPFS;
+}
+
+/**
+ * Makes an instance of this process's, removed by `cleanup`.
+ *
+ * Its state is on a tmpfs, as /run is wherever systemd runs: where /run is part of a disk (containers, build machines),
+ * one is mounted on its directory, and other programs' writes to that disk are not measured.
+ * @param purpose a word for its name
+ * @returns its name
+ */
+export function makeInstance(purpose: string, config: string, cleanup: Cleanup): string {
+  const name = `${PREFIX}${process.pid}-${purpose}`;
+  const directory = join(STATE_ROOT, name);
+  cleanup.add(`removing instance ${name}`, () => removeInstance(name, config));
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  if (!isTmpfs(directory)) run("mount", "-t", "tmpfs", "-o", "mode=0700", "none", directory);
+  return name;
 }
 
 export class DaemonProcess {
@@ -134,12 +154,16 @@ export async function withIsolator<T>(
 }
 
 /** Removes an instance with all of its containers. Missing is fine. @throws Error that names what is left */
-export async function removeInstance(name: string, config: string): Promise<void> {
-  if (existsSync(join(STATE_ROOT, name)))
+async function removeInstance(name: string, config: string): Promise<void> {
+  const directory = join(STATE_ROOT, name);
+  const { root } = Instance.open(name);
+  if (existsSync(directory)) {
     await withIsolator(name, ConfigHolder.open(config), () => undefined);
-  const left = [pinRoot(name), Instance.open(name).root, join(STATE_ROOT, name)].filter((path) =>
-    existsSync(path),
-  );
+    // Gone, or emptied where a file system is mounted on it.
+    if (existsSync(directory) && !isTmpfs(STATE_ROOT)) run("umount", directory);
+    if (existsSync(directory)) rmdirSync(directory);
+  }
+  const left = [pinRoot(name), root].filter((path) => existsSync(path));
   if (left.length > 0) throw new Error(`left behind: ${left.join(", ")}`);
 }
 
