@@ -68,7 +68,11 @@ for (const [layouts, make] of Object.entries({ same: sameLayouts, other: otherLa
     /** Starts a daemon where none lives any more, and checks that all is its own then. */
     async function start(main: string): Promise<CrashDaemon> {
       daemon = await CrashDaemon.start(instance, { main });
-      await assertConsistent(daemon, instance, main === MAIN || layouts === "same" ? buildOf(main) : undefined);
+      await assertConsistent(
+        daemon,
+        instance,
+        main === MAIN || layouts === "same" ? buildOf(main) : undefined,
+      );
       await bystanders.check(daemon);
       const records = Instance.open(instance).records.list();
       const agents = records.filter(({ source }) => source === "agent");
@@ -166,7 +170,9 @@ for (const [layouts, make] of Object.entries({ same: sameLayouts, other: otherLa
       assert(node);
       await daemon?.kill();
       const second = await start(newer);
-      const warning = second.log.find(({ event, container }) => event === "warning" && container === "runner");
+      const warning = second.log.find(
+        ({ event, container }) => event === "warning" && container === "runner",
+      );
       assert.match(warning?.msg ?? "", /runs under programs of another version/);
       await assertEnforced(node, 31300, 31000);
       // Its build's maps are still there, with what they have counted of all.
