@@ -185,6 +185,11 @@ export class Records {
     }
   }
 
+  /** Whether a container is of a `run`, as far as can be told from its record or its lock. */
+  isRuns(key: string): boolean {
+    return this.read(key)?.source === "run" || existsSync(join(this.directory, key, "lock"));
+  }
+
   /** All records that are whole. */
   list(): ContainerRecord[] {
     return this.keys().flatMap((key) => this.read(key) ?? []);
