@@ -19,7 +19,7 @@ import { Container, moveInto } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
 import type { EventLog } from "./event-log.js";
 import type { Instance } from "./instance.js";
-import { findListeners, processesIn } from "./listeners.js";
+import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
 import { reach } from "./points.js";
 import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
@@ -133,7 +133,7 @@ export class Isolator {
   /** Whether a nested container that is not known is a DEBUG one: its process is in the node of one that is. */
   private isSession(id: ContainerId, pid: number): boolean {
     const node = this.registry.nearestAbove(id)?.container?.node;
-    return node !== undefined && processesIn(node).includes(pid);
+    return node?.allPids().includes(pid) ?? false;
   }
 
   /**
