@@ -72,14 +72,19 @@ export class Isolator {
     reach("start:locked");
     const isolator = new Isolator(instance, config, log);
     try {
-      const { containers, ring } = await takeUp(instance, log, (event) => {
-        isolator.onKernelEvent(event);
+      isolator.ring = await takeUp(instance, log, {
+        onEvent: (event) => {
+          isolator.onKernelEvent(event);
+        },
+        onContainer: (container, bytes) => {
+          isolator.enter(container, bytes);
+        },
       });
-      isolator.ring = ring;
-      for (const { container, config: bytes } of containers) isolator.enter(container, bytes);
       isolator.reconfigure(config);
       for (const entry of isolator.list().reverse()) {
-        if (entry.container?.record.stage === "cleaning") void isolator.finish(entry);
+        // Nested ones before what they are nested in, of which the end would take them along.
+        if (entry.container?.record.stage === "cleaning")
+          void isolator.serially(entry.id, () => isolator.finish(entry));
       }
       return isolator;
     } catch (error) {

@@ -82,9 +82,14 @@ export class CgroupNode {
     }
   }
 
-  /** Whether any process lives in the node or below. */
+  /** Whether any process lives in the node or below: not where it is gone. */
   populated(): boolean {
-    return /^populated 1$/m.test(this.read("cgroup.events"));
+    try {
+      return /^populated 1$/m.test(this.read("cgroup.events"));
+    } catch (error) {
+      if (systemCode(error) === "ENOENT" || systemCode(error) === "ENODEV") return false;
+      throw error;
+    }
   }
 
   /** CPU time of the node and below, in microseconds. */

@@ -63,6 +63,8 @@ export class PinnedBuild {
     readonly build: string,
     readonly programs: ProgramFds,
     private readonly maps: Readonly<Record<"counters" | "policies", LaidOutMap>>,
+    /** Of struct event, in that build's rings. */
+    readonly eventLayout: Layout,
   ) {}
 
   /** @throws load-failed where its pins are not whole; layout-mismatch */
@@ -74,15 +76,19 @@ export class PinnedBuild {
       const layout = readMapLayout(fd, struct);
       return { map: new BpfMap(name, fd, layout.size), layout };
     };
-    return new PinnedBuild(build, programs, {
-      counters: map("counters", "counters"),
-      policies: map("policies", "policy"),
-    });
+    const maps = { counters: map("counters", "counters"), policies: map("policies", "policy") };
+    // A ring has no types of its own; every other map is loaded with all of its object's.
+    return new PinnedBuild(build, programs, maps, readMapLayout(maps.counters.map.fd, "event"));
   }
 
   /** As that build was compiled with: the kernel keeps it with the map. */
   get countersLayout(): Layout {
     return this.maps.counters.layout;
+  }
+
+  /** The kernel's id of the map of counters: builds that share their maps have the same. */
+  get countersId(): number {
+    return this.maps.counters.map.id;
   }
 
   /** A container's counters, one of each CPU, in countersLayout; undefined where it has none. */
