@@ -1,19 +1,20 @@
 /** One container, from prepare() to cleanup(). */
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
-import { addUsages, loadUsage, sumCounters, type Usage } from "../features/accounting.js";
-import { encodePolicy, gapsOf, hooksOf, NO_RING, type Policy } from "../features/policy.js";
+import { sumCounters, type Usage } from "../features/accounting.js";
+import { encodePolicy, gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
+import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
 import { reach } from "./points.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
-import { RECORD_VERSION, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
+import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
 import { openRing } from "./rings.js";
 
 export interface ContainerOptions {
@@ -301,6 +302,12 @@ export class Container {
     return gapsOf(this.policy, (hook) => this.programs.has(hook));
   }
 
+  /** What finds processes that left the node, where the policy denies it and this kernel cannot refuse it. */
+  escapeWatch(): EscapeWatch | undefined {
+    const watch = mustWatch(this.policy, (hook) => this.programs.has(hook));
+    return watch ? new EscapeWatch(this.node, this.instance.cgroup2) : undefined;
+  }
+
   /** Delivers the events that are waiting now. */
   pollEvents(): void {
     this.ownRing?.poll();
@@ -309,8 +316,9 @@ export class Container {
   /** Counts so far; after cleanup() the last ones. */
   usage(): Usage {
     if (this.final) return this.final;
-    const now = sumCounters(this.programs.map("counters").lookupPerCpu(u64Key(this.cgroupId)) ?? []);
-    return this.current.carried ? addUsages(loadUsage(this.current.carried), now) : now;
+    const counters = this.programs.map("counters");
+    const now = sumCounters(counters.lookupPerCpu(u64Key(this.cgroupId)) ?? []);
+    return totalUsage(this.current, counters.id, now);
   }
 
   /** Whether a process is in it or may still come: one that waits for its process is not dead. */

@@ -14,7 +14,7 @@ import { Programs } from "../kernel/programs.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { PortTable } from "./port-table.js";
-import { nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
+import { buildsOf, nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
 
 function removeIfEmpty(directory: string): void {
   try {
@@ -209,7 +209,7 @@ export class Instance {
     for (const build of otherBuilds(this.name)) {
       const users = this.records
         .list()
-        .filter((record) => record.build === build)
+        .filter((record) => buildsOf(record).includes(build))
         .map((record) => formatId(record.id));
       if (users.length > 0 || this.isServed()) {
         const who = users.length > 0 ? `containers ${users.join(", ")}` : "the daemon";

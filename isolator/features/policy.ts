@@ -31,7 +31,7 @@ const ALWAYS = ["socket_listen"];
 
 /**
  * Names of the hooks that the policy has a use for, of those that are not for every policy. Programs on others are not
- * attached: one of BPF LSM costs every process of the machine that comes by it a few nanoseconds, one at setsockopt()
+ * attached: one of BPF LSM costs every process of the machine that comes by it a look at its cgroup, one at setsockopt()
  * every such call of the container.
  */
 export function hooksOf(policy: Policy): ReadonlySet<string> {
@@ -52,6 +52,14 @@ export function gapsOf(policy: Policy, has: (hook: string) => boolean): string[]
     ...openSockets(policy.sockets, has),
     ...(policy.escape === undefined ? [] : openWays(policy.escape, has)),
   ];
+}
+
+/**
+ * Whether processes that leave the node must be looked for: the policy denies that, and this kernel cannot refuse it.
+ * @param has whether there is a program for a hook
+ */
+export function mustWatch(policy: Policy, has: (hook: string) => boolean): boolean {
+  return openWays(escapeOf(policy), has).length > 0;
 }
 
 const { enforcement, ephemeral, policy_flags: flags } = layouts.enums;
