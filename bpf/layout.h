@@ -152,7 +152,13 @@ struct socket_note {
 	__u8 reported[LEVELS]; /* enum reported: one report of a kind is enough */
 	__u16 listener_port;   /* that the verdicts are for; host byte order */
 	__u8 marked_by;        /* 1 + the deepest level below the root container whose marking it has; 0: none */
-	__u8 late_dscp; /* 1: the DSCP was set when the first datagram had its own, which is not the task's doing */
+	__u8 dscp_excuse;      /* enum dscp_excuse */
+};
+
+/* Why packets of a socket may have no DSCP where the marking has one, and the task has not changed it. */
+enum dscp_excuse {
+	DSCP_LATE = 1,  /* it was set when the first datagram had its own already: one packet */
+	DSCP_NEVER = 2, /* this kernel sets none for IPv4 of an IPv6 socket (before 6.12) */
 };
 
 enum reported {

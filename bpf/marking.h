@@ -91,6 +91,18 @@ static __always_inline __u8 wrong_tclass(struct inet_sock *inet, const struct po
 	return (BPF_CORE_READ(inet, pinet6, tclass) ^ policy->tos) & DSCP_BITS;
 }
 
+/* Packets with a wrong DSCP that are no doing of the task's must not be dropped. */
+static __always_inline void excuse_dscp(struct bpf_sock *sk, const struct policy *policy, __u8 excuse)
+{
+	struct socket_note *note;
+
+	if (!(policy->flags & POLICY_DROP_DSCP))
+		return;
+	note = bpf_sk_storage_get(&socket_notes, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (note && note->dscp_excuse != DSCP_NEVER)
+		note->dscp_excuse = excuse;
+}
+
 /*
  * Sets the DSCP of a socket where it is another. ECN bits stay. An IPv6 socket has two: IPv4 leaves it too, and
  * kernels before 6.12 refuse IP_TOS for it. The kernel changes the priority with IP_TOS.
@@ -102,8 +114,9 @@ static __always_inline void set_dscp(void *ctx, struct bpf_sock *sk, const struc
 
 	if (wrong_tos(inet, policy)) {
 		value = policy->tos | (BPF_CORE_READ(inet, tos) & ECN_BITS);
-		bpf_setsockopt(ctx, IPPROTO_IP, IP_TOS, &value, sizeof(value));
-		if (policy->flags & POLICY_SET_PRIORITY)
+		if (bpf_setsockopt(ctx, IPPROTO_IP, IP_TOS, &value, sizeof(value)))
+			excuse_dscp(sk, policy, DSCP_NEVER);
+		else if (policy->flags & POLICY_SET_PRIORITY)
 			bpf_setsockopt(ctx, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
 	}
 	if (family == AF_INET6 && wrong_tclass(inet, policy)) {
@@ -115,16 +128,11 @@ static __always_inline void set_dscp(void *ctx, struct bpf_sock *sk, const struc
 static __noinline void mark_address(struct bpf_sock_addr *ctx, const struct policy *policy, bool late)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct socket_note *note;
-	__u64 create = late && policy->flags & POLICY_DROP_DSCP ? BPF_SK_STORAGE_GET_F_CREATE : 0;
 
-	if (!sk)
+	if (!sk || marked_below(policy, bpf_sk_storage_get(&socket_notes, sk, 0, 0)))
 		return;
-	note = bpf_sk_storage_get(&socket_notes, sk, 0, create);
-	if (marked_below(policy, note))
-		return;
-	if (note && late)
-		note->late_dscp = 1;
+	if (late)
+		excuse_dscp(sk, policy, DSCP_LATE);
 	set_dscp(ctx, sk, policy);
 }
 
@@ -360,12 +368,12 @@ static __always_inline __u8 traffic_class(struct __sk_buff *skb, const struct po
 	return data[0] >> 4 == 4 ? data[1] : (__u8)(data[0] << 4) | data[1] >> 4;
 }
 
-static __noinline int judge_dscp(struct __sk_buff *skb, const struct policy *policy, __u8 class, bool late)
+static __noinline int judge_dscp(struct __sk_buff *skb, const struct policy *policy, __u8 class, bool excused)
 {
 	struct event event = {.reason = REASON_MARKING, .dscp = class >> 2};
 	struct bpf_sock *sk = skb->sk;
 
-	if (late || !(policy->flags & POLICY_DROP_DSCP)) {
+	if (excused || !(policy->flags & POLICY_DROP_DSCP)) {
 		count(&container_counters()->audited[REASON_MARKING], 1);
 		return ALLOW;
 	}
@@ -384,7 +392,7 @@ static __noinline int correct(struct __sk_buff *skb, const struct policy *policy
 	__u8 class = traffic_class(skb, policy);
 	struct socket_note *note = NULL;
 	struct bpf_sock *sk = skb->sk;
-	bool late;
+	__u8 excuse;
 
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
@@ -399,10 +407,10 @@ static __noinline int correct(struct __sk_buff *skb, const struct policy *policy
 		skb->priority = policy->priority;
 	if (!(policy->flags & POLICY_SET_DSCP) || !((class ^ policy->tos) & DSCP_BITS))
 		return ALLOW;
-	late = note && note->late_dscp;
-	if (late)
-		note->late_dscp = 0;
-	return judge_dscp(skb, policy, class, late);
+	excuse = note ? note->dscp_excuse : 0;
+	if (excuse == DSCP_LATE)
+		note->dscp_excuse = 0;
+	return judge_dscp(skb, policy, class, excuse == DSCP_LATE || (excuse == DSCP_NEVER && class >> 2 == 0));
 }
 
 /* Every packet that a socket of the container sends: as it should be, nearly always. */

@@ -137,7 +137,7 @@ export const layouts = {
           "offset": 10,
           "type": "u8"
         },
-        "late_dscp": {
+        "dscp_excuse": {
           "offset": 11,
           "type": "u8"
         }
