@@ -225,5 +225,5 @@ export function unregisterCallback(callback: bigint): void {
 /** Where memory is that C is to find by a pointer in a struct: of more than 64 bytes, so that it never moves. */
 export function addressOf(memory: Uint8Array): bigint {
   if (memory.length <= 64) throw new Error(`${memory.length} bytes may be moved by the garbage collector`);
-  return BigInt(koffi.address(memory));
+  return koffi.address(memory);
 }

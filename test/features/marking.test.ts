@@ -22,8 +22,6 @@ const isAtLeast = (wantedMajor: number, wantedMinor: number): boolean =>
   major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
 /** The kernel has the traffic class of a datagram from its socket before the hook of sendmsg() runs. */
 const marksLate = { 4: isAtLeast(6, 15), 6: isAtLeast(6, 11) };
-/** bpf_setsockopt() takes IP_TOS for an IPv6 socket. */
-const setsMappedDscp = isAtLeast(6, 12);
 
 const SERVER = 32000;
 const MARKS: MarkingPolicy = {
@@ -120,7 +118,7 @@ const WISHES = [
 
 describe("every packet has the marking", () => {
   for (const { name: protocol, words: kind } of PROTOCOLS) {
-    for (const { name: target, words: where, mapped } of TARGETS) {
+    for (const { name: target, words: where } of TARGETS) {
       for (const { name, words, wish } of WISHES) {
         it(`of ${protocol} over ${target}, where the task does ${name}`, async (test) => {
           const whole = `${kind} ${where} ${words}`.trim();
@@ -141,11 +139,10 @@ describe("every packet has the marking", () => {
           assert(held);
           // Bits outside of the mask are the task's.
           const own = (mark: number): number => (words === "" ? mark : mark & ~0x100);
-          const dscps = !mapped || setsMappedDscp;
           for (const packet of held.packets) {
             const [dscp, mark, priority] = seen(packet);
             assert.deepEqual(
-              [dscps ? dscp : 18, own(mark), priority],
+              [dscp, own(mark), priority],
               [18, 0x10, 3],
               `${JSON.stringify(packet)} of ${held.packets.length}`,
             );
@@ -186,8 +183,7 @@ describe("every packet has the marking", () => {
         "the SYN-ACK",
       );
       for (const packet of packets) {
-        const dscps = family === 4 || to === HERE[6] || setsMappedDscp;
-        assert.deepEqual([dscps ? packet.dscp : 18, packet.mark, packet.priority], [18, 0x10, 3]);
+        assert.deepEqual(seen(packet), [18, 0x10, 3]);
       }
     });
   }
@@ -307,7 +303,7 @@ describe("the first datagram of a socket that was never bound, connected or set"
   for (const { name, words, mapped } of TARGETS) {
     it(`has the DSCP on older kernels, and is counted on newer ones, and never dropped: ${name}`, async () => {
       const late = marksLate[words.startsWith("family=6") && !mapped ? 6 : 4];
-      const expected = mapped && !setsMappedDscp ? [0, 0] : late ? [0, 18] : [18, 18];
+      const expected = late ? [0, 18] : [18, 18];
       for (const { container } of [box, strict]) {
         const port = nextPort++;
         const before = container.usage();
@@ -372,7 +368,7 @@ describe("setsockopt() where the policy refuses changes", () => {
 
 describe("getsockopt()", () => {
   it("tells what packets have, from the beginning", async () => {
-    for (const { words, mapped } of TARGETS) {
+    for (const { words } of TARGETS) {
       for (const proto of ["udp", "udp connect=1", "tcp"]) {
         const held = await exchange(
           box.container.node,
@@ -382,7 +378,7 @@ describe("getsockopt()", () => {
         const sixth = words.includes("family=6");
         for (const when of ["made", "asked", "sent"]) {
           const tos: number = held.told[`${when}-tos`] ?? 0;
-          if (!mapped || setsMappedDscp) assert.equal(tos >> 2, 18, `${when} ${proto} ${words}`);
+          assert.equal(tos >> 2, 18, `${when} ${proto} ${words}`);
           assert.equal(held.told[`${when}-mark`], 0x10);
           assert.equal(held.told[`${when}-priority`], 3);
           if (sixth) assert.equal((held.told[`${when}-tclass`] ?? 0) >> 2, 18);
@@ -421,8 +417,7 @@ describe("nested containers", () => {
     ] as const) {
       const name = container.name;
       for (const words of ["tcp", "udp", "udp connect=1 count=2"]) {
-        for (const { words: where, mapped } of TARGETS) {
-          if (mapped && !setsMappedDscp) continue;
+        for (const { words: where } of TARGETS) {
           const options = "tos=0x28 tclass=0x28 mark=5 priority=5";
           const port = nextPort;
           nextPort = name === "pod" ? 20701 : name === "pod.own" ? 20702 : 20703;
