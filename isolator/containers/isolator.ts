@@ -106,6 +106,11 @@ export class Isolator {
     return this.registry.find(id);
   }
 
+  /** @param name as formatId() writes it */
+  named(name: string): Entry | undefined {
+    return this.registry.named(name);
+  }
+
   /** mesos::slave::Isolator::recover(): the agent's word on which of its containers there are. */
   async recover(states: readonly { id: ContainerId }[], orphans: readonly ContainerId[]): Promise<void> {
     const known = new Set([...states.map(({ id }) => id), ...orphans].map(formatId));
