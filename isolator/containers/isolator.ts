@@ -58,7 +58,7 @@ export class Isolator {
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
     this.flusher = setInterval(() => {
-      for (const { name } of this.registry.list()) log.flush(name);
+      for (const { name } of this.registry.all()) log.flush(name);
     }, FLUSH).unref();
   }
 
