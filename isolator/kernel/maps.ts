@@ -37,8 +37,8 @@ export class BpfMap {
     );
   }
 
-  /** Every value of an array map, in one call: 65,536 ports in about a millisecond. @throws map-failed */
-  lookupAll(): Uint8Array[] {
+  /** The values of an array map, one after another, in one call: 65,536 ports in about a millisecond. @throws map-failed */
+  lookupAll(): Uint8Array<ArrayBuffer> {
     const info = new Uint32Array(8);
     const size = new Uint8Array(new Uint32Array([info.byteLength]).buffer);
     const looked = libbpf().objectInfo(this.fd, new Uint8Array(info.buffer), size);
@@ -51,9 +51,7 @@ export class BpfMap {
     const result = libbpf().mapLookupBatch(this.fd, null, next, keys, values, count, null);
     // ENOENT: that was the last of them.
     if (result < 0 && result !== -ENOENT) throw this.failure("read", result);
-    return Array.from({ length: entries }, (_, i) =>
-      values.subarray(i * this.valueSize, (i + 1) * this.valueSize),
-    );
+    return values;
   }
 
   /** @throws map-full when it has no room for a new key, map-failed */
