@@ -1,5 +1,5 @@
 /** The daemon's side of the protocol: HTTP on a unix socket. README.md of this directory describes it. */
-import { createServer, STATUS_CODES, type Server } from "node:http";
+import { STATUS_CODES, type Server } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import express, { type Request, type Response } from "express";
@@ -7,6 +7,7 @@ import { IsolatorError, systemCode } from "../errors.js";
 import { peerOf } from "../kernel/peer.js";
 import type { bpf_isolator } from "../mesos/messages.js";
 import { Admission } from "./admission.js";
+import { createAppServer } from "./app-server.js";
 import { bodyReader, tooLarge } from "./body.js";
 import { answer, callName, streamOf, toIsolatorError, type CallContext, type Records } from "./calls.js";
 import {
@@ -113,7 +114,7 @@ export class ProtocolServer {
 
   private createServer(): Server {
     const { headers, request, connections } = this.limits;
-    const server = createServer(
+    const server = createAppServer(
       {
         headersTimeout: headers,
         requestTimeout: request,
