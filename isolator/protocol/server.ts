@@ -14,6 +14,7 @@ import {
   answerType,
   API_PATH,
   decodeCall,
+  encodeAnswer,
   encodeResponse,
   errorResponse,
   errorType,
@@ -191,7 +192,7 @@ export class ProtocolServer {
         done();
         await this.stream(call, records, wanted, response);
       } else {
-        this.send(response, 200, wanted, await answer(call, this.context));
+        this.send(response, 200, wanted, await encodeAnswer(wanted, await answer(call, this.context)));
       }
     } catch (error) {
       const known = toIsolatorError(error, call);
@@ -239,10 +240,9 @@ export class ProtocolServer {
     }
   }
 
-  private send(response: Response, status: number, type: MessageType, message: bpf_isolator.Response): void {
+  private send(response: Response, status: number, type: MessageType, body: Buffer): void {
     // A client that has gone has no use for an answer.
     if (response.destroyed || response.headersSent) return;
-    const body = encodeResponse(type, message);
     if (this.closing) response.setHeader("Connection", "close");
     response.writeHead(status, { "Content-Type": type, "Content-Length": body.length });
     response.end(body);
@@ -250,7 +250,8 @@ export class ProtocolServer {
   }
 
   private sendError(request: Request, response: Response, error: IsolatorError): void {
-    this.send(response, httpStatus(error.code), errorType(request), errorResponse(error));
+    const type = errorType(request);
+    this.send(response, httpStatus(error.code), type, encodeResponse(type, errorResponse(error)));
   }
 
   /** Ends the connection of a client that does not read its answer. */
@@ -272,7 +273,7 @@ export class ProtocolServer {
     const status = httpStatus(known.code);
     if (response && late && !response.headersSent) {
       response.setHeader("Connection", "close");
-      this.send(response, status, JSON_TYPE, errorResponse(known));
+      this.send(response, status, JSON_TYPE, encodeResponse(JSON_TYPE, errorResponse(known)));
     } else if (response || !socket.writable || systemCode(error) === "ECONNRESET") {
       socket.destroy();
     } else {
