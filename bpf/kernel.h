@@ -87,6 +87,10 @@ struct sock {
 	struct sock_cgroup_data sk_cgrp_data;
 };
 
+struct mptcp_sock {
+	struct sock *first;
+};
+
 struct socket {
 	short type;
 	struct sock *sk;

@@ -9,6 +9,7 @@ import {
   type Reason,
   type Usage,
 } from "../features/accounting.js";
+import type { EscapedProcess } from "../containers/escaped.js";
 import { describe, type Denial } from "../features/events.js";
 
 /** Shown at once, then so many a second. */
@@ -45,6 +46,15 @@ export class Reporter {
   gap(what: string): void {
     const event = { event: "not_closed", container: this.container, what };
     this.line(event, `not closed: ${what}; "bpf-isolator check" says what this kernel lacks`);
+  }
+
+  /** A process that the rules do not hold for any more. */
+  escaped(found: EscapedProcess): void {
+    const { pid, process, cgroup } = found;
+    this.line(
+      { event: "escaped", container: this.container, ...found },
+      `escaped: ${process}[${pid}] is outside of the container's cgroup, in ${cgroup}: no rule holds for it there`,
+    );
   }
 
   /** @param eventsLost those that never reached this process */

@@ -12,6 +12,7 @@ import type { Policy } from "../features/policy.js";
 import type { SocketKind } from "../features/sockets.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
+import { Watching } from "./watching.js";
 import { checkUsageFile, writeUsageFile } from "./usage-file.js";
 
 /** Options as the command line gives them. */
@@ -35,14 +36,18 @@ async function runTask(
   path: string,
   args: readonly string[],
   signals: SignalRelay,
+  watching: Watching,
 ): Promise<number> {
   let task: Task | undefined;
   try {
     if (signals.ending) return exitStatus(null, signals.ending);
     task = await Task.start(container, instance, path, args);
     signals.to(task.child);
+    // Not before: this process itself was in the node for a moment.
+    watching.start(task.child.pid);
     return await task.exited;
   } finally {
+    watching.end();
     // From here on a signal ends this process, as it would any other: the next run sweeps.
     signals.close();
     await container.killAll();
@@ -80,7 +85,8 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     },
   });
   for (const gap of container.gaps()) reporter.gap(gap);
-  const status = await runTask(container, instance, path, args, signals);
+  const watching = new Watching(container, reporter);
+  const status = await runTask(container, instance, path, args, signals, watching);
   const usage = container.usage();
   reporter.summary(usage, Number(usage.eventsLost));
   if (options.usageFile !== undefined) {

@@ -1,13 +1,14 @@
 /** One container, from prepare() to cleanup(). */
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { sumCounters, type Usage } from "../features/accounting.js";
-import { encodePolicy, gapsOf, lsmHooksOf, NO_RING, type Policy } from "../features/policy.js";
+import { encodePolicy, gapsOf, lsmHooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
+import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
@@ -299,6 +300,12 @@ export class Container {
   /** What the policy asks by name to be refused and this kernel cannot refuse, in words. */
   gaps(): string[] {
     return gapsOf(this.policy, (hook) => this.programs.has(hook));
+  }
+
+  /** What finds processes that left the node, where the policy denies it and this kernel cannot refuse it. */
+  escapeWatch(): EscapeWatch | undefined {
+    const watch = mustWatch(this.policy, (hook) => this.programs.has(hook));
+    return watch ? new EscapeWatch(this.node, this.instance.cgroup2) : undefined;
   }
 
   /** Delivers the events that are waiting now. */

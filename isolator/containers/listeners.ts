@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { escapeUntrusted } from "../features/events.js";
 import type { PortRange } from "../features/ports.js";
-import { CgroupNode, children } from "../kernel/cgroup.js";
+import type { CgroupNode } from "../kernel/cgroup.js";
 
 export interface Listener {
   protocol: "tcp" | "udp";
@@ -56,27 +56,11 @@ function socketsOf(pid: number): string[] {
   }
 }
 
-/** Processes in a node and in those below it. */
-export function processesIn(node: CgroupNode): number[] {
-  try {
-    return [
-      ...node.pids(),
-      ...children(node.path).flatMap((path) => {
-        const child = CgroupNode.open(path);
-        return child ? processesIn(child) : [];
-      }),
-    ];
-  } catch {
-    // It went away meanwhile.
-    return [];
-  }
-}
-
 /** Sockets of the container that listen, or receive from anybody, on one of the ports; each once. */
 export function findListeners(node: CgroupNode, ports: readonly PortRange[]): Listener[] {
   const byNamespace = new Map<string, ReturnType<typeof waiting>>();
   const listeners = new Map<string, Listener>();
-  for (const pid of processesIn(node)) {
+  for (const pid of node.allPids()) {
     let namespace: string;
     let comm: string;
     try {

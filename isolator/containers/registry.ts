@@ -1,4 +1,4 @@
-/** Which containers of an agent there are, and whose turn it is. */
+/** Which containers of an agent there are, who waits for their end, and whose turn it is. */
 import type { ContainerFacts } from "../config/facts.js";
 import type { mesos } from "../mesos/messages.js";
 import type { Container } from "./container.js";
@@ -19,8 +19,6 @@ export interface Entry {
   /** Taken up from an earlier daemon, and no update() since. */
   recovered: boolean;
   cleaning: boolean;
-  /** Called at its end. */
-  readonly watchers: Set<() => void>;
 }
 
 /** The container that one is nested in. */
@@ -75,6 +73,33 @@ export class Registry {
     return this.list()
       .filter((entry) => entry.name === name || entry.name.startsWith(`${name}.`))
       .reverse();
+  }
+}
+
+/** Who waits for the end of a container: by its name, since one may be watched that is not known (yet, or as such). */
+export class Watchers {
+  private readonly waiting = new Map<string, Set<() => void>>();
+
+  /** Resolves at the container's end, or when `signal` aborts. */
+  async wait(name: string, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    const here = this.waiting.get(name) ?? new Set();
+    this.waiting.set(name, here);
+    await new Promise<void>((resolve) => {
+      const end = (): void => {
+        here.delete(end);
+        if (here.size === 0 && this.waiting.get(name) === here) this.waiting.delete(name);
+        signal.removeEventListener("abort", end);
+        resolve();
+      };
+      here.add(end);
+      signal.addEventListener("abort", end);
+    });
+  }
+
+  /** The container has ended. */
+  end(name: string): void {
+    for (const end of [...(this.waiting.get(name) ?? [])]) end();
   }
 }
 

@@ -25,7 +25,7 @@ const ALWAYS = ["socket_listen"];
 
 /**
  * Names of the hooks of BPF LSM that the policy has a use for. Programs on others are not attached: each costs every
- * process of the machine that comes by it a few nanoseconds.
+ * process of the machine that comes by it a look at its cgroup.
  */
 export function lsmHooksOf(policy: Policy): ReadonlySet<string> {
   return new Set([...ALWAYS, ...socketHooks(policy.sockets), ...escapeHooks(escapeOf(policy))]);
@@ -40,6 +40,14 @@ export function gapsOf(policy: Policy, has: (hook: string) => boolean): string[]
     ...openSockets(policy.sockets, has),
     ...(policy.escape === undefined ? [] : openWays(policy.escape, has)),
   ];
+}
+
+/**
+ * Whether processes that leave the node must be looked for: the policy denies that, and this kernel cannot refuse it.
+ * @param has whether there is a program for a hook
+ */
+export function mustWatch(policy: Policy, has: (hook: string) => boolean): boolean {
+  return openWays(escapeOf(policy), has).length > 0;
 }
 
 const { enforcement, ephemeral, policy_flags: flags } = layouts.enums;

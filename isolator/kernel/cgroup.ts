@@ -67,6 +67,21 @@ export class CgroupNode {
     return this.read("cgroup.procs").split("\n").filter(Boolean).map(Number);
   }
 
+  /** Process ids in the node and in nodes below. */
+  allPids(): number[] {
+    return [...this.pidsIfAny(), ...children(this.path).flatMap((path) => new CgroupNode(path).allPids())];
+  }
+
+  private pidsIfAny(): number[] {
+    try {
+      return this.pids();
+    } catch (error) {
+      // Removed meanwhile; or threaded, and its processes are listed in a node above.
+      if (["ENOENT", "ENODEV", "ENOTSUP", "EOPNOTSUPP"].includes(systemCode(error) ?? "")) return [];
+      throw error;
+    }
+  }
+
   /** Whether any process lives in the node or below: not where it is gone. */
   populated(): boolean {
     try {

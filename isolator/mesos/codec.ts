@@ -8,23 +8,19 @@
 import protobuf from "protobufjs/light.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { readJson, writeJson } from "./json.js";
-import { is64, propertiesOf, toBigInt, toWords, type Properties, type Words } from "./reflection.js";
+import {
+  is64,
+  isEmpty,
+  mapField,
+  propertiesOf,
+  toBigInt,
+  toWords,
+  type Properties,
+  type Words,
+} from "./reflection.js";
 
 /** Where protobufjs keeps fields that it does not know. */
 const UNKNOWNS = "$unknowns";
-
-/** One value of a field by `convert`, or each value of a list or map. */
-function mapField(field: protobuf.Field, value: unknown, convert: (item: unknown) => unknown): unknown {
-  if (field.map) {
-    return Object.fromEntries(Object.entries(propertiesOf(value)).map(([key, item]) => [key, convert(item)]));
-  }
-  return field.repeated ? (value as unknown[]).map(convert) : convert(value);
-}
-
-function isEmpty(field: protobuf.Field, value: unknown): boolean {
-  if (field.map) return Object.keys(propertiesOf(value)).length === 0;
-  return field.repeated && (value as unknown[]).length === 0;
-}
 
 /** From what protobufjs decodes: an instance whose prototype has the defaults, with pairs of words for 64 bits. */
 function fromWire(type: protobuf.Type, message: Properties): Properties {

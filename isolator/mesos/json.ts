@@ -1,6 +1,14 @@
 /** Messages in JSON, as Mesos reads and writes them (3rdparty/stout/include/stout/protobuf.hpp and json.hpp). */
 import protobuf from "protobufjs/light.js";
-import { isObject, LIMITS, MAX_DEPTH, propertiesOf, type Properties } from "./reflection.js";
+import {
+  isEmpty,
+  isObject,
+  LIMITS,
+  mapField,
+  MAX_DEPTH,
+  propertiesOf,
+  type Properties,
+} from "./reflection.js";
 
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const INTEGER = /^-?\d{1,20}$/;
@@ -8,10 +16,16 @@ const NUMBER = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 /** What JSON has no number for. */
 const NOT_FINITE: readonly string[] = ["Infinity", "-Infinity", "NaN"];
 
+/** Names a value without all of it, which may be large or deep. */
+function show(value: unknown): string {
+  if (Array.isArray(value)) return "an array";
+  if (typeof value === "string")
+    return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}
+
 function wrong(path: string, value: unknown, wanted: string): Error {
-  const text = JSON.stringify(value);
-  const shown = text.length > 40 ? `${text.slice(0, 40)}...` : text;
-  return new Error(`${path} is ${shown}, which is not ${wanted}`);
+  return new Error(`${path} is ${show(value)}, which is not ${wanted}`);
 }
 
 function readInteger(type: string, [min, max]: readonly [bigint, bigint], value: unknown, path: string) {
@@ -112,19 +126,13 @@ function writeOne(field: protobuf.Field, value: unknown): unknown {
   return value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value;
 }
 
-/** @returns what JSON.stringify() takes */
+/** Lists and maps that are empty are left out, as Mesos does. @returns what JSON.stringify() takes */
 export function writeJson(type: protobuf.Type, message: Properties): object {
   const entries: [string, unknown][] = [];
   for (const field of type.fieldsArray) {
     const value = message[field.name];
-    if (value === undefined) continue;
-    const one = (item: unknown): unknown => writeOne(field, item);
-    if (field.map) {
-      const items = Object.entries(propertiesOf(value)).map(([key, item]) => [key, one(item)]);
-      entries.push([field.name, Object.fromEntries(items)]);
-    } else {
-      entries.push([field.name, field.repeated ? (value as unknown[]).map(one) : one(value)]);
-    }
+    if (value === undefined || isEmpty(field, value)) continue;
+    entries.push([field.name, mapField(field, value, (item) => writeOne(field, item))]);
   }
   return Object.fromEntries(entries);
 }

@@ -45,3 +45,21 @@ export function toWords(field: protobuf.Field, value: bigint): Words {
   if (value < min || value > max) throw new Error(`${value} does not fit ${field.fullName.slice(1)}`);
   return { low: Number(BigInt.asIntN(32, value)), high: Number(BigInt.asIntN(32, value >> 32n)) };
 }
+
+/** One value of a field by `convert`, or each value of a list or map. */
+export function mapField(
+  field: protobuf.Field,
+  value: unknown,
+  convert: (item: unknown) => unknown,
+): unknown {
+  if (field.map) {
+    return Object.fromEntries(Object.entries(propertiesOf(value)).map(([key, item]) => [key, convert(item)]));
+  }
+  return field.repeated ? (value as unknown[]).map(convert) : convert(value);
+}
+
+/** Whether it is a list or map of nothing, which is the same as absent. */
+export function isEmpty(field: protobuf.Field, value: unknown): boolean {
+  if (field.map) return Object.keys(propertiesOf(value)).length === 0;
+  return field.repeated && (value as unknown[]).length === 0;
+}

@@ -1,7 +1,6 @@
 /** What the daemon knows, as messages. Text that came from a task is escaped where it becomes part of one. */
 import type { Entry } from "../containers/registry.js";
 import type { IsolatorEvent } from "../containers/event-log.js";
-import { processesIn } from "../containers/listeners.js";
 import { formatId } from "../containers/names.js";
 import type { ContainerRecord } from "../containers/records.js";
 import { REASONS, type Reason, type Usage } from "../features/accounting.js";
@@ -87,7 +86,7 @@ export function toSummary(entry: Entry, time: number): bpf_isolator.ContainerSum
           ...policyFields(container.policy),
           ...usageFields(container.usage(), time),
           ...(container.glass ? { break_glass: container.glass } : {}),
-          pids: processesIn(container.node).length,
+          pids: container.node.allPids().length,
           prepared_at: container.record.started,
           cgroup: container.node.path,
         }
@@ -110,7 +109,7 @@ export function toRunSummary(
     ...policyFields(record.policy),
     ...(usage ? usageFields(usage, time) : {}),
     ...(glass === undefined ? {} : { break_glass: glass }),
-    pids: node ? processesIn(node).length : 0,
+    pids: node?.allPids().length ?? 0,
     prepared_at: record.started,
     cgroup: record.cgroup,
   };

@@ -53,7 +53,7 @@ describe("what is printed of names that somebody chose", () => {
   it("is plain ASCII in every text", () => {
     const texts = {
       list: renderList([container]),
-      usage: renderUsage(container, { timestamp: 1 }),
+      usage: renderUsage(container),
       event: renderEvent(event),
       json: eventToJson(event),
       status: renderStatus(status, 10),
@@ -213,7 +213,10 @@ describe("with a daemon", () => {
     for (const name of ["web-1234", "web"]) {
       const { status, stdout } = await ask("usage", name);
       assert.equal(status, 0);
-      assert.match(stdout, /^web-1234\n {2}state +isolated, [12] processes\n {2}ports +31000-31005\n/);
+      assert.match(
+        stdout,
+        /^web-1234\n {2}state +isolated, (1 process|2 processes)\n {2}ports +31000-31005\n/,
+      );
       assert.match(stdout, /\n {2}denied +1 \(bind 1\)\n/);
       assert.match(stdout, /\n {2}framework +fw\n {2}executor +exec\n/);
     }
@@ -223,6 +226,22 @@ describe("with a daemon", () => {
     );
     assert.equal(name, "web-1234");
     assert.equal(typeof statistics["net_rx_bytes"], "number");
+  });
+
+  it("shows the usage of a task of `run`, which the daemon does not look after", async () => {
+    const options = ["--instance", instance, "--name", "mine", "--ports", "31010"];
+    const send = `${ATTEMPT} udp-connected-send listen-port=31010 >/dev/null; echo sent; exec sleep infinity`;
+    const [command = "", ...args] = isolator("run", ...options, "--", "sh", "-c", send);
+    const running = spawn(command, args, { stdio: ["ignore", "pipe", "ignore"] });
+    const exited = once(running, "exit");
+    try {
+      await once(running.stdout, "data");
+      const { stdout } = await ask("usage", "mine");
+      assert.match(stdout, /^mine\n[^]*\n {2}ports +31010\n[^]*\n {2}sent +[1-9]\d* packets, /);
+    } finally {
+      running.kill("SIGTERM");
+      await exited;
+    }
   });
 
   it("shows the daemon", async () => {

@@ -1,6 +1,7 @@
 /** WATCH and EVENTS: records as they come, clients that go or never read, and the end of the daemon. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { text } from "node:stream/consumers";
 import { afterEach, describe, it } from "node:test";
 import { bpf_isolator, codecs, mesos } from "../../isolator/mesos/messages.js";
 import type { ProtocolLimits } from "../../isolator/protocol/limits.js";
@@ -12,6 +13,8 @@ const { Type } = bpf_isolator.Call;
 const directory = socketDirectory();
 const watch: bpf_isolator.Call = { type: Type.WATCH, watch: { container_id: { value: "c" } } };
 const follow: bpf_isolator.Call = { type: Type.EVENTS, events: { follow: true } };
+/** ms that a client has to read: long for one that does, on a busy machine too. */
+const PATIENCE = 3_000;
 let servers: TestServer[] = [];
 
 async function start(limits: Partial<ProtocolLimits> = {}): Promise<TestServer> {
@@ -100,8 +103,7 @@ describe("WATCH", () => {
   };
 
   it("is silent until there is a limitation, and ends with its iteration", async () => {
-    // A stream outlives the time that a request has.
-    const server = await start({ headers: 100, request: 100 });
+    const server = await start();
     const feed = new Feed<mesos.slave.ContainerLimitation>();
     server.service.limitations = () => feed;
     const stream = server.client.stream(watch);
@@ -192,7 +194,7 @@ describe("WATCH", () => {
 
 describe("a client that never reads", () => {
   it("is dropped from its stream, and the others get every event", async () => {
-    const server = await start({ streamBuffer: 10_000, read: 300 });
+    const server = await start({ streamBuffer: 10_000, read: PATIENCE });
     const feeds: Feed<bpf_isolator.Event>[] = [];
     server.service.happening = () => {
       const feed = new Feed<bpf_isolator.Event>();
@@ -221,7 +223,7 @@ describe("a client that never reads", () => {
   });
 
   it("loses its connection, and its call is no longer under way", async () => {
-    const server = await start({ read: 300 });
+    const server = await start({ read: PATIENCE });
     server.service.summaries = Array.from({ length: 20_000 }, (_, i) => ({
       container_id: { value: `container-${i}` },
       cgroup: "/sys/fs/cgroup/bpf-isolator/default/x".repeat(3),
@@ -236,7 +238,8 @@ describe("a client that never reads", () => {
 
 describe("the end of the daemon", () => {
   it("ends streams with a reason, lets calls finish, and refuses new ones", async () => {
-    const server = await start();
+    // Longer than any test: nothing here may need it.
+    const server = await start({ close: 3_600_000 });
     const watching = assert.rejects(collect(server.client.stream(watch)), {
       code: "shutting-down",
       message: /containers stay enforced/,
@@ -251,8 +254,10 @@ describe("the end of the daemon", () => {
     await assert.rejects(server.client.call({ type: Type.LIST }), { code: "no-daemon" });
     finish[0]?.();
     assert.equal((await call).type, bpf_isolator.Response.Type.CLEANUP);
-    idle.destroy();
-    await closed;
+    let ended = false;
+    void closed.then(() => (ended = true));
+    await until(() => ended, "the server has closed, and the idle connection with it");
+    assert.equal(await text(idle), "");
     await server.close();
   });
 

@@ -8,7 +8,11 @@ const POLL_MS = 20;
  * @param what for the error when it does not come true
  * @param timeout ms
  */
-export async function until<T>(condition: () => T | Promise<T>, what: string, timeout = 10_000): Promise<T> {
+export async function until<T>(
+  condition: () => T | Promise<T>,
+  what: string,
+  timeout = 10_000,
+): Promise<NonNullable<T>> {
   const deadline = Date.now() + timeout;
   let last: unknown;
   while (Date.now() < deadline) {

@@ -1,0 +1,84 @@
+/**
+ * The daemon's look for processes that left their containers' nodes, where the kernel cannot refuse that. One round reads
+ * all processes of the machine and then looks at one container after another, in steps so short that no call waits for
+ * them, and a pause after it keeps all of it below one hundredth of a CPU.
+ */
+import { setImmediate as breathe, setTimeout as sleep } from "node:timers/promises";
+import { byAge, listProcesses, readProcessesOf, type ProcessInfo } from "../kernel/processes.js";
+import type { EscapedProcess, EscapeWatch } from "./escaped.js";
+
+/** Least time between two rounds, ms. */
+const PAUSE = 2_000;
+/** A round that took a while is followed by so many times that. */
+const REST = 100;
+/** Processes that are read in one step: about 1 ms. */
+const STEP = 50;
+
+export class EscapePatrol {
+  private readonly watches = new Map<string, EscapeWatch>();
+  private readonly stopping = new AbortController();
+  private running = false;
+
+  /** @param onEscape told of each process that is found, once */
+  constructor(private readonly onEscape: (container: string, found: EscapedProcess) => void) {}
+
+  /** Looks after a container from now on. */
+  add(container: string, watch: EscapeWatch): void {
+    this.watches.set(container, watch);
+    if (this.running || this.stopping.signal.aborted) return;
+    this.running = true;
+    void this.patrol().finally(() => (this.running = false));
+  }
+
+  /** A process that was put into a container may be out again before the first look. */
+  note(container: string, pid: number): void {
+    this.watches.get(container)?.add(pid);
+  }
+
+  remove(container: string): void {
+    this.watches.delete(container);
+  }
+
+  stop(): void {
+    this.stopping.abort();
+  }
+
+  private async patrol(): Promise<void> {
+    const { signal } = this.stopping;
+    while (this.watches.size > 0 && !signal.aborted) {
+      const worked = await this.round();
+      await sleep(Math.max(PAUSE, REST * worked), undefined, { signal, ref: false }).catch(() => undefined);
+    }
+  }
+
+  /** @returns ms of work */
+  private async round(): Promise<number> {
+    let worked = 0;
+    const step = async <T>(work: () => T): Promise<T> => {
+      const begun = performance.now();
+      const result = work();
+      worked += performance.now() - begun;
+      await breathe();
+      return result;
+    };
+    const pids = await step(listProcesses);
+    const processes: ProcessInfo[] = [];
+    for (let i = 0; i < pids.length; i += STEP) {
+      processes.push(...(await step(() => readProcessesOf(pids.slice(i, i + STEP)))));
+    }
+    await step(() => processes.sort(byAge));
+    for (const [container, watch] of [...this.watches]) {
+      if (this.stopping.signal.aborted) break;
+      const found = await step(() => {
+        try {
+          return watch.look(processes);
+        } catch {
+          // Its node went away meanwhile: it is being cleaned up.
+          return [];
+        }
+      });
+      for (const process of found) this.onEscape(container, process);
+    }
+    return worked;
+  }
+}
