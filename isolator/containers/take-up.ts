@@ -75,7 +75,8 @@ async function findWhole(instance: Instance, log: EventLog): Promise<Found[]> {
     const record = instance.records.read(key) ?? rebuildRecord(instance, key, log);
     if (record?.source === "run") continue;
     if (record && record.stage !== "preparing") found.push({ key, record });
-    else undo.push(key);
+    // Without a record, what runs there stays as it is: under whatever programs are on it.
+    else if (record || !(CgroupNode.open(instance.nodeOf(key))?.populated() ?? false)) undo.push(key);
   }
   for (const key of undo.reverse()) {
     const name = formatId(nodeNames(key) as [string, ...string[]]);
@@ -110,7 +111,11 @@ function rebuildRecord(instance: Instance, key: string, log: EventLog): Containe
   const owners = own ? openPinnedMap(instance.name, buildId(), "port_owners") : undefined;
   const value = policies?.lookup(u64Key(node.id));
   if (!value || !owners) {
-    log.add("warning", formatId(names), "its record is damaged, and the kernel has no policy of it either");
+    log.add(
+      "warning",
+      formatId(names),
+      "its record is damaged, and the kernel has no policy of this version for it: it stays as it is until its cleanup",
+    );
     return undefined;
   }
   const { inheritsPorts, ...policy } = decodePolicy(value);
