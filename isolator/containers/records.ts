@@ -177,11 +177,9 @@ export class Records {
     held.lock?.release();
   }
 
-  /** Whether there is a record and it is an agent's, also where it is damaged: a `run` has a lock. */
+  /** Whether there is a record and it is an agent's, also where it is damaged. */
   isAgents(key: string): boolean {
-    if (!this.keys().includes(key)) return false;
-    const record = this.read(key);
-    return record ? record.source === "agent" : !existsSync(join(this.directory, key, "lock"));
+    return this.keys().includes(key) && !this.isRuns(key);
   }
 
   /** Keys of all containers, parents before children, whole records or not. */
@@ -196,6 +194,11 @@ export class Records {
       if (systemCode(error) === "ENOENT") return [];
       throw error;
     }
+  }
+
+  /** Whether a container is of a `run`, as far as can be told from its record or its lock. */
+  isRuns(key: string): boolean {
+    return this.read(key)?.source === "run" || existsSync(join(this.directory, key, "lock"));
   }
 
   /** All records that are whole. */

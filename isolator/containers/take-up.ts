@@ -11,6 +11,7 @@ import { listPorts } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
 import { drainRing, type EventRing, type KernelEvent } from "../kernel/events.js";
+import type { BpfMap } from "../kernel/maps.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import { openPinnedMap, otherBuilds, PinnedBuild, unpinBuild } from "../kernel/pins.js";
 import type { Programs } from "../kernel/programs.js";
@@ -72,11 +73,12 @@ async function findWhole(instance: Instance, log: EventLog): Promise<Found[]> {
   const found: Found[] = [];
   const undo: string[] = [];
   for (const key of instance.records.keys()) {
+    // A damaged one of a `run` that lives is left to that; the dead ones are swept.
+    if (instance.records.isRuns(key)) continue;
     const record = instance.records.read(key) ?? rebuildRecord(instance, key, log);
-    if (record?.source === "run") continue;
     if (record && record.stage !== "preparing") found.push({ key, record });
-    // Without a record, what runs there stays as it is: under whatever programs are on it.
-    else if (record || !(CgroupNode.open(instance.nodeOf(key))?.populated() ?? false)) undo.push(key);
+    // What runs was whole once, whatever has become of its record.
+    else if (record || !isPopulated(instance, key)) undo.push(key);
   }
   for (const key of undo.reverse()) {
     const name = formatId(nodeNames(key) as [string, ...string[]]);
@@ -91,6 +93,10 @@ async function findWhole(instance: Instance, log: EventLog): Promise<Found[]> {
   return found;
 }
 
+function isPopulated(instance: Instance, key: string): boolean {
+  return CgroupNode.open(instance.nodeOf(key))?.populated() ?? false;
+}
+
 /**
  * A record that is damaged or gone, from what the kernel knows of a node in which something runs. Ports are those that the
  * table has for it.
@@ -99,29 +105,19 @@ function rebuildRecord(instance: Instance, key: string, log: EventLog): Containe
   const names = nodeNames(key) as [string, ...string[]];
   const node = CgroupNode.open(instance.nodeOf(key));
   if (!node?.populated()) return undefined;
-  const build = [buildId(), ...otherBuilds(instance.name)].find((candidate) => {
-    const map = openPinnedMap(instance.name, candidate, "policies");
-    const there = map?.lookup(u64Key(node.id)) !== undefined;
-    map?.close();
-    return there;
-  });
-  // Another build's layouts are not known here; its container is as good as without a policy of its own.
-  const own = build === buildId();
-  const policies = own ? openPinnedMap(instance.name, buildId(), "policies") : undefined;
-  const owners = own ? openPinnedMap(instance.name, buildId(), "port_owners") : undefined;
-  const value = policies?.lookup(u64Key(node.id));
-  if (!value || !owners) {
-    log.add(
-      "warning",
-      formatId(names),
-      "its record is damaged, and the kernel has no policy of this version for it: it stays as it is until its cleanup",
-    );
+  const known = [buildId(), ...otherBuilds(instance.name)].flatMap((build) => {
+    const value = lookUp(instance, build, "policies", (map) => map.lookup(u64Key(node.id)));
+    const ports = lookUp(instance, build, "port_owners", (map) => new PortTable(map).ownedBy(node.id));
+    return value && ports ? { build, value, ports } : [];
+  })[0];
+  if (!known) {
+    const why =
+      "its record is damaged, and no policy of it can be read from the kernel: it stays as it is until it is cleaned up";
+    log.add("warning", formatId(names), why);
     return undefined;
   }
+  const { build, value, ports } = known;
   const { inheritsPorts, ...policy } = decodePolicy(value);
-  const ports = new PortTable(owners).ownedBy(node.id);
-  policies?.close();
-  owners.close();
   log.add("warning", formatId(names), "its record is damaged: taken up from what the kernel knows of it");
   const record: ContainerRecord = {
     version: RECORD_VERSION,
@@ -129,12 +125,27 @@ function rebuildRecord(instance: Instance, key: string, log: EventLog): Containe
     cgroup: node.path,
     chain: chainOf(node.path, names.length),
     policy: inheritsPorts ? policy : { ...policy, ports },
-    ...{ build: buildId(), layout: layoutId() },
+    ...{ build, layout: build === buildId() ? layoutId() : "unknown" },
     pid: process.pid,
     started: Math.floor(Date.now() / 1000),
   };
   instance.records.write(instance.records.take(key), record);
   return record;
+}
+
+/** What a map says that is pinned for a build with this build's layout of it. */
+function lookUp<T>(
+  instance: Instance,
+  build: string,
+  name: "policies" | "port_owners",
+  use: (map: BpfMap) => T,
+): T | undefined {
+  const map = openPinnedMap(instance.name, build, name);
+  try {
+    return map && use(map);
+  } finally {
+    map?.close();
+  }
 }
 
 /** cgroup ids from the root container's node down to this one. */

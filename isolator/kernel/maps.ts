@@ -6,7 +6,7 @@ const E2BIG = 7;
 const ENOENT = 2;
 const ENOMEM = 12;
 /** Of struct bpf_map_info (include/uapi/linux/bpf.h): its first fields, all u32. */
-const MAP_INFO = { id: 1, valueSize: 3, maxEntries: 4 } as const;
+const MAP_INFO = { id: 1, maxEntries: 4 } as const;
 const MAP_INFO_WORDS = 8;
 
 export class BpfMap {
@@ -26,11 +26,6 @@ export class BpfMap {
   /** The kernel's: no other map gets the same one before the machine starts again. @throws map-failed */
   get id(): number {
     return (this.knownId ??= this.info("id"));
-  }
-
-  /** Whether the kernel's values are of the size that this object was made with. @throws map-failed */
-  get fits(): boolean {
-    return this.info("valueSize") === this.valueSize;
   }
 
   private info(field: keyof typeof MAP_INFO): number {

@@ -5,6 +5,7 @@
  */
 import { readdirSync, rmdirSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import type { ProgramFds } from "./attach.js";
 import { readMapLayout, type Layout } from "./btf.js";
@@ -13,6 +14,7 @@ import { BpfMap } from "./maps.js";
 import { BPFFS } from "./mounts.js";
 import { errnoName, libbpf, libc } from "./native.js";
 import { MAPS, PRIMER, type MapName } from "./contents.js";
+import { layouts } from "./gen/layout.js";
 import { buildId } from "./object.js";
 
 /** Directory of an instance's pins. */
@@ -134,10 +136,25 @@ export function isPinned(instance: string): boolean {
   return exists(join(pinRoot(instance), buildId()));
 }
 
-/** One map that is pinned for a build of the programs, or undefined where it is not. The caller closes it. */
-export function openPinnedMap(instance: string, build: string, name: MapName): BpfMap | undefined {
+/** What the values of some maps are. */
+const STRUCT_OF = { policies: "policy", counters: "counters", port_owners: "port_owner" } as const;
+
+/**
+ * One map that is pinned for a build of the programs, or undefined where it is not, or has values of another layout than
+ * this build's. The caller closes it.
+ */
+export function openPinnedMap(
+  instance: string,
+  build: string,
+  name: keyof typeof STRUCT_OF,
+): BpfMap | undefined {
   const fd = libbpf().objectGet(join(pinRoot(instance), build, `map_${name}`));
-  return fd < 0 ? undefined : new BpfMap(name, fd, MAPS[name]);
+  if (fd < 0) return undefined;
+  const struct = STRUCT_OF[name];
+  if (build === buildId() || isDeepStrictEqual(readMapLayout(fd, struct), layouts.structs[struct]))
+    return new BpfMap(name, fd, MAPS[name]);
+  libc().close(fd);
+  return undefined;
 }
 
 /** Builds of the programs that are pinned for an instance, other than this one. */

@@ -13,8 +13,8 @@ import { POINTS, type Point } from "../../isolator/containers/points.js";
 import { buildId } from "../../isolator/kernel/object.js";
 import { sameLayouts } from "../support/builds.js";
 import { Bystanders } from "../support/bystanders.js";
-import { assertEnforced, CrashDaemon, isGone, nodeOf, Prober } from "../support/crash-daemon.js";
-import { assertNothingLeft, instanceName, policy } from "../support/instance.js";
+import { assertEnforced, CrashDaemon, endInstance, isGone, nodeOf, Prober } from "../support/crash-daemon.js";
+import { instanceName, policy } from "../support/instance.js";
 import { assertConsistent } from "../support/invariants.js";
 import { enterOwnNetwork } from "../support/network.js";
 
@@ -163,13 +163,8 @@ before(async () => {
   await bystanders.launch(await restart());
 });
 after(async () => {
-  const last = await restart();
-  await bystanders.end(last);
-  for (const name of (await last.list()).keys()) await last.cleanup([name]);
-  await last.stop();
-  await Prober.killAll();
   rmSync(directory, { recursive: true });
-  assertNothingLeft(instance);
+  await endInstance(instance, (last) => bystanders.end(last));
 });
 
 /** A `run` of the same instance: it sweeps what other runs have left, and nothing of an agent's. */

@@ -61,7 +61,10 @@ export class Bystanders {
       );
       const now = countersOf(summary);
       for (const [counter, before] of Object.entries(this.last.get(name) ?? {})) {
-        assert((now[counter] ?? 0n) >= before, `${counter} of ${name} went from ${before} to ${now[counter]}`);
+        assert(
+          (now[counter] ?? 0n) >= before,
+          `${counter} of ${name} went from ${before} to ${now[counter]}`,
+        );
       }
       this.last.set(name, now);
     }

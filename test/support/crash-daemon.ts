@@ -10,6 +10,7 @@ import { cgroupRoot, CgroupNode } from "../../isolator/kernel/cgroup.js";
 import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
 import { bpf_isolator, fromContainerId, mesos } from "../../isolator/mesos/messages.js";
 import { ProtocolClient } from "../../isolator/protocol/client.js";
+import { assertNothingLeft } from "./instance.js";
 import { attempt, DIST, MAIN } from "./process.js";
 
 const { Type } = bpf_isolator.Call;
@@ -57,6 +58,8 @@ function emptyConfig(): string {
   return configFile;
 }
 
+const daemons = new Set<CrashDaemon>();
+
 /** A daemon as a process of its own, and the calls of an agent. */
 export class CrashDaemon {
   readonly log: LogLine[] = [];
@@ -74,6 +77,8 @@ export class CrashDaemon {
     this.client = ProtocolClient.of(instance);
     const exited = once(child, "close") as Promise<[number | null, NodeJS.Signals | null]>;
     this.ended = exited.then(([code, signal]) => signal ?? code ?? -1);
+    daemons.add(this);
+    void exited.then(() => daemons.delete(this));
     child.stderr?.setEncoding("utf8").on("data", (text: string) => (this.stderr += text));
   }
 
@@ -116,6 +121,11 @@ export class CrashDaemon {
     this.child.kill("SIGKILL");
     await this.ended;
     this.client.close();
+  }
+
+  /** Those that a failed test has left. */
+  static async killAll(): Promise<void> {
+    await Promise.all([...daemons].map((daemon) => daemon.kill()));
   }
 
   /** Ends it in order. */
@@ -185,6 +195,11 @@ export class CrashDaemon {
 function nameOf(id: mesos.ContainerID | undefined): string {
   if (!id) return "";
   return id.parent ? `${nameOf(id.parent)}.${id.value}` : id.value;
+}
+
+/** Ports of the denials of a container that it has shown so far, in their order. */
+export function denials({ log }: CrashDaemon, name: string): number[] {
+  return log.flatMap(({ container, denial }) => (container === name && denial ? [denial.port] : []));
 }
 
 /** Whether an error is that of a daemon which went away. */
@@ -279,4 +294,26 @@ export async function assertEnforced(node: CgroupNode, own: number, foreign: num
     [1, "EPERM"],
     `${node.path}: bind to ${foreign}, which is not its own`,
   );
+}
+
+/**
+ * For the end of a file's tests, whether they failed or not: ends all that they have started, removes every container, and
+ * fails where anything is left.
+ * @param last called with the last daemon, before the containers are removed
+ */
+export async function endInstance(
+  instance: string,
+  last: (daemon: CrashDaemon) => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
+  await CrashDaemon.killAll();
+  const daemon = await CrashDaemon.start(instance);
+  try {
+    await last(daemon);
+  } finally {
+    const names = [...(await daemon.list()).keys()];
+    for (const name of names) await daemon.cleanup(name.split(".") as [string, ...string[]]);
+    await daemon.stop();
+    await Prober.killAll();
+  }
+  assertNothingLeft(instance);
 }
