@@ -80,7 +80,7 @@ export class Isolator {
           isolator.enter(container, bytes);
         },
       });
-      isolator.reconfigure(config);
+      void isolator.reconfigure(config);
       for (const entry of isolator.list().reverse()) {
         // Nested ones before what they are nested in, of which the end would take them along.
         if (entry.container?.record.stage === "cleaning")
@@ -375,12 +375,10 @@ export class Isolator {
     return this.instance.locked(() => this.instance.removeAgents(key, CLEANUP_TIMEOUT));
   }
 
-  /** Another configuration: containers that are judged otherwise by it are, from now on. */
-  reconfigure(config: Config): void {
+  /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
+  async reconfigure(config: Config): Promise<void> {
     this.config = config;
-    for (const entry of this.list()) {
-      void this.serially(entry.id, () => this.judgeAgain(entry));
-    }
+    await Promise.all(this.list().map((entry) => this.serially(entry.id, () => this.judgeAgain(entry))));
   }
 
   private async judgeAgain(entry: Entry): Promise<void> {
