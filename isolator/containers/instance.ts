@@ -277,7 +277,8 @@ export class Instance {
 
   /** Takes programs, maps and directories away when no container is left. Under the lock. */
   removeIfUnused(): void {
-    if (this.records.keys().length > 0 || this.isServed() || this.glass) return;
+    // Last what takes longest: the daemon comes by here with each container that ends.
+    if (this.isServed() || this.glass || this.records.keys().length > 0) return;
     unpin(this.name);
     // A stray node keeps its directory, other instances keep the common ones.
     for (const directory of [this.guardNode(), this.root, dirname(this.root)]) removeIfEmpty(directory);

@@ -59,7 +59,7 @@ export class Isolator {
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
     this.flusher = setInterval(() => {
-      for (const { name } of this.registry.list()) log.flush(name);
+      for (const { name } of this.registry.all()) log.flush(name);
     }, FLUSH).unref();
   }
 
@@ -110,6 +110,11 @@ export class Isolator {
 
   find(id: ContainerId): Entry | undefined {
     return this.registry.find(id);
+  }
+
+  /** @param name as formatId() writes it */
+  named(name: string): Entry | undefined {
+    return this.registry.named(name);
   }
 
   /** mesos::slave::Isolator::recover(): the agent's word on which of its containers there are. */

@@ -179,17 +179,18 @@ async function comeAndGo(): Promise<void> {
 }
 
 /** Gets a daemon to the point, where it dies. */
-async function die(victim: Victim, { act, main }: Scenario): Promise<void> {
-  if (act) {
+async function die(victim: Victim, scenario: Scenario): Promise<void> {
+  const { main } = scenario;
+  if (scenario.act) {
     assert(daemon);
-    await act(daemon, victim).catch((error: unknown) => {
+    await scenario.act(daemon, victim).catch((error: unknown) => {
       if (!isGone(error)) throw error;
     });
   } else {
     await daemon?.kill();
     daemon = CrashDaemon.spawn(instance, { killAt: victim.point, ...(main === undefined ? {} : { main }) });
   }
-  await daemon?.died();
+  await daemon.died();
   daemon = undefined;
 }
 

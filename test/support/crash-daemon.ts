@@ -218,7 +218,7 @@ const probers = new Set<Prober>();
 
 /** A process of test/helpers/prober.c, which waits until it is told to begin. */
 export class Prober {
-  private readonly lines: AsyncIterator<string>;
+  private readonly lines: AsyncIterator<string, undefined>;
   private readonly closed: Promise<unknown>;
 
   private constructor(private readonly child: ChildProcess) {
