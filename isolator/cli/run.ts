@@ -77,6 +77,8 @@ function markingOf(options: RunOptions): Pick<Policy, "classes" | "marking"> {
       "--marking-change and --wrong-dscp say what becomes of changes of a marking: give --dscp, --mark or --priority too",
     );
   }
+  if (wrongDscp !== undefined && anyDscp === undefined)
+    throw new IsolatorError("bad-argument", "--wrong-dscp has no effect without a DSCP: give --dscp too");
   return { ...(classes.length > 0 ? { classes } : {}), ...(marks ? { marking } : {}) };
 }
 

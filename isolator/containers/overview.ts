@@ -15,9 +15,18 @@ export interface Overview {
   glass: GlassMode | undefined;
 }
 
-/** Every container with a whole record, parents before children. */
-export function readOverview(instance: Instance): Overview[] {
-  const records = instance.records.list();
+/**
+ * Every container with a whole record, parents before children.
+ * @param isWanted by the key of its record: what is not wanted is not read
+ */
+export function readOverview(
+  instance: Instance,
+  isWanted: (key: string) => boolean = () => true,
+): Overview[] {
+  const records = instance.records
+    .keys()
+    .filter(isWanted)
+    .flatMap((key) => instance.records.read(key) ?? []);
   const counters = records.length > 0 ? openPinnedMap(instance.name, buildId(), "counters") : undefined;
   try {
     return records.map((record) => {

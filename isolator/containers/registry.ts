@@ -27,6 +27,10 @@ export function parentOf(id: ContainerId): ContainerId | undefined {
   return root === undefined ? undefined : [root, ...nested];
 }
 
+function sorted(entries: Entry[]): Entry[] {
+  return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
 export class Registry {
   private readonly entries = new Map<string, Entry>();
   private readonly byCgroup = new Map<bigint, Entry>();
@@ -62,17 +66,23 @@ export class Registry {
     return undefined;
   }
 
+  /** All, in no order. */
+  all(): Iterable<Entry> {
+    return this.entries.values();
+  }
+
   /** All, parents before children, by name. */
   list(): Entry[] {
-    return [...this.entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    return sorted([...this.entries.values()]);
   }
 
   /** A container and all that is nested in it, children before parents. */
   inside(id: ContainerId): Entry[] {
     const name = formatId(id);
-    return this.list()
-      .filter((entry) => entry.name === name || entry.name.startsWith(`${name}.`))
-      .reverse();
+    const inside = [...this.entries.values()].filter(
+      (entry) => entry.name === name || entry.name.startsWith(`${name}.`),
+    );
+    return sorted(inside).reverse();
   }
 }
 

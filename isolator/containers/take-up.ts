@@ -239,12 +239,14 @@ function drainOldRings(instance: Instance, log: EventLog, onEvent: (event: Kerne
 
 /** Removes pins of other builds that nobody uses any more. */
 function removeOldBuilds(instance: Instance, log: EventLog): void {
+  const others = otherBuilds(instance.name);
+  if (others.length === 0) return;
   const used = new Map(
     instance.records
       .list()
       .flatMap((record) => buildsOf(record).map((build) => [build, formatId(record.id)] as const)),
   );
-  for (const build of otherBuilds(instance.name)) {
+  for (const build of others) {
     const user = used.get(build);
     if (user === undefined) unpinBuild(instance.name, build);
     else log.add("warning", user, `it runs under programs of another version (${build}) until it ends`);

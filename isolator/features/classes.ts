@@ -13,6 +13,17 @@ export interface Membership {
   claimed?: true;
 }
 
+/** Whether a value that was stored is what classes of a container are. */
+export function isMemberships(value: unknown): value is Membership[] {
+  return (
+    Array.isArray(value) &&
+    value.every(
+      (each: unknown) =>
+        typeof each === "object" && each !== null && typeof (each as Partial<Membership>).name === "string",
+    )
+  );
+}
+
 /** "production, batch (claimed)"; "none". */
 export function formatClasses(classes: readonly Membership[] = []): string {
   if (classes.length === 0) return "none";

@@ -176,6 +176,23 @@ export function decodeMarking(value: {
   };
 }
 
+/** Whether a value that was stored is a marking. */
+export function isMarking(value: unknown): value is MarkingPolicy {
+  if (typeof value !== "object" || value === null) return false;
+  const { dscp, mark, priority, change, wrongDscp } = value as Partial<Record<keyof MarkingPolicy, unknown>>;
+  const within = (number: unknown, most: number): boolean =>
+    Number.isInteger(number) && (number as number) >= 0 && (number as number) <= most;
+  const isMark = ({ value, mask }: Partial<Mark>): boolean =>
+    within(value, MAX_MARK) && within(mask, MAX_MARK);
+  return (
+    (dscp === undefined || within(dscp, MAX_DSCP)) &&
+    (mark === undefined || (typeof mark === "object" && mark !== null && isMark(mark))) &&
+    (priority === undefined || within(priority, MAX_PRIORITY)) &&
+    CHANGE_MODES.includes(change as ChangeMode) &&
+    WRONG_DSCP_MODES.includes(wrongDscp as WrongDscpMode)
+  );
+}
+
 /** Names of the hooks that the policy needs. */
 export function markingHooks(marking?: MarkingPolicy): string[] {
   if (!marking) return [];

@@ -53,8 +53,8 @@ export class BpfMap {
     );
   }
 
-  /** Every value of an array map, in one call: 65,536 ports in about a millisecond. @throws map-failed */
-  lookupAll(): Uint8Array[] {
+  /** The values of an array map, one after another, in one call: 65,536 ports in about a millisecond. @throws map-failed */
+  lookupAll(): Uint8Array<ArrayBuffer> {
     const entries = this.info("maxEntries");
     const values = new Uint8Array(entries * this.valueSize);
     const count = new Uint8Array(new Uint32Array([entries]).buffer);
@@ -63,9 +63,7 @@ export class BpfMap {
     const result = libbpf().mapLookupBatch(this.fd, null, next, keys, values, count, null);
     // ENOENT: that was the last of them.
     if (result < 0 && result !== -ENOENT) throw this.failure("read", result);
-    return Array.from({ length: entries }, (_, i) =>
-      values.subarray(i * this.valueSize, (i + 1) * this.valueSize),
-    );
+    return values;
   }
 
   /** @throws map-full when it has no room for a new key, map-failed */

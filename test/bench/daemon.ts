@@ -166,9 +166,9 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
 }
 
 /** What the service takes with no socket. The containers are gone after it. */
-function measureInside(name: string, config: string, repeats: number): Promise<Figures["inside"]> {
+async function measureInside(name: string, config: string, repeats: number): Promise<Figures["inside"]> {
   const holder = ConfigHolder.open(config);
-  return withIsolator(name, holder, (isolator) => {
+  return withIsolator(name, holder, async (isolator) => {
     const service = new Daemon(isolator, holder, { version: readVersion(), instance: name, features: [] });
     const ids = isolator.list().map(({ id }) => id);
     const usage: number[] = [];
@@ -177,7 +177,7 @@ function measureInside(name: string, config: string, repeats: number): Promise<F
       const from = performance.now();
       for (const id of ids) service.usage(id);
       const between = performance.now();
-      service.list();
+      await service.list();
       usage.push(between - from);
       list.push(performance.now() - between);
     }

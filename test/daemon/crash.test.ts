@@ -13,10 +13,11 @@ import { POINTS, type Point } from "../../isolator/containers/points.js";
 import { buildId } from "../../isolator/kernel/object.js";
 import { sameLayouts } from "../support/builds.js";
 import { Bystanders } from "../support/bystanders.js";
-import { assertEnforced, CrashDaemon, endInstance, isGone, nodeOf, Prober } from "../support/crash-daemon.js";
+import { assertEnforced, CrashDaemon, endInstance, isGone, nodeOf } from "../support/crash-daemon.js";
 import { instanceName, policy } from "../support/instance.js";
 import { assertConsistent } from "../support/invariants.js";
 import { enterOwnNetwork } from "../support/network.js";
+import { Prober } from "../support/prober.js";
 
 enterOwnNetwork();
 const instance = instanceName();
@@ -179,17 +180,18 @@ async function comeAndGo(): Promise<void> {
 }
 
 /** Gets a daemon to the point, where it dies. */
-async function die(victim: Victim, { act, main }: Scenario): Promise<void> {
-  if (act) {
+async function die(victim: Victim, scenario: Scenario): Promise<void> {
+  const { main } = scenario;
+  if (scenario.act) {
     assert(daemon);
-    await act(daemon, victim).catch((error: unknown) => {
+    await scenario.act(daemon, victim).catch((error: unknown) => {
       if (!isGone(error)) throw error;
     });
   } else {
     await daemon?.kill();
     daemon = CrashDaemon.spawn(instance, { killAt: victim.point, ...(main === undefined ? {} : { main }) });
   }
-  await daemon?.died();
+  await daemon.died();
   daemon = undefined;
 }
 

@@ -25,12 +25,16 @@ function nodesBelow(path: string, above: readonly string[] = []): string[] {
 function ownersOf(instance: string, build: string): Map<number, bigint> {
   const table = openPinnedMap(instance, build, "port_owners");
   assert(table);
-  const owners = table.lookupAll().flatMap((value, port): [number, bigint][] => {
-    const id = decode(layouts.structs.port_owner, value)
-      .chain.filter((each) => each !== 0n)
-      .at(-1);
-    return id === undefined ? [] : [[port, id]];
-  });
+  const { size } = layouts.structs.port_owner;
+  const values = table.lookupAll();
+  const owners = Array.from({ length: values.length / size }, (_, port) => port).flatMap(
+    (port): [number, bigint][] => {
+      const id = decode(layouts.structs.port_owner, values.subarray(port * size, (port + 1) * size))
+        .chain.filter((each) => each !== 0n)
+        .at(-1);
+      return id === undefined ? [] : [[port, id]];
+    },
+  );
   table.close();
   return new Map(owners);
 }

@@ -141,11 +141,11 @@ export class DaemonProcess {
 export async function withIsolator<T>(
   name: string,
   holder: ConfigHolder,
-  use: (isolator: Isolator) => T,
+  use: (isolator: Isolator) => Promise<T>,
 ): Promise<T> {
   const isolator = await Isolator.start(Instance.open(name), holder.config, new EventLog());
   try {
-    return use(isolator);
+    return await use(isolator);
   } finally {
     // An agent that knows none.
     await isolator.recover([], []);
@@ -158,7 +158,7 @@ async function removeInstance(name: string, config: string): Promise<void> {
   const directory = join(STATE_ROOT, name);
   const { root } = Instance.open(name);
   if (existsSync(directory)) {
-    await withIsolator(name, ConfigHolder.open(config), () => undefined);
+    await withIsolator(name, ConfigHolder.open(config), () => Promise.resolve());
     // Gone, or emptied where a file system is mounted on it.
     if (existsSync(directory) && !isTmpfs(STATE_ROOT)) run("umount", directory);
     if (existsSync(directory)) rmdirSync(directory);
