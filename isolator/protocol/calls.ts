@@ -95,8 +95,8 @@ async function prepare(call: Call, { service }: CallContext): Promise<Response> 
   const { container_id, container_config } = need(call, "prepare", call.prepare);
   const id = needId(call, "prepare", container_id);
   const launchInfo = await service.prepare(id, need(call, "prepare.container_config", container_config));
-  const status = service.status(id);
-  return { prepare: { launch_info: launchInfo, ...(status.cgroup_info ? { status } : {}) } };
+  const status = service.preparedStatus?.(id);
+  return { prepare: { launch_info: launchInfo, ...(status ? { status } : {}) } };
 }
 
 async function isolate(call: Call, { service }: CallContext): Promise<Response> {

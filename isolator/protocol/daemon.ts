@@ -43,6 +43,11 @@ export class Daemon implements IsolatorService {
     return this.isolator.prepare(id, config);
   }
 
+  preparedStatus(id: ContainerId): mesos.ContainerStatus | undefined {
+    const status = this.status(id);
+    return status.cgroup_info ? status : undefined;
+  }
+
   isolate(id: ContainerId, pid: number): Promise<void> {
     return this.isolator.isolate(id, pid);
   }
