@@ -153,6 +153,8 @@ struct socket_note {
 	__u16 listener_port;   /* that the verdicts are for; host byte order */
 	__u8 marked_by;        /* 1 + the deepest level below the root container whose marking it has; 0: none */
 	__u8 dscp_excuse;      /* enum dscp_excuse */
+	__u8 tos;              /* policy.tos that was set on it, plus 1; 0: none */
+	__u8 reserved[3];
 };
 
 /* Why packets of a socket may have no DSCP where the marking has one, and the task has not changed it. */

@@ -117,7 +117,7 @@ export const layouts = {
       }
     },
     "socket_note": {
-      "size": 12,
+      "size": 16,
       "fields": {
         "listener": {
           "offset": 0,
@@ -140,6 +140,15 @@ export const layouts = {
         "dscp_excuse": {
           "offset": 11,
           "type": "u8"
+        },
+        "tos": {
+          "offset": 12,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 13,
+          "type": "u8",
+          "count": 3
         }
       }
     },
