@@ -9,7 +9,17 @@
  *
  * KEY is the names of the node's directories from the instance's root down, joined by ':'.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import { addUsages, loadUsage, type SavedUsage, type Usage } from "../features/accounting.js";
@@ -167,7 +177,13 @@ export class Records {
 
   /** Removes the record; the name is free. */
   remove(held: HeldRecord): void {
-    rmSync(held.directory, { recursive: true, force: true });
+    try {
+      // Files only: what rmSync() does to find out takes twice as long.
+      for (const name of readdirSync(held.directory)) unlinkSync(join(held.directory, name));
+      rmdirSync(held.directory);
+    } catch {
+      rmSync(held.directory, { recursive: true, force: true });
+    }
     held.lock?.release();
   }
 
