@@ -61,7 +61,10 @@ async function unwind(undo: Undo): Promise<void> {
 }
 
 export class Container {
+  /** Its last counts: its node is gone. */
   private final: Usage | undefined;
+  /** All of it is gone. */
+  private removed = false;
 
   private constructor(
     private readonly instance: Instance,
@@ -338,12 +341,11 @@ export class Container {
    * @throws IsolatorError when the node cannot be removed; the next run of the instance sweeps it then
    */
   async cleanup(timeout?: number): Promise<void> {
-    if (this.final) return;
-    if (this.current.source === "agent" && this.current.stage !== "cleaning")
-      this.save({ stage: "cleaning" });
+    if (this.removed) return;
+    this.saveCleaning();
     reach("cleanup:recorded");
     // Waited for before the lock is taken: a process that does not go is nobody else's trouble.
-    await this.killAll(timeout);
+    if (!this.final) await this.killAll(timeout);
     reach("cleanup:killed");
     await this.instance.locked(async () => {
       const final = this.usage();
@@ -352,12 +354,23 @@ export class Container {
       await this.node.remove(timeout);
       reach("cleanup:node");
       this.final = final;
+      this.instance.records.remove(this.held);
+      this.removed = true;
       this.ownRing?.close();
       this.instance.releasePrograms();
-      this.instance.records.remove(this.held);
       this.instance.removeIfUnused();
       reach("cleanup:done");
     });
+  }
+
+  /** So that a daemon that comes after this one goes on with it. It goes without where there is no room for that. */
+  private saveCleaning(): void {
+    if (this.current.source !== "agent" || this.current.stage === "cleaning") return;
+    try {
+      this.save({ stage: "cleaning" });
+    } catch (error) {
+      if (!(error instanceof IsolatorError)) throw error;
+    }
   }
 }
 

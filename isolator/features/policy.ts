@@ -1,8 +1,15 @@
 /** A container's policy: what all features ask for, and the kernel's form of it (struct policy in bpf/layout.h). */
 import { decode, encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
-import { escapeFlags, escapeHooks, openWays, type EscapeMode } from "./escape.js";
-import { EXTRA_PROTOCOLS, type ExtraProtocol, type PortsPolicy } from "./ports.js";
+import { ESCAPE_MODES, escapeFlags, escapeHooks, openWays, type EscapeMode } from "./escape.js";
+import {
+  EPHEMERAL_MODES,
+  EXTRA_PROTOCOLS,
+  isPortRange,
+  type EphemeralMode,
+  type ExtraProtocol,
+  type PortsPolicy,
+} from "./ports.js";
 import { openSockets, socketFlags, socketHooks, socketsOf, type SocketsPolicy } from "./sockets.js";
 
 export const ENFORCE_MODES = ["on", "audit", "off"] as const;
@@ -16,6 +23,22 @@ export interface Policy extends PortsPolicy {
   sockets?: SocketsPolicy;
   /** Undefined: "deny", with no word of what the kernel cannot refuse. */
   escape?: EscapeMode;
+}
+
+/** Whether a value is a policy as far as whoever uses one relies on it: one that was stored may be damaged. */
+export function isPolicy(value: unknown): value is Policy {
+  if (typeof value !== "object" || value === null) return false;
+  const policy = value as Partial<Record<keyof Policy, unknown>>;
+  const { ports, judged, allowProtocols, sockets, escape } = policy;
+  return (
+    ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
+    EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
+    Array.isArray(allowProtocols) &&
+    (ports === undefined || (Array.isArray(ports) && ports.every(isPortRange))) &&
+    (judged === undefined || isPortRange(judged)) &&
+    (sockets === undefined || (typeof sockets === "object" && sockets !== null)) &&
+    (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
+  );
 }
 
 const escapeOf = ({ escape = "deny" }: Policy): EscapeMode => escape;
