@@ -258,13 +258,14 @@ function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null;
 }
 
-/** Files only, as a rule: what rmSync() does to find out takes twice as long. */
-function removeDirectory(path: string): void {
+/** Missing is fine. */
+function removeDirectory(directory: string): void {
   try {
-    for (const name of readdirSync(path)) unlinkSync(join(path, name));
-    rmdirSync(path);
+    // Files only: what rmSync() does to find out takes twice as long.
+    for (const name of readdirSync(directory)) unlinkSync(join(directory, name));
+    rmdirSync(directory);
   } catch {
-    rmSync(path, { recursive: true, force: true });
+    rmSync(directory, { recursive: true, force: true });
   }
 }
 
