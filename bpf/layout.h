@@ -44,6 +44,12 @@ enum policy_flags {
 	POLICY_DENY_XDP = 128,
 	POLICY_DENY_RECEIVED = 256, /* made outside of the container and handed in */
 	POLICY_DENY_ESCAPE = 512,   /* ways out of the node, and into the programs and maps */
+	/* Which parts of the marking there are. */
+	POLICY_SET_DSCP = 65536,
+	POLICY_SET_MARK = 131072,
+	POLICY_SET_PRIORITY = 262144,
+	POLICY_DENY_MARKING = 524288, /* setsockopt() that would change it is refused, not ignored */
+	POLICY_DROP_DSCP = 1048576,   /* a packet with another DSCP is dropped, not only counted */
 };
 
 /* One container's policy: the value of cgroup storage. User space swaps it whole, programs never write it. */
@@ -60,6 +66,12 @@ struct policy {
 	 */
 	__u16 judge_begin;
 	__u16 judge_end;
+	/* Marking, where the flags say so. */
+	__u32 mark;      /* bits of mark_mask */
+	__u32 mark_mask; /* 0: none */
+	__u32 priority;
+	__u8 tos; /* DSCP in its place in the traffic class: the upper six bits */
+	__u8 reserved[3];
 };
 
 /*
@@ -88,8 +100,9 @@ enum reason {
 	REASON_CGROUP = 10,     /* open for writing of the cgroup.procs or cgroup.threads of a node outside */
 	REASON_CLONE = 11,      /* clone3() with CLONE_INTO_CGROUP */
 	REASON_MOUNT = 12,      /* mount of cgroup2 or bpffs */
-	REASON_BPF = 13, /* bpf() on the isolator's maps and programs, or with a program that could undo them */
-	REASONS = 16,    /* a power of two, so that the verifier sees the bound of a masked index */
+	REASON_BPF = 13,     /* bpf() on the isolator's maps and programs, or with a program that could undo them */
+	REASON_MARKING = 14, /* setsockopt() that would change the marking, or a packet with another DSCP */
+	REASONS = 16,        /* a power of two, so that the verifier sees the bound of a masked index */
 };
 
 /*
@@ -122,7 +135,13 @@ struct event {
 	__u8 family;      /* AF_*; 0 where it is about no socket */
 	__u8 audited;     /* 1: reported only */
 	__u8 unreachable; /* 1: nothing was refused, but the listener gets no connection */
-	__u8 reserved[5];
+	/*
+	 * Of REASON_MARKING, the option of setsockopt(): IP_TOS, IPV6_TCLASS, SO_MARK or SO_PRIORITY. 0: it is about
+	 * a packet, which no process may have sent: pid, uid and comm are 0.
+	 */
+	__u8 option;
+	__u8 dscp; /* of that packet */
+	__u8 reserved[3];
 	__u8 comm[16];    /* the process's name: from the task, so never trusted */
 	__u8 address[16]; /* the local address asked for, network byte order; IPv4 in the first 4 bytes */
 };
@@ -132,7 +151,14 @@ struct socket_note {
 	__u8 listener[LEVELS]; /* enum listener_verdict, of the last listen() */
 	__u8 reported[LEVELS]; /* enum reported: one report of a kind is enough */
 	__u16 listener_port;   /* that the verdicts are for; host byte order */
-	__u16 reserved;
+	__u8 marked_by;        /* 1 + the deepest level below the root container whose marking it has; 0: none */
+	__u8 dscp_excuse;      /* enum dscp_excuse */
+};
+
+/* Why packets of a socket may have no DSCP where the marking has one, and the task has not changed it. */
+enum dscp_excuse {
+	DSCP_LATE = 1,  /* it was set when the first datagram had its own already: one packet */
+	DSCP_NEVER = 2, /* this kernel sets none for IPv4 of an IPv6 socket (before 6.12) */
 };
 
 enum reported {
@@ -146,7 +172,7 @@ enum listener_verdict {
 	LISTENER_FORBIDDEN = 2,
 };
 
-_Static_assert(sizeof(struct policy) == 32, "policy has a hole");
+_Static_assert(sizeof(struct policy) == 48, "policy has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
 _Static_assert(sizeof(struct counters) == 8 * (8 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct event) == 80, "event has a hole");

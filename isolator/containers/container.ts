@@ -1,7 +1,7 @@
 /** One container, from prepare() to cleanup(). */
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { sumCounters, type Usage } from "../features/accounting.js";
-import { encodePolicy, gapsOf, lsmHooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
+import { encodePolicy, gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
@@ -181,7 +181,7 @@ export class Container {
     const container = new Container(instance, programs, held, node, record, parent, ownRing, slot);
     if (container.glass !== "detach") {
       node.withFd((fd) => {
-        programs.attach(fd, container.name, lsmHooksOf(policy));
+        programs.attach(fd, container.name, hooksOf(policy));
       });
     }
     reach("prepare:attached");
@@ -219,7 +219,7 @@ export class Container {
     const container = new Container(instance, programs, held, node, record, parent, undefined, ring.slot);
     if (container.glass !== "detach") {
       node.withFd((fd) => {
-        programs.ensureAttached(fd, container.name, lsmHooksOf(record.policy));
+        programs.ensureAttached(fd, container.name, hooksOf(record.policy));
       });
     }
     container.applyPolicy();
@@ -252,7 +252,7 @@ export class Container {
   private attachWanted(): void {
     if (this.glass === "detach") return;
     this.node.withFd((fd) => {
-      this.programs.ensureAttached(fd, this.name, lsmHooksOf(this.policy));
+      this.programs.ensureAttached(fd, this.name, hooksOf(this.policy));
     });
   }
 
@@ -293,7 +293,7 @@ export class Container {
       table.release(dropped, chain, this.parent?.policy.ports);
       reach("update:released");
       this.applyPolicy();
-      if ([...lsmHooksOf(before)].join() !== [...lsmHooksOf(policy)].join()) this.attachWanted();
+      if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
       reach("update:done");
       return Promise.resolve(dropped);

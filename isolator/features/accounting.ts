@@ -24,6 +24,7 @@ export const REASONS = [
   "clone",
   "mount",
   "bpf",
+  "marking",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

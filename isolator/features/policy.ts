@@ -1,6 +1,15 @@
 /** A container's policy: what all features ask for, and the kernel's form of it (struct policy in bpf/layout.h). */
 import { decode, encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
+import { isMemberships, type Membership } from "./classes.js";
+import {
+  decodeMarking,
+  isMarking,
+  markingFields,
+  markingFlags,
+  markingHooks,
+  type MarkingPolicy,
+} from "./marking.js";
 import { ESCAPE_MODES, escapeFlags, escapeHooks, openWays, type EscapeMode } from "./escape.js";
 import {
   EPHEMERAL_MODES,
@@ -19,6 +28,10 @@ export type EnforceMode = (typeof ENFORCE_MODES)[number];
 
 export interface Policy extends PortsPolicy {
   enforce: EnforceMode;
+  /** In the order of the configuration. Undefined: none. */
+  classes?: Membership[];
+  /** Undefined: packets are as the task makes them, or for a nested container as its parent's marking says. */
+  marking?: MarkingPolicy;
   /** Undefined: all are allowed. */
   sockets?: SocketsPolicy;
   /** Undefined: "deny", with no word of what the kernel cannot refuse. */
@@ -29,7 +42,7 @@ export interface Policy extends PortsPolicy {
 export function isPolicy(value: unknown): value is Policy {
   if (typeof value !== "object" || value === null) return false;
   const policy = value as Partial<Record<keyof Policy, unknown>>;
-  const { ports, judged, allowProtocols, sockets, escape } = policy;
+  const { ports, judged, allowProtocols, sockets, escape, classes, marking } = policy;
   return (
     ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
     EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
@@ -37,6 +50,8 @@ export function isPolicy(value: unknown): value is Policy {
     (ports === undefined || (Array.isArray(ports) && ports.every(isPortRange))) &&
     (judged === undefined || isPortRange(judged)) &&
     (sockets === undefined || (typeof sockets === "object" && sockets !== null)) &&
+    (classes === undefined || isMemberships(classes)) &&
+    (marking === undefined || isMarking(marking)) &&
     (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
   );
 }
@@ -47,11 +62,17 @@ const escapeOf = ({ escape = "deny" }: Policy): EscapeMode => escape;
 const ALWAYS = ["socket_listen"];
 
 /**
- * Names of the hooks of BPF LSM that the policy has a use for. Programs on others are not attached: each costs every
- * process of the machine that comes by it a look at its cgroup.
+ * Names of the hooks that the policy has a use for, of those that are not for every policy. Programs on others are not
+ * attached: one of BPF LSM costs every process of the machine that comes by it a look at its cgroup, one at setsockopt()
+ * every such call of the container.
  */
-export function lsmHooksOf(policy: Policy): ReadonlySet<string> {
-  return new Set([...ALWAYS, ...socketHooks(policy.sockets), ...escapeHooks(escapeOf(policy))]);
+export function hooksOf(policy: Policy): ReadonlySet<string> {
+  return new Set([
+    ...ALWAYS,
+    ...socketHooks(policy.sockets),
+    ...escapeHooks(escapeOf(policy)),
+    ...markingHooks(policy.marking),
+  ]);
 }
 
 /**
@@ -103,6 +124,7 @@ function flagsOf(policy: Policy): number {
     ...policy.allowProtocols.map((protocol) => PROTOCOL_FLAGS[protocol]),
     socketFlags(policy.sockets),
     escapeFlags(escapeOf(policy)),
+    markingFlags(policy.marking),
   ];
   return bits.reduce((all, bit) => all | bit, 0);
 }
@@ -122,6 +144,7 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     ring,
     judge_begin: policy.judged?.begin ?? 0,
     judge_end: policy.judged?.end ?? 0,
+    ...markingFields(policy.marking),
   });
 }
 
@@ -137,6 +160,7 @@ function keyOf<K extends string>(values: Record<K, number>, value: number, other
 export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boolean } {
   const value = decode(layouts.structs.policy, bytes);
   const has = (bit: number): boolean => (value.flags & bit) !== 0;
+  const marking = decodeMarking(value);
   return {
     enforce: keyOf(ENFORCEMENT_VALUES, value.enforcement, "on"),
     ephemeral: keyOf(EPHEMERAL_VALUES, value.ephemeral, "deny"),
@@ -145,6 +169,7 @@ export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boole
     sockets: socketsOf(value.flags),
     ...(has(flags.POLICY_DENY_ESCAPE) ? {} : { escape: "allow" }),
     ...(value.judge_end > 0 ? { judged: { begin: value.judge_begin, end: value.judge_end } } : {}),
+    ...(marking ? { marking } : {}),
     inheritsPorts: has(flags.POLICY_INHERIT_PORTS),
   };
 }

@@ -2,7 +2,7 @@
 export const layouts = {
   "structs": {
     "policy": {
-      "size": 32,
+      "size": 48,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -35,6 +35,27 @@ export const layouts = {
         "judge_end": {
           "offset": 30,
           "type": "u16"
+        },
+        "mark": {
+          "offset": 32,
+          "type": "u32"
+        },
+        "mark_mask": {
+          "offset": 36,
+          "type": "u32"
+        },
+        "priority": {
+          "offset": 40,
+          "type": "u32"
+        },
+        "tos": {
+          "offset": 44,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 45,
+          "type": "u8",
+          "count": 3
         }
       }
     },
@@ -112,9 +133,13 @@ export const layouts = {
           "offset": 8,
           "type": "u16"
         },
-        "reserved": {
+        "marked_by": {
           "offset": 10,
-          "type": "u16"
+          "type": "u8"
+        },
+        "dscp_excuse": {
+          "offset": 11,
+          "type": "u8"
         }
       }
     },
@@ -165,10 +190,18 @@ export const layouts = {
           "offset": 42,
           "type": "u8"
         },
-        "reserved": {
+        "option": {
           "offset": 43,
+          "type": "u8"
+        },
+        "dscp": {
+          "offset": 44,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 45,
           "type": "u8",
-          "count": 5
+          "count": 3
         },
         "comm": {
           "offset": 48,
@@ -194,7 +227,12 @@ export const layouts = {
       "POLICY_DENY_VSOCK": 64,
       "POLICY_DENY_XDP": 128,
       "POLICY_DENY_RECEIVED": 256,
-      "POLICY_DENY_ESCAPE": 512
+      "POLICY_DENY_ESCAPE": 512,
+      "POLICY_SET_DSCP": 65536,
+      "POLICY_SET_MARK": 131072,
+      "POLICY_SET_PRIORITY": 262144,
+      "POLICY_DENY_MARKING": 524288,
+      "POLICY_DROP_DSCP": 1048576
     },
     "enforcement": {
       "ENFORCE_UNSET": 0,
@@ -226,6 +264,7 @@ export const layouts = {
       "REASON_CLONE": 11,
       "REASON_MOUNT": 12,
       "REASON_BPF": 13,
+      "REASON_MARKING": 14,
       "REASONS": 16
     }
   }
