@@ -9,7 +9,17 @@
  *
  * KEY is the names of the node's directories from the instance's root down, joined by ':'.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import { addUsages, loadUsage, type SavedUsage, type Usage } from "../features/accounting.js";
@@ -170,7 +180,7 @@ export class Records {
   /** Removes the record; the name is free. @throws state-failed */
   remove(held: HeldRecord): void {
     try {
-      rmSync(held.directory, { recursive: true, force: true });
+      removeDirectory(held.directory);
     } catch (error) {
       throw stateError(held.directory, error);
     }
@@ -246,6 +256,17 @@ export class Records {
 
 function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null;
+}
+
+/** Missing is fine. */
+function removeDirectory(directory: string): void {
+  try {
+    // Files only: what rmSync() does to find out takes twice as long.
+    for (const name of readdirSync(directory)) unlinkSync(join(directory, name));
+    rmdirSync(directory);
+  } catch {
+    rmSync(directory, { recursive: true, force: true });
+  }
 }
 
 function isNewer(value: unknown): boolean {
