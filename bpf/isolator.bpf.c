@@ -6,6 +6,7 @@
  * A socket is under the programs of the cgroup that created it, whoever uses it later.
  */
 #include "accounting.h"
+#include "connections.h"
 #include "escape.h"
 #include "ports.h"
 #include "sockets.h"
@@ -44,6 +45,18 @@ int post_bind6(struct bpf_sock *ctx)
 	return ports_post_bind(ctx, AF_INET6);
 }
 
+SEC("cgroup/connect4")
+int connect4(struct bpf_sock_addr *ctx)
+{
+	return connections_connect(ctx, AF_INET);
+}
+
+SEC("cgroup/connect6")
+int connect6(struct bpf_sock_addr *ctx)
+{
+	return connections_connect(ctx, AF_INET6);
+}
+
 SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
@@ -60,6 +73,7 @@ SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
 	ports_release(ctx);
+	connections_release(ctx);
 	return ALLOW;
 }
 
@@ -67,11 +81,15 @@ SEC("sockops")
 int sock_ops(struct bpf_sock_ops *ctx)
 {
 	switch (ctx->op) {
+	case BPF_SOCK_OPS_STATE_CB:
+		connections_state(ctx);
+		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		ports_listen(ctx);
 		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		ports_connect(ctx);
+		connections_connecting(ctx);
 		break;
 	}
 	return ALLOW;
@@ -95,6 +113,14 @@ int egress(struct __sk_buff *skb)
 {
 	account_sent(skb, container_counters());
 	return ALLOW;
+}
+
+/* Not on a hook: user space runs it, by reading from it. */
+SEC("iter/tcp")
+int connections_tcp(struct bpf_iter__tcp *ctx)
+{
+	connections_pass(ctx->sk_common);
+	return 0;
 }
 
 /*

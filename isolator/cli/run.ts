@@ -5,6 +5,7 @@ import { Instance } from "../containers/instance.js";
 import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
 import { toResourceStatistics } from "../features/accounting.js";
+import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import { toDenial } from "../features/events.js";
 import type { EscapeMode } from "../features/escape.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
@@ -23,10 +24,26 @@ export interface RunOptions {
   allowProtocol: ExtraProtocol[];
   denySocket: SocketKind[];
   escape?: EscapeMode;
+  maxConnections?: number;
+  maxConnectionsTotal?: number;
+  connectErrno?: ConnectErrno;
   name?: string;
   instance: string;
   json?: boolean;
   usageFile?: string;
+}
+
+/** Without a limit nothing is counted. */
+function connectionsOf(options: RunOptions): { connections?: ConnectionsPolicy } {
+  const { maxConnections: max, maxConnectionsTotal: total, connectErrno: errno } = options;
+  if (max === undefined && total === undefined) return {};
+  return {
+    connections: {
+      ...(max === undefined ? {} : { max }),
+      ...(total === undefined ? {} : { total }),
+      ...(errno === undefined ? {} : { errno }),
+    },
+  };
 }
 
 /** @returns the task's exit status; the container is cleaned up */
@@ -69,6 +86,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     allowProtocols: options.allowProtocol,
     sockets: Object.fromEntries(options.denySocket.map((kind) => [kind, "deny"])),
     ...(options.escape === undefined ? {} : { escape: options.escape }),
+    ...connectionsOf(options),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   if (options.usageFile !== undefined) checkUsageFile(options.usageFile);

@@ -1,6 +1,7 @@
 /** One container, from prepare() to cleanup(). */
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { addUsages, loadUsage, sumCounters, type Usage } from "../features/accounting.js";
+import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
 import { encodePolicy, gapsOf, lsmHooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
@@ -12,6 +13,7 @@ import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
+import { closeConnections, openConnections, readConnections, readDestinations } from "./connections.js";
 import { reach } from "./points.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
@@ -41,6 +43,12 @@ const IN_THE_WAY: readonly ErrorCode[] = [
   "other-build",
   "map-full",
 ];
+
+/** What sockets hold already is given back where it was counted, also when nothing is limited any more. */
+function keepCounting(before: Policy, next: Policy): Policy {
+  if (next.connections || !before.connections) return next;
+  return { ...next, connections: withoutLimits(before.connections) };
+}
 
 /** Each is told whether all before it went well. */
 type Undo = ((clean: boolean) => void | Promise<void>)[];
@@ -182,6 +190,9 @@ export class Container {
       });
     }
     reach("prepare:attached");
+    undo.push(() => {
+      closeConnections(programs, node.id);
+    });
     container.applyPolicy();
     reach("prepare:policy");
     undo.push(() => {
@@ -236,6 +247,7 @@ export class Container {
   applyPolicy(): void {
     const glass = this.glass;
     if (glass === "detach") return;
+    openConnections(this.programs, this.cgroupId, this.policy.connections);
     const value = encodePolicy(
       throughGlass(this.policy, glass),
       this.cgroupId,
@@ -276,11 +288,12 @@ export class Container {
    * @returns ports that it had and has no longer
    * @throws port-owned, and then nothing has changed
    */
-  update(policy: Policy, onTakeOver?: ContainerOptions["onTakeOver"]): Promise<PortRange[]> {
+  update(next: Policy, onTakeOver?: ContainerOptions["onTakeOver"]): Promise<PortRange[]> {
     return this.instance.locked(async () => {
       const { chain, table } = this;
-      const wanted = policy.ports ?? [];
       const before = this.policy;
+      const policy = keepCounting(before, next);
+      const wanted = policy.ports ?? [];
       const dropped = subtractRanges(before.ports ?? [], wanted);
       table.examine(wanted, chain, this.instance.liveName);
       this.save({ policy });
@@ -320,6 +333,17 @@ export class Container {
     return this.current.carried ? addUsages(loadUsage(this.current.carried), now) : now;
   }
 
+  /** Connections that it holds; undefined: they are not counted. */
+  connections(): HeldConnections | undefined {
+    return this.policy.connections && readConnections(this.programs, this.cgroupId);
+  }
+
+  /** Where they go, most first. Takes milliseconds. */
+  destinations(): HeldDestination[] {
+    if (!this.policy.connections) return [];
+    return readDestinations(this.programs).filter(({ cgroupId }) => cgroupId === this.cgroupId);
+  }
+
   /** Whether a process is in it or may still come: one that waits for its process is not dead. */
   alive(): boolean {
     return this.current.stage === "prepared" || this.current.stage === "preparing" || this.node.populated();
@@ -350,6 +374,7 @@ export class Container {
       reach("cleanup:released");
       await this.node.remove(timeout);
       reach("cleanup:node");
+      closeConnections(this.programs, this.cgroupId);
       this.final = final;
       this.ownRing?.close();
       this.instance.releasePrograms();

@@ -7,10 +7,12 @@ import { dirname, join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
+import type { BpfMap } from "../kernel/maps.js";
 import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
 import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
+import { closeConnections, type ConnectionMaps } from "./connections.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { PortTable } from "./port-table.js";
@@ -168,6 +170,7 @@ export class Instance {
     const key = recordKey(id);
     const record = this.records.read(key);
     if (record) this.releasePorts(record);
+    if (record) this.endConnections(record);
     this.records.remove(this.records.take(key));
   }
 
@@ -269,6 +272,7 @@ export class Instance {
         continue;
       }
       if (record) this.releasePorts(record);
+      if (record) this.endConnections(record);
       this.records.remove(held);
       swept.push(record ? formatId(record.id) : held.key);
     }
@@ -298,6 +302,29 @@ export class Instance {
       new PortTable(owners).release(policy.ports ?? [], chain.map(BigInt), parent?.policy.ports);
     } finally {
       owners.close();
+    }
+  }
+
+  private endConnections({ build, chain }: ContainerRecord): void {
+    // Another build's maps go with its pins.
+    if (build !== buildId()) return;
+    const open = new Map<string, BpfMap>();
+    try {
+      for (const name of ["connect_totals", "connect_rules"] as const) {
+        const map = openPinnedMap(this.name, build, name);
+        if (!map) return;
+        open.set(name, map);
+      }
+      const maps: ConnectionMaps = {
+        map: (name) => {
+          const map = open.get(name);
+          if (!map) throw new Error(`no map ${name}`);
+          return map;
+        },
+      };
+      closeConnections(maps, BigInt(chain.at(-1) ?? 0));
+    } finally {
+      for (const map of open.values()) map.close();
     }
   }
 

@@ -23,6 +23,8 @@ export const REASONS = [
   "clone",
   "mount",
   "bpf",
+  "connections",
+  "connections_total",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

@@ -1,6 +1,7 @@
 /** A container's policy: what all features ask for, and the kernel's form of it (struct policy in bpf/layout.h). */
 import { decode, encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
+import { connectionFields, connectionFlags, type ConnectionsPolicy } from "./connections.js";
 import { escapeFlags, escapeHooks, openWays, type EscapeMode } from "./escape.js";
 import { EXTRA_PROTOCOLS, type ExtraProtocol, type PortsPolicy } from "./ports.js";
 import { openSockets, socketFlags, socketHooks, socketsOf, type SocketsPolicy } from "./sockets.js";
@@ -16,6 +17,8 @@ export interface Policy extends PortsPolicy {
   sockets?: SocketsPolicy;
   /** Undefined: "deny", with no word of what the kernel cannot refuse. */
   escape?: EscapeMode;
+  /** Undefined: not counted. */
+  connections?: ConnectionsPolicy;
 }
 
 const escapeOf = ({ escape = "deny" }: Policy): EscapeMode => escape;
@@ -80,6 +83,7 @@ function flagsOf(policy: Policy): number {
     ...policy.allowProtocols.map((protocol) => PROTOCOL_FLAGS[protocol]),
     socketFlags(policy.sockets),
     escapeFlags(escapeOf(policy)),
+    connectionFlags(policy.connections),
   ];
   return bits.reduce((all, bit) => all | bit, 0);
 }
@@ -99,6 +103,7 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     ring,
     judge_begin: policy.judged?.begin ?? 0,
     judge_end: policy.judged?.end ?? 0,
+    ...connectionFields(policy.connections),
   });
 }
 

@@ -73,6 +73,22 @@ export const HOOKS: readonly Hook[] = [
     purpose: "judges the port that the kernel chose for an IPv6 bind(0)",
   },
   {
+    name: "connect4",
+    programType: CGROUP_SOCK_ADDR,
+    attachType: 10,
+    section: "cgroup/connect4",
+    since: "6.1",
+    purpose: "counts and limits IPv4 connections",
+  },
+  {
+    name: "connect6",
+    programType: CGROUP_SOCK_ADDR,
+    attachType: 11,
+    section: "cgroup/connect6",
+    since: "6.1",
+    purpose: "counts and limits IPv6 and v4-mapped connections",
+  },
+  {
     name: "sendmsg4",
     programType: CGROUP_SOCK_ADDR,
     attachType: 14,
@@ -94,7 +110,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 3,
     section: "sockops",
     since: "5.6",
-    purpose: "sees listen() and the source port of a TCP connect()",
+    purpose: "sees listen(), the source port of a TCP connect(), and the end of the connection",
   },
   {
     name: "sock_release",
@@ -102,7 +118,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 34,
     section: "cgroup/sock_release",
     since: "5.9",
-    purpose: "sees the source port of a UDP connect()",
+    purpose: "sees the source port of a UDP connect(), and its end",
   },
   {
     name: "ingress",

@@ -8,6 +8,9 @@ const ENOMEM = 12;
 /** Index of max_entries in struct bpf_map_info, whose first fields are u32. */
 const MAP_INFO_MAX_ENTRIES = 4;
 
+/** For BpfMap.update(): BPF_F_LOCK of the kernel. */
+export const UNDER_LOCK = 4;
+
 export class BpfMap {
   /**
    * @param name for error messages
@@ -56,9 +59,12 @@ export class BpfMap {
     );
   }
 
-  /** @throws map-full when it has no room for a new key, map-failed */
-  update(key: Uint8Array, value: Uint8Array): void {
-    const result = libbpf().mapUpdate(this.fd, key, value, 0);
+  /**
+   * @param how UNDER_LOCK: under the lock that the value begins with, which a program may have taken
+   * @throws map-full when it has no room for a new key, map-failed
+   */
+  update(key: Uint8Array, value: Uint8Array, how = 0): void {
+    const result = libbpf().mapUpdate(this.fd, key, value, how);
     if (result < 0) throw this.failure("write", result);
   }
 

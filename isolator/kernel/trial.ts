@@ -51,6 +51,10 @@ function noPorts(cgroupId: bigint): Uint8Array {
     ring: ring_slot.NO_RING,
     judge_begin: 0,
     judge_end: 0,
+    max_connections: 0,
+    max_connections_total: 0,
+    connections_errno: 0,
+    connection_rules: 0,
   });
 }
 

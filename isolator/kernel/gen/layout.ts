@@ -2,7 +2,7 @@
 export const layouts = {
   "structs": {
     "policy": {
-      "size": 32,
+      "size": 48,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -35,6 +35,22 @@ export const layouts = {
         "judge_end": {
           "offset": 30,
           "type": "u16"
+        },
+        "max_connections": {
+          "offset": 32,
+          "type": "u32"
+        },
+        "max_connections_total": {
+          "offset": 36,
+          "type": "u32"
+        },
+        "connections_errno": {
+          "offset": 40,
+          "type": "u32"
+        },
+        "connection_rules": {
+          "offset": 44,
+          "type": "u32"
         }
       }
     },
@@ -118,6 +134,121 @@ export const layouts = {
         }
       }
     },
+    "connection_count": {
+      "size": 112,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "address": {
+          "offset": 8,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 24,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 26,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 28,
+          "type": "u32"
+        },
+        "live": {
+          "offset": 32,
+          "type": "u32"
+        },
+        "closed": {
+          "offset": 36,
+          "type": "u32"
+        },
+        "span": {
+          "offset": 40,
+          "type": "u32"
+        },
+        "reserved2": {
+          "offset": 44,
+          "type": "u32"
+        },
+        "lapsing": {
+          "offset": 48,
+          "type": "u32",
+          "count": 16
+        }
+      }
+    },
+    "connection_rule": {
+      "size": 48,
+      "fields": {
+        "address": {
+          "offset": 0,
+          "type": "u8",
+          "count": 16
+        },
+        "mask": {
+          "offset": 16,
+          "type": "u8",
+          "count": 16
+        },
+        "begin": {
+          "offset": 32,
+          "type": "u16"
+        },
+        "end": {
+          "offset": 34,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 36,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 38,
+          "type": "u16"
+        },
+        "limit": {
+          "offset": 40,
+          "type": "u32"
+        },
+        "reserved2": {
+          "offset": 44,
+          "type": "u32"
+        }
+      }
+    },
+    "connection_pass": {
+      "size": 32,
+      "fields": {
+        "netns": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "started": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "number": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "released": {
+          "offset": 20,
+          "type": "u32"
+        },
+        "kept": {
+          "offset": 24,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 28,
+          "type": "u32"
+        }
+      }
+    },
     "event": {
       "size": 80,
       "fields": {
@@ -194,7 +325,8 @@ export const layouts = {
       "POLICY_DENY_VSOCK": 64,
       "POLICY_DENY_XDP": 128,
       "POLICY_DENY_RECEIVED": 256,
-      "POLICY_DENY_ESCAPE": 512
+      "POLICY_DENY_ESCAPE": 512,
+      "POLICY_COUNT_CONNECTIONS": 1024
     },
     "enforcement": {
       "ENFORCE_UNSET": 0,
@@ -211,6 +343,15 @@ export const layouts = {
     "ring_slot": {
       "NO_RING": 1024
     },
+    "connection_sizes": {
+      "CONNECTION_RULES": 16,
+      "CONNECTION_SETS": 4096,
+      "CONNECTION_PLACES": 8,
+      "CONNECTION_NO_PLACE": 16777215,
+      "CLOSED_CONNECTIONS": 32768,
+      "CONNECTION_SPAN_SHIFT": 33,
+      "CONNECTION_SPANS": 16
+    },
     "reason": {
       "REASON_BIND": 0,
       "REASON_BIND_ZERO": 1,
@@ -226,6 +367,8 @@ export const layouts = {
       "REASON_CLONE": 11,
       "REASON_MOUNT": 12,
       "REASON_BPF": 13,
+      "REASON_CONNECTIONS": 14,
+      "REASON_CONNECTIONS_TOTAL": 15,
       "REASONS": 16
     }
   }
