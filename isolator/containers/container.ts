@@ -1,4 +1,5 @@
 /** One container, from prepare() to cleanup(). */
+import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { addUsages, loadUsage, sumCounters, type Usage } from "../features/accounting.js";
 import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
@@ -11,9 +12,16 @@ import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
 import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
-import type { Instance } from "./instance.js";
+import { PASS_LOCK, type Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
-import { closeConnections, openConnections, readConnections, readDestinations } from "./connections.js";
+import {
+  closeConnections,
+  openConnections,
+  readConnections,
+  readDestinations,
+  releaseClosed,
+  type PassResult,
+} from "./connections.js";
 import { reach } from "./points.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
@@ -336,6 +344,11 @@ export class Container {
   /** Connections that it holds; undefined: they are not counted. */
   connections(): HeldConnections | undefined {
     return this.policy.connections && readConnections(this.programs, this.cgroupId);
+  }
+
+  /** Finds out which of them are closed for good (connections.ts). @throws map-failed */
+  releaseClosed(): Promise<PassResult | undefined> {
+    return releaseClosed(this.programs, join(this.instance.stateDirectory, PASS_LOCK));
   }
 
   /** Where they go, most first. Takes milliseconds. */

@@ -34,8 +34,10 @@ export const STATE_ROOT = "/run/bpf-isolator";
 
 /** In the instance's state directory; locked (flock) by the daemon for as long as it lives. */
 const SERVE_LOCK = "serve.lock";
+/** Locked by the process that passes over closed connections. */
+export const PASS_LOCK = "connections.lock";
 /** What else may be in it, besides its lock. */
-const STATE_FILES = ["containers", "rings", SERVE_LOCK, "break-glass", "isolator.sock"];
+const STATE_FILES = ["containers", "rings", SERVE_LOCK, PASS_LOCK, "break-glass", "isolator.sock"];
 
 export class Instance {
   readonly records: Records;
