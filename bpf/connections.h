@@ -226,15 +226,16 @@ static __always_inline void change_hold(const struct hold *hold, int live, int c
 	change_total(hold, live, closed, lapses, span);
 }
 
-static __noinline void give_back(struct hold *hold, __u32 span)
+__noinline int give_back(struct hold *hold, __u32 span)
 {
-	if (!hold->cgroup_id)
-		return;
+	if (!hold || !hold->cgroup_id)
+		return 0;
 	if (hold->lapses)
 		change_hold(hold, 0, -1, hold->lapses, span);
 	else
 		change_hold(hold, -1, 0, 0, span);
 	hold->cgroup_id = 0;
+	return 0;
 }
 
 static __always_inline void give_all_back(struct hold holds[LEVELS])
@@ -246,15 +247,20 @@ static __always_inline void give_all_back(struct hold holds[LEVELS])
 }
 
 /* @returns 0 and fills in the hold, or why not */
-static __noinline int take(struct hold *hold, const struct destination *to, const struct connection_limits *limits,
-                           __u32 span)
+__noinline int take(struct hold *hold, const struct destination *to, const struct connection_limits *limits,
+                    __u32 span)
 {
-	__u64 cgroup_id = to->cgroup_id;
-	struct connection_totals *totals = bpf_map_lookup_elem(&connect_totals, &cgroup_id);
-	struct hold taken = {.cgroup_id = cgroup_id, .lapses = limits->lapses};
+	struct connection_totals *totals;
+	struct hold taken = {};
 	int place, result;
+	__u64 cgroup_id;
 	__u32 key;
 
+	if (!hold || !to || !limits)
+		return REFUSED_BY_TOTAL;
+	cgroup_id = taken.cgroup_id = to->cgroup_id;
+	taken.lapses = limits->lapses;
+	totals = bpf_map_lookup_elem(&connect_totals, &cgroup_id);
 	if (!totals)
 		return REFUSED_BY_TOTAL;
 	key = set_of(to);
@@ -316,11 +322,14 @@ static __always_inline bool fits(const struct connection_rule *rule, const struc
 }
 
 /* The limit for a destination; 0: it is not counted. */
-static __noinline __u32 limit_for(const struct policy *policy, const struct destination *to)
+__noinline int limit_for(const struct policy *policy, const struct destination *to)
 {
-	__u64 cgroup_id = to->cgroup_id;
+	__u64 cgroup_id;
 	struct connection_rules *rules;
 
+	if (!policy || !to)
+		return 0;
+	cgroup_id = to->cgroup_id;
 	if (policy->connection_rules) {
 		rules = bpf_map_lookup_elem(&connect_rules, &cgroup_id);
 		for (__u32 i = 0; rules && i < CONNECTION_RULES && i < policy->connection_rules; i++)
@@ -378,13 +387,14 @@ static __noinline bool holds_already(const struct hold *hold, const struct desti
 }
 
 /* What was taken holds from now on; a UDP socket leaves its peer for another. */
-static __noinline void settle_next(struct hold *now, struct hold *next, __u32 span)
+__noinline int settle_next(struct hold *now, struct hold *next, __u32 span)
 {
-	if (!next->cgroup_id)
-		return;
+	if (!now || !next || !next->cgroup_id)
+		return 0;
 	give_back(now, span);
 	*now = *next;
 	next->cgroup_id = 0;
+	return 0;
 }
 
 /* The kernel's own type, whose fields can be read; NULL for what is no TCP socket. */

@@ -122,6 +122,10 @@ struct bpf_iter__tcp {
 	struct sock_common *sk_common;
 };
 
+struct mptcp_sock {
+	struct sock *first;
+};
+
 struct socket {
 	short type;
 	struct sock *sk;

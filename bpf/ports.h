@@ -327,6 +327,20 @@ static __always_inline bool may_listen_unbound(const struct policy *policy)
 }
 
 /*
+ * The port that a socket holds. An MPTCP socket that is disconnected still shows the port of its connection; its
+ * first subflow, which will listen, does not.
+ */
+static __always_inline __u32 held_port(struct sock *sk)
+{
+	struct sock *first;
+
+	if (sk->sk_protocol != IPPROTO_MPTCP || !bpf_core_field_exists(struct mptcp_sock, first))
+		return sk->__sk_common.skc_num;
+	first = BPF_CORE_READ((struct mptcp_sock *)sk, first);
+	return first ? BPF_CORE_READ(first, __sk_common.skc_num) : 0;
+}
+
+/*
  * listen(), before it happens, where the kernel has BPF LSM: EPERM instead of an unreachable listener. A socket that
  * was never bound gets its port only after this, and ports_listen() judges that. Audit is left to that one too: it
  * sees the port, and the subflow of an MPTCP socket.
@@ -348,7 +362,7 @@ static __always_inline int ports_socket_listen(struct socket *sock)
 	/* Only its backlog changes: what listens already stays. */
 	if (sk->__sk_common.skc_state == BPF_TCP_LISTEN)
 		return ALLOW;
-	event.port = sk->__sk_common.skc_num;
+	event.port = held_port(sk);
 	owner = owner_of(event.port);
 	if (!owner)
 		return DENY;

@@ -24,6 +24,30 @@ export async function withDaemon<T>(
   }
 }
 
+export interface Containers {
+  containers: readonly bpf_isolator.ContainerSummary[];
+  /** False: no daemon answers, and this is what records and kernel say. */
+  daemon: boolean;
+}
+
+/**
+ * All containers: as the daemon knows them, or where none answers, as they are enforced and counted all the same.
+ * @throws no-daemon where there is neither a daemon nor a container; as withDaemon()
+ */
+export async function containersOf(instance: string): Promise<Containers> {
+  try {
+    return { containers: await withDaemon(instance, listContainers), daemon: true };
+  } catch (error) {
+    if (!(error instanceof IsolatorError) || error.code !== "no-daemon") throw error;
+    // What a daemon's client does without: libbpf.
+    const { listOffline } = await import("./offline.js");
+    const containers = listOffline(instance);
+    if (containers.length === 0) throw error;
+    process.stderr.write("bpf-isolator: no daemon answers: this is what records and kernel say\n");
+    return { containers, daemon: false };
+  }
+}
+
 export async function listContainers(
   client: ProtocolClient,
 ): Promise<readonly bpf_isolator.ContainerSummary[]> {

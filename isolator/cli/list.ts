@@ -1,6 +1,6 @@
 /** `bpf-isolator list`: the containers of an instance. */
 import { bpf_isolator, codecs, mesos } from "../mesos/messages.js";
-import { listContainers, withDaemon, type DaemonOptions } from "./daemon.js";
+import { containersOf, type DaemonOptions } from "./daemon.js";
 import {
   columns,
   enforcementText,
@@ -56,12 +56,12 @@ export function summaryToJson(container: Summary): object {
   return { name: nameOf(container.container_id), ...list.containers[0] };
 }
 
-/** @returns exit status @throws as withDaemon() */
+/** @returns exit status @throws as containersOf() */
 export async function list(options: DaemonOptions): Promise<number> {
-  const containers = await withDaemon(options.instance, listContainers);
+  const { containers, daemon } = await containersOf(options.instance);
   process.stdout.write(
     options.json
-      ? `${toAsciiJson({ version: 1, containers: containers.map(summaryToJson) }, 2)}\n`
+      ? `${toAsciiJson({ version: 1, daemon, containers: containers.map(summaryToJson) }, 2)}\n`
       : renderList(containers),
   );
   return 0;

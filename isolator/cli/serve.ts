@@ -82,7 +82,10 @@ export async function serve(options: ServeOptions): Promise<number> {
     logEvent(logger, event);
   });
   const instance = Instance.open(name);
-  let reloadNow = (): void => undefined;
+  const early = { reload: false };
+  let reloadNow = (): void => {
+    early.reload = true;
+  };
   const asked = untilAsked(() => {
     reloadNow();
   });
@@ -90,6 +93,8 @@ export async function serve(options: ServeOptions): Promise<number> {
   reloadNow = () => {
     reload(holder, isolator, log);
   };
+  // The file was read before that.
+  if (early.reload) reloadNow();
   const identity = { version, instance: name, features: FEATURES };
   const path = socketPath(name);
   const server = await ProtocolServer.listen({

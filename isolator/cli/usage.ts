@@ -1,7 +1,6 @@
 /** `bpf-isolator usage NAME`: all that is counted of a container. */
-import { bpf_isolator, codecs, type mesos } from "../mesos/messages.js";
-import type { ProtocolClient } from "../protocol/client.js";
-import { findContainer, listContainers, withDaemon, type DaemonOptions } from "./daemon.js";
+import { codecs, type bpf_isolator } from "../mesos/messages.js";
+import { containersOf, findContainer, type DaemonOptions } from "./daemon.js";
 import { stateText, summaryToJson } from "./list.js";
 import {
   countsText,
@@ -23,10 +22,8 @@ function direction(packets = 0n, bytes = 0n, dropped = 0n): string {
 }
 
 /** @returns text that ends with a newline */
-export function renderUsage(
-  container: bpf_isolator.ContainerSummary,
-  statistics: mesos.ResourceStatistics,
-): string {
+export function renderUsage(container: bpf_isolator.ContainerSummary): string {
+  const statistics = container.statistics ?? { timestamp: 0 };
   const { net_rx_packets, net_rx_bytes, net_rx_dropped, net_tx_packets, net_tx_bytes, net_tx_dropped } =
     statistics;
   const optional = (name: string, value: string | undefined): Row[] =>
@@ -61,32 +58,15 @@ export function renderUsage(
   );
 }
 
-/** Of an agent's container as its agent gets them; of a task of `run`, which the daemon does not look after, as listed. */
-async function statisticsOf(
-  client: ProtocolClient,
-  { container_id, origin, statistics }: bpf_isolator.ContainerSummary,
-): Promise<mesos.ResourceStatistics> {
-  const none = { timestamp: Date.now() / 1000 };
-  if (origin === "run") return statistics ?? none;
-  const answer = await client.call({ type: bpf_isolator.Call.Type.USAGE, usage: { container_id } });
-  return answer.usage?.statistics ?? none;
-}
-
 /**
  * @param name of the container, or its beginning
  * @returns exit status
- * @throws no-container, bad-argument, and as withDaemon()
+ * @throws no-container, bad-argument, and as containersOf()
  */
 export async function usage(name: string, options: DaemonOptions): Promise<number> {
-  return withDaemon(options.instance, async (client) => {
-    const container = findContainer(await listContainers(client), name);
-    const statistics = await statisticsOf(client, container);
-    const json = (): object => ({
-      version: 1,
-      ...summaryToJson(container),
-      statistics: codecs.ResourceStatistics.toJson(statistics),
-    });
-    process.stdout.write(options.json ? `${toAsciiJson(json(), 2)}\n` : renderUsage(container, statistics));
-    return 0;
-  });
+  const { containers, daemon } = await containersOf(options.instance);
+  const container = findContainer(containers, name);
+  const json = (): object => ({ version: 1, daemon, ...summaryToJson(container) });
+  process.stdout.write(options.json ? `${toAsciiJson(json(), 2)}\n` : renderUsage(container));
+  return 0;
 }

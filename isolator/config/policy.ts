@@ -42,6 +42,8 @@ export function policyFor(config: Config, facts: ContainerFacts): Policy {
     enforce: enforcementFor(config, facts),
     ephemeral: config.ephemeral,
     allowProtocols: config.allowProtocols,
+    ...(Object.keys(config.sockets).length > 0 ? { sockets: config.sockets } : {}),
+    ...(config.escape === undefined ? {} : { escape: config.escape }),
     ...(facts.ownNetwork ? { ownNetwork: true } : {}),
     ...(config.judged ? { judged: config.judged } : {}),
   };

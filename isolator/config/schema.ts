@@ -4,6 +4,8 @@
  */
 import { z } from "zod";
 import { IsolatorError } from "../errors.js";
+import { ESCAPE_MODES, type EscapeMode } from "../features/escape.js";
+import { SOCKET_KINDS, type SocketKind, type SocketsPolicy } from "../features/sockets.js";
 import {
   EPHEMERAL_MODES,
   EXTRA_PROTOCOLS,
@@ -29,6 +31,15 @@ function name(description: string): z.ZodString {
     .max(MAX_NAME, { error: `is too long: give at most ${MAX_NAME} characters` })
     .meta({ description });
 }
+
+const SOCKET_TEXT: Record<SocketKind, string> = {
+  raw: "SOCK_RAW of IPv4 and IPv6; ping sockets are none.",
+  packet: "AF_PACKET: whole frames of the host's interfaces. Needs BPF LSM.",
+  vsock: "AF_VSOCK: to a hypervisor and its other guests. Needs BPF LSM.",
+  xdp: "AF_XDP: frames past the network stack. Needs BPF LSM.",
+  received:
+    "Sockets but unix and netlink ones that somebody outside of the container hands in. Needs BPF LSM.",
+};
 
 /** A port range in one text: the kernel's policy has room for one. */
 function oneRange(text: string): PortRange | string {
@@ -57,6 +68,18 @@ const Match = z
       .meta({ description: "Labels of the task or executor, all of which it must have. Users choose them." }),
   })
   .meta({ description: "Which containers: all that is given here must hold. At least one key." });
+
+const SocketsSchema = z
+  .strictObject(
+    Object.fromEntries(
+      SOCKET_KINDS.map((kind) => [
+        kind,
+        z.enum(["allow", "deny"]).default("allow").meta({ description: SOCKET_TEXT[kind] }),
+      ]),
+    ) as Record<SocketKind, z.ZodDefault<z.ZodEnum<{ allow: "allow"; deny: "deny" }>>>,
+  )
+  .default(Object.fromEntries(SOCKET_KINDS.map((kind) => [kind, "allow"])) as Record<SocketKind, "allow">)
+  .meta({ description: "Kinds of sockets that containers may not have." });
 
 const ExemptionSchema = z
   .strictObject({
@@ -109,6 +132,12 @@ export const ConfigSchema = z
         description:
           "The range of the agent's ports resource, as in 31000-32000; one range. For judge: agent_range.",
       }),
+    sockets: SocketsSchema,
+    escape: z.enum(ESCAPE_MODES).optional().meta({
+      default: "deny",
+      description:
+        "Ways out of the container's cgroup and into the isolator's programs. deny: refused where the kernel has BPF LSM; elsewhere what left is reported, and each container's event says what is not closed if deny is given here. allow: neither.",
+    }),
     trusted_roles: z
       .array(name("Role."))
       .max(MAX_ROLES, { error: `has too many roles: give at most ${MAX_ROLES}` })
@@ -145,6 +174,9 @@ export interface Config {
   enforce: "on" | "audit";
   ephemeral: EphemeralMode;
   allowProtocols: ExtraProtocol[];
+  sockets: SocketsPolicy;
+  /** Undefined: deny, with no word of what this kernel cannot refuse. */
+  escape?: EscapeMode;
   /** The only ports that are judged; undefined: all. */
   judged?: PortRange;
   trustedRoles: string[];
@@ -218,6 +250,9 @@ export function toConfig(input: ConfigInput): Config {
     enforce: input.enforce,
     ephemeral: input.ephemeral,
     allowProtocols: [...new Set(input.allow_protocols)],
+    // Only what is denied, so that the same rules are the same policy.
+    sockets: Object.fromEntries(Object.entries(input.sockets).filter(([, verdict]) => verdict === "deny")),
+    ...(input.escape === undefined ? {} : { escape: input.escape }),
     ...(typeof judged === "object" ? { judged } : {}),
     trustedRoles: input.trusted_roles,
     exemptions: input.exemptions.map(({ match, enforce }) => ({

@@ -13,7 +13,7 @@ import { Programs } from "../kernel/programs.js";
 import { throughGlass, writeGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { formatId } from "./names.js";
-import { recordKey, type ContainerRecord } from "./records.js";
+import { buildsOf, recordKey, type ContainerRecord } from "./records.js";
 import { DAEMON_SLOT } from "./rings.js";
 
 export interface GlassResult {
@@ -71,21 +71,24 @@ function apply(instance: Instance, record: ContainerRecord, mode: GlassMode | un
   const node = CgroupNode.open(record.cgroup);
   if (!node) return;
   const name = formatId(record.id);
-  const pinned = PinnedBuild.open(instance.name, record.build);
+  const pinned: PinnedBuild[] = [];
   try {
+    for (const build of buildsOf(record)) pinned.push(PinnedBuild.open(instance.name, build));
     if (mode === "detach") {
       node.withFd((fd) => {
-        detachAll(pinned.programs, fd, name);
+        for (const { programs } of pinned) detachAll(programs, fd, name);
       });
       return;
     }
     const { enforce } = throughGlass(record.policy, mode);
-    const written = pinned.changePolicy(node.id, { enforcement: ENFORCEMENT_VALUES[enforce] });
+    const [written] = pinned.map((each) =>
+      each.changePolicy(node.id, { enforcement: ENFORCEMENT_VALUES[enforce] }),
+    );
     // Of another build only what is there already can be changed: its programs are attached, unless it was detached.
-    if (record.build === buildId() && isPinned(instance.name))
-      attachAgain(instance, record, node, mode, written);
+    if (buildsOf(record).join() === buildId() && isPinned(instance.name))
+      attachAgain(instance, record, node, mode, written ?? false);
   } finally {
-    pinned.close();
+    for (const each of pinned) each.close();
   }
 }
 
@@ -100,7 +103,7 @@ function attachAgain(
   const programs = Programs.open(instance.name);
   try {
     node.withFd((fd) => {
-      programs.takeOver(fd, formatId(record.id), lsmHooksOf(record.policy), new Map(), () => {
+      programs.takeOver(fd, formatId(record.id), lsmHooksOf(record.policy), [], () => {
         if (written) return;
         const slot = record.source === "agent" ? DAEMON_SLOT : NO_RING;
         const policy = throughGlass(record.policy, mode);

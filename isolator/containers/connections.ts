@@ -61,11 +61,12 @@ export function readConnections(maps: ConnectionMaps, cgroupId: bigint): HeldCon
 
 /** Every destination that connections are held to, by whichever container; most held first. Takes milliseconds. */
 export function readDestinations(maps: ConnectionMaps): HeldDestination[] {
-  return maps
-    .map("connect_sets")
-    .lookupAll()
-    .flatMap((value) => decodeSet(value.subarray(LOCK_BYTES)))
-    .sort((a, b) => b.held - a.held);
+  const map = maps.map("connect_sets");
+  const values = map.lookupAll();
+  const found: HeldDestination[] = [];
+  for (let at = LOCK_BYTES; at < values.length; at += map.valueSize)
+    found.push(...decodeSet(values.subarray(at, at + map.valueSize - LOCK_BYTES)));
+  return found.sort((a, b) => b.held - a.held);
 }
 
 export interface PassResult {

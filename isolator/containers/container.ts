@@ -1,7 +1,7 @@
 /** One container, from prepare() to cleanup(). */
 import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
-import { addUsages, loadUsage, sumCounters, type Usage } from "../features/accounting.js";
+import { sumCounters, type Usage } from "../features/accounting.js";
 import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
 import { encodePolicy, gapsOf, lsmHooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
@@ -24,7 +24,7 @@ import {
 } from "./connections.js";
 import { reach } from "./points.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
-import { RECORD_VERSION, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
+import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
 import { openRing } from "./rings.js";
 
 export interface ContainerOptions {
@@ -337,8 +337,9 @@ export class Container {
   /** Counts so far; after cleanup() the last ones. */
   usage(): Usage {
     if (this.final) return this.final;
-    const now = sumCounters(this.programs.map("counters").lookupPerCpu(u64Key(this.cgroupId)) ?? []);
-    return this.current.carried ? addUsages(loadUsage(this.current.carried), now) : now;
+    const counters = this.programs.map("counters");
+    const now = sumCounters(counters.lookupPerCpu(u64Key(this.cgroupId)) ?? []);
+    return totalUsage(this.current, counters.id, now);
   }
 
   /** Connections that it holds; undefined: they are not counted. */

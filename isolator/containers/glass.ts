@@ -2,7 +2,7 @@
  * What `break-glass` has switched off: a file for an instance, one for a container, each with the word "audit" or
  * "detach". Whoever applies a policy looks there first, so that it stays off when a daemon starts again.
  */
-import { readFileSync, rmSync, writeFileSync, renameSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import type { Policy } from "../features/policy.js";
@@ -15,17 +15,16 @@ const NAME = "break-glass";
 
 /** @param directory of an instance's state, or of a container's record */
 export function readGlass(directory: string): GlassMode | undefined {
+  const file = join(directory, NAME);
   try {
-    const text = readFileSync(join(directory, NAME), "utf8").trim();
+    // Nearly always there is none, and an exception costs ten times what this does.
+    if (!statSync(file, { throwIfNoEntry: false })) return undefined;
+    const text = readFileSync(file, "utf8").trim();
     // Somebody wrote it to stop enforcement: a word that is not known still means that.
     return GLASS_MODES.find((mode) => mode === text) ?? "audit";
   } catch (error) {
     if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return undefined;
-    throw new IsolatorError(
-      "state-failed",
-      `${join(directory, NAME)} cannot be read: ${messageOf(error)}`,
-      error,
-    );
+    throw new IsolatorError("state-failed", `${file} cannot be read: ${messageOf(error)}`, error);
   }
 }
 

@@ -16,7 +16,7 @@ import { closeConnections, type ConnectionMaps } from "./connections.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { PortTable } from "./port-table.js";
-import { nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
+import { buildsOf, nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
 
 function removeIfEmpty(directory: string): void {
   try {
@@ -214,7 +214,7 @@ export class Instance {
     for (const build of otherBuilds(this.name)) {
       const users = this.records
         .list()
-        .filter((record) => record.build === build)
+        .filter((record) => buildsOf(record).includes(build))
         .map((record) => formatId(record.id));
       if (users.length > 0 || this.isServed()) {
         const who = users.length > 0 ? `containers ${users.join(", ")}` : "the daemon";
@@ -284,7 +284,8 @@ export class Instance {
 
   /** Takes programs, maps and directories away when no container is left. Under the lock. */
   removeIfUnused(): void {
-    if (this.records.keys().length > 0 || this.isServed() || this.glass) return;
+    // Last what takes longest: the daemon comes by here with each container that ends.
+    if (this.isServed() || this.glass || this.records.keys().length > 0) return;
     unpin(this.name);
     // A stray node keeps its directory, other instances keep the common ones.
     for (const directory of [this.guardNode(), this.root, dirname(this.root)]) removeIfEmpty(directory);

@@ -6,7 +6,7 @@
  */
 import { readlinkSync } from "node:fs";
 import type { Config } from "../config/schema.js";
-import { factsOf, portsOf, type ContainerFacts } from "../config/facts.js";
+import { factsOf, portsOf } from "../config/facts.js";
 import { policyFor } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { toDenial } from "../features/events.js";
@@ -22,7 +22,7 @@ import type { Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
 import { reach } from "./points.js";
-import { parentOf, Queues, Registry, type Entry } from "./registry.js";
+import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
 import { takeUp } from "./take-up.js";
 
 /** ms that cleanup() waits for processes to end before it answers and goes on in the background. */
@@ -48,6 +48,7 @@ export class Isolator {
     this.log.add("escaped", container, message);
   });
   private readonly retries = new Set<NodeJS.Timeout>();
+  private readonly watchers = new Watchers();
   private readonly flusher: NodeJS.Timeout;
   private ring!: EventRing;
 
@@ -58,7 +59,7 @@ export class Isolator {
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
     this.flusher = setInterval(() => {
-      for (const { name } of this.registry.list()) log.flush(name);
+      for (const { name } of this.registry.all()) log.flush(name);
     }, FLUSH).unref();
   }
 
@@ -71,14 +72,19 @@ export class Isolator {
     reach("start:locked");
     const isolator = new Isolator(instance, config, log);
     try {
-      const { containers, ring } = await takeUp(instance, log, (event) => {
-        isolator.onKernelEvent(event);
+      isolator.ring = await takeUp(instance, log, {
+        onEvent: (event) => {
+          isolator.onKernelEvent(event);
+        },
+        onContainer: (container, bytes) => {
+          isolator.enter(container, bytes);
+        },
       });
-      isolator.ring = ring;
-      for (const { container, config: bytes } of containers) isolator.enter(container, bytes);
       isolator.reconfigure(config);
       for (const entry of isolator.list().reverse()) {
-        if (entry.container?.record.stage === "cleaning") void isolator.finish(entry);
+        // Nested ones before what they are nested in, of which the end would take them along.
+        if (entry.container?.record.stage === "cleaning")
+          void isolator.serially(entry.id, () => isolator.finish(entry));
       }
       return isolator;
     } catch (error) {
@@ -106,17 +112,38 @@ export class Isolator {
     return this.registry.find(id);
   }
 
+  /** @param name as formatId() writes it */
+  named(name: string): Entry | undefined {
+    return this.registry.named(name);
+  }
+
   /** mesos::slave::Isolator::recover(): the agent's word on which of its containers there are. */
-  async recover(states: readonly { id: ContainerId }[], orphans: readonly ContainerId[]): Promise<void> {
+  async recover(
+    states: readonly { id: ContainerId; state: Pick<mesos.slave.ContainerState, "pid"> }[],
+    orphans: readonly ContainerId[],
+  ): Promise<void> {
     const known = new Set([...states.map(({ id }) => id), ...orphans].map(formatId));
-    for (const { id } of states) {
-      if (!this.find(id)) this.enterUnmanaged(id);
+    for (const { id, state } of states) {
+      const entry = this.find(id);
+      if (entry) entry.recovered = true;
+      else if (!this.isSession(id, Number(state.pid))) {
+        this.enterUnmanaged(
+          id,
+          "it was launched without bpf-isolator, so it is under no policy until it is launched again",
+        );
+      }
     }
     const gone = this.list().filter(({ name }) => !known.has(name));
     for (const entry of gone.reverse()) {
       this.log.add("removed", entry.name, "the agent does not know it any more: removed");
       await this.cleanup(entry.id);
     }
+  }
+
+  /** Whether a nested container that is not known is a DEBUG one: its process is in the node of one that is. */
+  private isSession(id: ContainerId, pid: number): boolean {
+    const node = this.registry.nearestAbove(id)?.container?.node;
+    return node?.allPids().includes(pid) ?? false;
   }
 
   /**
@@ -153,7 +180,8 @@ export class Isolator {
         );
       }
       if (parent && !parent.container) {
-        this.enterUnmanaged(id);
+        const why = `it is nested in ${parent.name}, which is under no policy, and so is it`;
+        this.enterUnmanaged(id, why, { config, bytes });
         return undefined;
       }
       const facts = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
@@ -167,7 +195,7 @@ export class Isolator {
       });
       this.register({
         ...{ id, name, container, facts, config, bytes },
-        ...{ recovered: false, cleaning: false, watchers: new Set() },
+        ...{ recovered: false, cleaning: false },
       });
       return undefined;
     });
@@ -191,7 +219,7 @@ export class Isolator {
    * @throws no-process, no-container, cgroup-failed
    */
   isolate(id: ContainerId, pid: number): Promise<void> {
-    return this.serially(id, () => {
+    return this.serially(id, async () => {
       const name = formatId(id);
       const entry = this.registry.named(name);
       if (pid <= 1 || pid === process.pid) {
@@ -207,7 +235,7 @@ export class Isolator {
         }
         if (ancestor.container) moveInto(ancestor.container.node, pid, name);
         this.patrol.note(ancestor.name, pid);
-        return Promise.resolve();
+        return;
       }
       if (entry.cleaning) {
         throw new IsolatorError(
@@ -215,23 +243,27 @@ export class Isolator {
           `container ${name} is on its way out: process ${pid} is not put into it`,
         );
       }
-      entry.container?.isolate(pid);
+      if (!entry.container) return;
+      // First: where the host's rules cannot be applied, the process is not to run without them.
+      await this.checkNetwork(entry, entry.container, pid);
+      entry.container.isolate(pid);
       this.patrol.note(name, pid);
-      return this.checkNetwork(entry, pid);
     });
   }
 
   /**
    * Whoever names a network is believed only when the process really is in another one than this daemon: names come from
    * users, and an own network means no rules for the host's ports.
+   * @throws port-owned
    */
-  private async checkNetwork(entry: Entry, pid: number): Promise<void> {
-    const { container, facts, name } = entry;
-    if (!container || !facts?.ownNetwork || container.id.length > 1) return;
+  private async checkNetwork(entry: Entry, container: Container, pid: number): Promise<void> {
+    const { facts, name } = entry;
+    if (!facts?.ownNetwork) return;
     const network = networkOf(pid);
     if (network === undefined || network !== networkOf("self")) return;
-    entry.facts = { ...facts, ownNetwork: false };
-    await container.update(policyFor(this.config, entry.facts));
+    const judged = { ...facts, ownNetwork: false };
+    await this.apply(entry, container, policyFor(this.config, judged));
+    entry.facts = judged;
     this.log.add(
       "warning",
       name,
@@ -242,20 +274,7 @@ export class Isolator {
   /** mesos::slave::Isolator::watch(): pending until the container's end. Nothing that is enforced here ends a container. */
   // eslint-disable-next-line require-yield -- no limitation is raised, and a stream that ends is the answer at cleanup
   async *watch(id: ContainerId, signal: AbortSignal): AsyncGenerator<mesos.slave.ContainerLimitation> {
-    const watchers = this.find(id)?.watchers;
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) {
-        resolve();
-        return;
-      }
-      const end = (): void => {
-        watchers?.delete(end);
-        signal.removeEventListener("abort", end);
-        resolve();
-      };
-      watchers?.add(end);
-      signal.addEventListener("abort", end);
-    });
+    await this.watchers.wait(formatId(id), signal);
   }
 
   /**
@@ -301,7 +320,10 @@ export class Isolator {
     return this.serially(id, async () => {
       const inside = this.registry.inside(id);
       for (const entry of inside) await this.finish(entry);
-      if (inside.length === 0) await this.removeUnknown(id);
+      if (inside.length > 0) return;
+      await this.removeUnknown(id);
+      // A check or a session is watched too.
+      this.watchers.end(formatId(id));
     });
   }
 
@@ -330,7 +352,7 @@ export class Isolator {
     this.registry.delete(entry);
     this.patrol.remove(entry.name);
     this.log.forget(entry.name);
-    for (const end of [...entry.watchers]) end();
+    this.watchers.end(entry.name);
   }
 
   /** A node of an agent's container that could not be taken up. */
@@ -347,24 +369,24 @@ export class Isolator {
   reconfigure(config: Config): void {
     this.config = config;
     for (const entry of this.list()) {
-      const { container, facts } = entry;
-      if (!container || !facts || entry.cleaning) continue;
-      void this.serially(entry.id, async () => {
-        const ports = container.policy.ports;
-        const current: ContainerFacts = { ...facts };
-        // Ports are what the last update() said, whatever prepare() did.
-        if (ports) current.ports = ports;
-        const policy = policyFor(config, current);
-        if (JSON.stringify(policy) === JSON.stringify(container.policy)) return;
-        await this.apply(entry, container, policy).catch((error: unknown) => {
-          this.log.add(
-            "warning",
-            entry.name,
-            `the new configuration cannot be applied to it: ${messageOf(error)}`,
-          );
-        });
-      });
+      void this.serially(entry.id, () => this.judgeAgain(entry));
     }
+  }
+
+  private async judgeAgain(entry: Entry): Promise<void> {
+    const { container, facts } = entry;
+    if (!container || !facts || entry.cleaning) return;
+    const { ports } = container.policy;
+    // Ports are what the last update() said, whatever prepare() did.
+    const policy = policyFor(this.config, { ...facts, ...(ports ? { ports } : {}) });
+    if (JSON.stringify(policy) === JSON.stringify(container.policy)) return;
+    await this.apply(entry, container, policy).catch((error: unknown) => {
+      this.log.add(
+        "warning",
+        entry.name,
+        `the new configuration cannot be applied to it: ${messageOf(error)}`,
+      );
+    });
   }
 
   /** Name of a container by its cgroup id, whoever made it. */
@@ -394,21 +416,10 @@ export class Isolator {
     );
   }
 
-  private enterUnmanaged(id: ContainerId): void {
+  private enterUnmanaged(id: ContainerId, why: string, more: Pick<Entry, "config" | "bytes"> = {}): void {
     const name = formatId(id);
-    this.registry.add({
-      id,
-      name,
-      container: undefined,
-      recovered: true,
-      cleaning: false,
-      watchers: new Set(),
-    });
-    this.log.add(
-      "unmanaged",
-      name,
-      "it was launched without bpf-isolator, so it is under no policy until it is launched again",
-    );
+    this.registry.add({ ...more, id, name, container: undefined, recovered: true, cleaning: false });
+    this.log.add("unmanaged", name, why);
   }
 
   /** Takes a container of an earlier daemon in. */
@@ -417,19 +428,16 @@ export class Isolator {
     const parent = parentId && this.find(parentId);
     const entry: Entry = {
       ...{ id: container.id, name: container.name, container },
-      ...{
-        recovered: true,
-        cleaning: container.record.stage === "cleaning",
-        watchers: new Set<() => void>(),
-      },
+      ...{ recovered: true, cleaning: container.record.stage === "cleaning" },
     };
     try {
       if (bytes) {
         const config = codecs.ContainerConfig.decode(bytes);
         const facts = factsOf(config, container.name, parent ? (parent.facts ?? true) : undefined);
-        const { ports } = container.policy;
-        if (ports) facts.ports = ports;
-        if (!container.policy.ownNetwork) facts.ownNetwork = false;
+        const { ports, ownNetwork } = container.policy;
+        // In a network of its own its policy has none of them.
+        if (ports && !ownNetwork) facts.ports = ports;
+        if (!ownNetwork) facts.ownNetwork = false;
         Object.assign(entry, { bytes, config, facts });
       }
     } catch (error) {
@@ -444,6 +452,8 @@ export class Isolator {
 
   private register(entry: Entry): void {
     this.registry.add(entry);
+    const gaps = entry.container?.gaps() ?? [];
+    if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
     const watch = entry.container?.escapeWatch();
     if (watch) this.patrol.add(entry.name, watch);
   }

@@ -1,11 +1,11 @@
 /** What records and kernel say of an instance's containers, with or without a daemon. Changes nothing. */
-import { sumCounters, addUsages, loadUsage, type Usage } from "../features/accounting.js";
+import { sumCounters, type Usage } from "../features/accounting.js";
 import { u64Key } from "../kernel/codec.js";
 import { openPinnedMap } from "../kernel/pins.js";
 import { buildId } from "../kernel/object.js";
 import type { GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
-import { recordKey, type ContainerRecord } from "./records.js";
+import { recordKey, totalUsage, type ContainerRecord } from "./records.js";
 
 export interface Overview {
   record: ContainerRecord;
@@ -15,15 +15,24 @@ export interface Overview {
   glass: GlassMode | undefined;
 }
 
-/** Every container with a whole record, parents before children. */
-export function readOverview(instance: Instance): Overview[] {
-  const records = instance.records.list();
+/**
+ * Every container with a whole record, parents before children.
+ * @param isWanted by the key of its record: what is not wanted is not read
+ */
+export function readOverview(
+  instance: Instance,
+  isWanted: (key: string) => boolean = () => true,
+): Overview[] {
+  const records = instance.records
+    .keys()
+    .filter(isWanted)
+    .flatMap((key) => instance.records.read(key) ?? []);
   const counters = records.length > 0 ? openPinnedMap(instance.name, buildId(), "counters") : undefined;
   try {
     return records.map((record) => {
       const values = counters?.lookupPerCpu(u64Key(BigInt(record.chain.at(-1) ?? 0)));
       const counted = values && record.build === buildId() ? sumCounters(values) : undefined;
-      const usage = counted && record.carried ? addUsages(loadUsage(record.carried), counted) : counted;
+      const usage = counters && counted && totalUsage(record, counters.id, counted);
       return { record, usage, glass: instance.glassOf(recordKey(record.id)) };
     });
   } finally {

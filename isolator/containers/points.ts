@@ -28,6 +28,7 @@ export const POINTS = [
   "start:adopted",
   "start:ports",
   "start:upgrade-begun",
+  "start:upgrade-announced",
   "start:upgrade-replaced",
   "start:upgrade-recorded",
   "start:done",

@@ -101,14 +101,20 @@ export class PortTable {
     return { own, takenOver: new Map([...takenOver].map(([id, list]) => [id, rangesOf(list)])) };
   }
 
+  /** Every port that has an owner. */
+  private *owned(): Generator<[port: number, owner: Chain]> {
+    const values = this.map.lookupAll();
+    const words = new BigUint64Array(values.buffer);
+    // A root's id comes first: where that is 0 the port is nobody's, as nearly all are.
+    for (let first = 0; first < words.length; first += LEVELS) {
+      if (words[first] === 0n) continue;
+      yield [first / LEVELS, [...words.subarray(first, first + LEVELS)].filter((id) => id !== 0n)];
+    }
+  }
+
   /** Ports whose owner is the container with this cgroup id. */
   ownedBy(cgroupId: bigint): PortRange[] {
-    const ports = this.map.lookupAll().flatMap((value, port) => {
-      if (value.every((byte) => byte === 0)) return [];
-      const chain = decode(layouts.structs.port_owner, value).chain.filter((id) => id !== 0n);
-      return chain.at(-1) === cgroupId ? [port] : [];
-    });
-    return rangesOf(ports);
+    return rangesOf([...this.owned()].filter(([, owner]) => owner.at(-1) === cgroupId).map(([port]) => port));
   }
 
   /**
@@ -120,16 +126,15 @@ export class PortTable {
    */
   rebuild(desired: ReadonlyMap<number, Chain>, isForeign: (cgroupId: bigint) => boolean): number {
     const wrong = new Map<string, { chain: Chain; ports: number[] }>();
-    this.map.lookupAll().forEach((value, port) => {
-      // Nearly all are nobody's, and decoding 65,536 values takes long.
-      if (!desired.has(port) && value.every((byte) => byte === 0)) return;
-      const owner = decode(layouts.structs.port_owner, value).chain.filter((id) => id !== 0n);
+    const owned = new Map(this.owned());
+    for (const port of new Set([...owned.keys(), ...desired.keys()])) {
+      const owner = owned.get(port) ?? NOBODY;
       const chain = desired.get(port) ?? NOBODY;
-      if (equal(owner, chain) || (chain.length === 0 && isForeign(owner.at(-1) ?? 0n))) return;
+      if (equal(owner, chain) || (chain.length === 0 && isForeign(owner.at(-1) ?? 0n))) continue;
       const group = wrong.get(chain.join()) ?? { chain, ports: [] };
       group.ports.push(port);
       wrong.set(chain.join(), group);
-    });
+    }
     for (const { chain, ports } of wrong.values()) this.write(ports, chain);
     return [...wrong.values()].reduce((total, { ports }) => total + ports.length, 0);
   }

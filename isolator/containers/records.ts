@@ -12,7 +12,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
-import type { SavedUsage } from "../features/accounting.js";
+import { addUsages, loadUsage, type SavedUsage, type Usage } from "../features/accounting.js";
 import type { Policy } from "../features/policy.js";
 import { FileLock } from "../kernel/lock.js";
 import { directoryName, formatId, type ContainerId } from "./names.js";
@@ -48,8 +48,26 @@ export interface ContainerRecord {
   pid: number;
   /** Seconds since the epoch. */
   started: number;
-  /** Counted by programs of other layouts, before those of `build`. */
-  carried?: SavedUsage;
+  /** Builds whose programs may be attached too, since a daemon ended while it replaced them by those of `build`. */
+  replacing?: string[];
+  /** What other maps than those of `build` have counted, by the kernel's id of the map: it never counts there again. */
+  carried?: Record<string, SavedUsage>;
+}
+
+/** Builds whose programs may be on a container: their pins are needed. */
+export function buildsOf({ build, replacing = [] }: ContainerRecord): string[] {
+  return [build, ...replacing];
+}
+
+/**
+ * All that was counted of a container.
+ * @param counters id of the map that counts now
+ * @param now what that one says
+ */
+export function totalUsage({ carried = {} }: ContainerRecord, counters: number, now: Usage): Usage {
+  return Object.entries(carried)
+    .filter(([id]) => id !== `${counters}`)
+    .reduce((total, [, saved]) => addUsages(total, loadUsage(saved)), now);
 }
 
 /** A record that this process may change. */
@@ -165,6 +183,11 @@ export class Records {
       if (systemCode(error) === "ENOENT") return [];
       throw error;
     }
+  }
+
+  /** Whether a container is of a `run`, as far as can be told from its record or its lock. */
+  isRuns(key: string): boolean {
+    return this.read(key)?.source === "run" || existsSync(join(this.directory, key, "lock"));
   }
 
   /** All records that are whole. */

@@ -1,4 +1,4 @@
-/** Which containers of an agent there are, and whose turn it is. */
+/** Which containers of an agent there are, who waits for their end, and whose turn it is. */
 import type { ContainerFacts } from "../config/facts.js";
 import type { mesos } from "../mesos/messages.js";
 import type { Container } from "./container.js";
@@ -19,14 +19,16 @@ export interface Entry {
   /** Taken up from an earlier daemon, and no update() since. */
   recovered: boolean;
   cleaning: boolean;
-  /** Called at its end. */
-  readonly watchers: Set<() => void>;
 }
 
 /** The container that one is nested in. */
 export function parentOf(id: ContainerId): ContainerId | undefined {
   const [root, ...nested] = id.slice(0, -1);
   return root === undefined ? undefined : [root, ...nested];
+}
+
+function sorted(entries: Entry[]): Entry[] {
+  return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 export class Registry {
@@ -64,17 +66,50 @@ export class Registry {
     return undefined;
   }
 
+  /** All, in no order. */
+  all(): Iterable<Entry> {
+    return this.entries.values();
+  }
+
   /** All, parents before children, by name. */
   list(): Entry[] {
-    return [...this.entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    return sorted([...this.entries.values()]);
   }
 
   /** A container and all that is nested in it, children before parents. */
   inside(id: ContainerId): Entry[] {
     const name = formatId(id);
-    return this.list()
-      .filter((entry) => entry.name === name || entry.name.startsWith(`${name}.`))
-      .reverse();
+    const inside = [...this.entries.values()].filter(
+      (entry) => entry.name === name || entry.name.startsWith(`${name}.`),
+    );
+    return sorted(inside).reverse();
+  }
+}
+
+/** Who waits for the end of a container: by its name, since one may be watched that is not known (yet, or as such). */
+export class Watchers {
+  private readonly waiting = new Map<string, Set<() => void>>();
+
+  /** Resolves at the container's end, or when `signal` aborts. */
+  async wait(name: string, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    const here = this.waiting.get(name) ?? new Set();
+    this.waiting.set(name, here);
+    await new Promise<void>((resolve) => {
+      const end = (): void => {
+        here.delete(end);
+        if (here.size === 0 && this.waiting.get(name) === here) this.waiting.delete(name);
+        signal.removeEventListener("abort", end);
+        resolve();
+      };
+      here.add(end);
+      signal.addEventListener("abort", end);
+    });
+  }
+
+  /** The container has ended. */
+  end(name: string): void {
+    for (const end of [...(this.waiting.get(name) ?? [])]) end();
   }
 }
 

@@ -3,16 +3,17 @@
  * removed. Half made ones are undone, whole ones are taken up with their policy and counts, and programs of another build
  * are replaced. One that is broken never keeps the others from being taken up.
  */
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { messageOf } from "../errors.js";
 import { decodePolicy, encodePolicy } from "../features/policy.js";
 import { listPorts } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
-import type { EventRing, KernelEvent } from "../kernel/events.js";
+import { drainRing, type EventRing, type KernelEvent } from "../kernel/events.js";
+import type { BpfMap } from "../kernel/maps.js";
 import { buildId, layoutId } from "../kernel/object.js";
-import { openPinnedMap, otherBuilds, unpinBuild } from "../kernel/pins.js";
+import { openPinnedMap, otherBuilds, PinnedBuild, unpinBuild } from "../kernel/pins.js";
 import type { Programs } from "../kernel/programs.js";
 import { Container } from "./container.js";
 import type { EventLog } from "./event-log.js";
@@ -22,15 +23,15 @@ import { formatId, type ContainerId } from "./names.js";
 import { openConnections } from "./connections.js";
 import { reach } from "./points.js";
 import { PortTable, type Chain } from "./port-table.js";
-import { nodeNames, RECORD_VERSION, type ContainerRecord } from "./records.js";
-import { openDaemonRing } from "./rings.js";
+import { buildsOf, nodeNames, RECORD_VERSION, type ContainerRecord } from "./records.js";
+import { daemonRingPin, openDaemonRing } from "./rings.js";
 import { openForDaemon, upgrade } from "./upgrade.js";
 
-export interface TakenUp {
-  /** Parents before children. */
-  containers: { container: Container; config: Uint8Array | undefined }[];
-  programs: Programs;
-  ring: EventRing;
+export interface TakeUpOptions {
+  /** Gets the events of all containers, those of the time without a daemon too. */
+  onEvent: (event: KernelEvent) => void;
+  /** Gets each container that is taken up, parents before children. @param config its ContainerConfig, if there is one */
+  onContainer: (container: Container, config: Uint8Array | undefined) => void;
 }
 
 interface Found {
@@ -40,14 +41,14 @@ interface Found {
 
 /**
  * Takes up everything, under the instance's lock.
- * @param onEvent gets the events of all containers, those of the time without a daemon too
+ * @returns the ring of all containers' events
  * @throws state-failed where a record is of a newer version; all that Programs.open() throws
  */
 export async function takeUp(
   instance: Instance,
   log: EventLog,
-  onEvent: (event: KernelEvent) => void,
-): Promise<TakenUp> {
+  { onEvent, onContainer }: TakeUpOptions,
+): Promise<EventRing> {
   return instance.locked(async () => {
     await instance.sweep();
     const all = instance.records.list();
@@ -59,10 +60,12 @@ export async function takeUp(
     reach("start:ports");
     // The ring first: a container's events go there from its first moment.
     const ring = openDaemonRing(instance, programs, onEvent);
-    const containers = adoptAll(instance, programs, found, ring, log);
+    adoptAll(instance, programs, found, ring, log, onContainer);
+    // Now that nothing is written there any more, and all containers have their names.
+    drainOldRings(instance, log, onEvent);
     removeOldBuilds(instance, log);
     reach("start:done");
-    return { containers, programs, ring };
+    return ring;
   });
 }
 
@@ -71,10 +74,12 @@ async function findWhole(instance: Instance, log: EventLog): Promise<Found[]> {
   const found: Found[] = [];
   const undo: string[] = [];
   for (const key of instance.records.keys()) {
+    // A damaged one of a `run` that lives is left to that; the dead ones are swept.
+    if (instance.records.isRuns(key)) continue;
     const record = instance.records.read(key) ?? rebuildRecord(instance, key, log);
-    if (record?.source === "run") continue;
     if (record && record.stage !== "preparing") found.push({ key, record });
-    else undo.push(key);
+    // What runs was whole once, whatever has become of its record.
+    else if (record || !isPopulated(instance, key)) undo.push(key);
   }
   for (const key of undo.reverse()) {
     const name = formatId(nodeNames(key) as [string, ...string[]]);
@@ -89,6 +94,10 @@ async function findWhole(instance: Instance, log: EventLog): Promise<Found[]> {
   return found;
 }
 
+function isPopulated(instance: Instance, key: string): boolean {
+  return CgroupNode.open(instance.nodeOf(key))?.populated() ?? false;
+}
+
 /**
  * A record that is damaged or gone, from what the kernel knows of a node in which something runs. Ports are those that the
  * table has for it.
@@ -97,25 +106,19 @@ function rebuildRecord(instance: Instance, key: string, log: EventLog): Containe
   const names = nodeNames(key) as [string, ...string[]];
   const node = CgroupNode.open(instance.nodeOf(key));
   if (!node?.populated()) return undefined;
-  const build = [buildId(), ...otherBuilds(instance.name)].find((candidate) => {
-    const map = openPinnedMap(instance.name, candidate, "policies");
-    const there = map?.lookup(u64Key(node.id)) !== undefined;
-    map?.close();
-    return there;
-  });
-  // Another build's layouts are not known here; its container is as good as without a policy of its own.
-  const own = build === buildId();
-  const policies = own ? openPinnedMap(instance.name, buildId(), "policies") : undefined;
-  const owners = own ? openPinnedMap(instance.name, buildId(), "port_owners") : undefined;
-  const value = policies?.lookup(u64Key(node.id));
-  if (!value || !owners) {
-    log.add("warning", formatId(names), "its record is damaged, and the kernel has no policy of it either");
+  const known = [buildId(), ...otherBuilds(instance.name)].flatMap((build) => {
+    const value = lookUp(instance, build, "policies", (map) => map.lookup(u64Key(node.id)));
+    const ports = lookUp(instance, build, "port_owners", (map) => new PortTable(map).ownedBy(node.id));
+    return value && ports ? { build, value, ports } : [];
+  })[0];
+  if (!known) {
+    const why =
+      "its record is damaged, and no policy of it can be read from the kernel: it stays as it is until it is cleaned up";
+    log.add("warning", formatId(names), why);
     return undefined;
   }
+  const { build, value, ports } = known;
   const { inheritsPorts, ...policy } = decodePolicy(value);
-  const ports = new PortTable(owners).ownedBy(node.id);
-  policies?.close();
-  owners.close();
   log.add("warning", formatId(names), "its record is damaged: taken up from what the kernel knows of it");
   const record: ContainerRecord = {
     version: RECORD_VERSION,
@@ -123,12 +126,27 @@ function rebuildRecord(instance: Instance, key: string, log: EventLog): Containe
     cgroup: node.path,
     chain: chainOf(node.path, names.length),
     policy: inheritsPorts ? policy : { ...policy, ports },
-    ...{ build: buildId(), layout: layoutId() },
+    ...{ build, layout: build === buildId() ? layoutId() : "unknown" },
     pid: process.pid,
     started: Math.floor(Date.now() / 1000),
   };
   instance.records.write(instance.records.take(key), record);
   return record;
+}
+
+/** What a map says that is pinned for a build with this build's layout of it. */
+function lookUp<T>(
+  instance: Instance,
+  build: string,
+  name: "policies" | "port_owners",
+  use: (map: BpfMap) => T,
+): T | undefined {
+  const map = openPinnedMap(instance.name, build, name);
+  try {
+    return map && use(map);
+  } finally {
+    map?.close();
+  }
 }
 
 /** cgroup ids from the root container's node down to this one. */
@@ -149,7 +167,9 @@ function rebuildPorts(
     stage === "prepared" || (CgroupNode.open(cgroup)?.populated() ?? false);
   const runs = all.filter(({ source }) => source === "run");
   // Where two have a port, the one that lives has taken it over from the other, or is nested in it.
-  const inOrder = [...runs, ...found.map(({ record }) => record)]
+  // One whose node is gone has no ports; it is only its record that is still to be removed.
+  const there = found.map(({ record }) => record).filter(({ cgroup }) => CgroupNode.open(cgroup));
+  const inOrder = [...runs, ...there]
     .map((record) => ({ record, alive: isAlive(record) }))
     .sort((a, b) => Number(a.alive) - Number(b.alive) || a.record.started - b.record.started);
   const desired = new Map<number, Chain>();
@@ -172,9 +192,9 @@ function adoptAll(
   found: readonly Found[],
   ring: EventRing,
   log: EventLog,
-): TakenUp["containers"] {
+  onContainer: TakeUpOptions["onContainer"],
+): void {
   const adopted = new Map<string, Container>();
-  const containers: TakenUp["containers"] = [];
   // Keys sort parents before children.
   for (const { key, record } of found) {
     const name = formatId(record.id);
@@ -197,18 +217,38 @@ function adoptAll(
       if (current !== record)
         log.add("upgraded", name, `its programs are those of this version now (${buildId()})`);
       adopted.set(name, container);
-      containers.push({ container, config: instance.records.readConfig(key) });
+      onContainer(container, instance.records.readConfig(key));
     } catch (error) {
       log.add("warning", name, `it cannot be taken up, and stays as it is: ${messageOf(error)}`);
     }
   }
-  return containers;
+}
+
+/** Events that other builds' programs have left for a daemon of theirs. */
+function drainOldRings(instance: Instance, log: EventLog, onEvent: (event: KernelEvent) => void): void {
+  for (const build of otherBuilds(instance.name)) {
+    const pin = daemonRingPin(instance.name, build);
+    if (!existsSync(pin)) continue;
+    try {
+      const pinned = PinnedBuild.open(instance.name, build);
+      pinned.close();
+      drainRing(pin, pinned.eventLayout, onEvent);
+    } catch (error) {
+      log.add("warning", "", `events of programs of version ${build} cannot be read: ${messageOf(error)}`);
+    }
+  }
 }
 
 /** Removes pins of other builds that nobody uses any more. */
 function removeOldBuilds(instance: Instance, log: EventLog): void {
-  const used = new Map(instance.records.list().map(({ build, id }) => [build, formatId(id)]));
-  for (const build of otherBuilds(instance.name)) {
+  const others = otherBuilds(instance.name);
+  if (others.length === 0) return;
+  const used = new Map(
+    instance.records
+      .list()
+      .flatMap((record) => buildsOf(record).map((build) => [build, formatId(record.id)] as const)),
+  );
+  for (const build of others) {
     const user = used.get(build);
     if (user === undefined) unpinBuild(instance.name, build);
     else log.add("warning", user, `it runs under programs of another version (${build}) until it ends`);

@@ -2,9 +2,10 @@
  * Programs of this build on containers that programs of another build are on: replaced in place, hook by hook, so that at
  * no instant a container is without. Where both builds have the same data layouts, the new programs use the old maps and
  * go on with all that is in them; where not, each container's policy is written anew and its counts are carried over.
- * Safe to repeat after it was interrupted anywhere: a container's record changes last.
+ * Safe to repeat after it was interrupted anywhere, by this build or any other: a container's record says which builds'
+ * programs may be on it, and what was counted is kept by map, so that nothing is counted twice however often it changes.
  */
-import { addUsages, loadUsage, saveUsage, sumCounters } from "../features/accounting.js";
+import { saveUsage, sumCounters, type SavedUsage } from "../features/accounting.js";
 import { lsmHooksOf } from "../features/policy.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { buildId, layoutId } from "../kernel/object.js";
@@ -12,7 +13,7 @@ import { isPinned, PinnedBuild, otherBuilds } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
 import type { Instance } from "./instance.js";
 import { reach } from "./points.js";
-import type { ContainerRecord } from "./records.js";
+import { buildsOf, type ContainerRecord } from "./records.js";
 
 /**
  * Opens this build's programs for a daemon, on the maps of the instance's other builds where that can be. Under the
@@ -27,10 +28,10 @@ export function openForDaemon(instance: Instance, records: readonly ContainerRec
 }
 
 /**
- * Puts this build's programs on one container.
+ * Puts this build's programs on one container, in place of those of other builds.
  * @param writePolicy writes its policy to this build's maps
  * @returns its record, as it is on disk now
- * @throws load-failed where the old build's pins are gone; attach-failed, layout-mismatch
+ * @throws load-failed where another build's pins are gone; attach-failed, layout-mismatch
  */
 export function upgrade(
   instance: Instance,
@@ -40,27 +41,47 @@ export function upgrade(
   writePolicy: () => void,
 ): ContainerRecord {
   const node = CgroupNode.open(record.cgroup);
-  if (!node || record.build === buildId()) return record;
-  const old = PinnedBuild.open(instance.name, record.build);
+  const replacing = buildsOf(record).filter((build) => build !== buildId());
+  if (!node || replacing.length === 0) return record;
+  const held = instance.records.take(key);
+  const old: PinnedBuild[] = [];
   try {
+    for (const build of replacing) old.push(PinnedBuild.open(instance.name, build));
     reach("start:upgrade-begun");
+    // Said before it is done: whoever comes after an interruption finds both builds' programs by it.
+    const begun: ContainerRecord = { ...record, build: buildId(), layout: layoutId(), replacing };
+    instance.records.write(held, begun);
+    reach("start:upgrade-announced");
     // Where break-glass has taken the programs away, there is nothing to replace.
     if (instance.glassOf(key) !== "detach") {
       node.withFd((fd) => {
-        programs.takeOver(fd, record.id.join("."), lsmHooksOf(record.policy), old.programs, writePolicy);
+        const sets = old.map((each) => each.programs);
+        programs.takeOver(fd, record.id.join("."), lsmHooksOf(record.policy), sets, writePolicy);
       });
     }
     reach("start:upgrade-replaced");
-    const next: ContainerRecord = { ...record, build: buildId(), layout: layoutId() };
-    if (record.layout !== layoutId()) {
-      // Nothing adds to them any more: read again after an interruption they are the same.
-      const counted = sumCounters(old.counters(node.id) ?? [], old.countersLayout);
-      next.carried = saveUsage(record.carried ? addUsages(loadUsage(record.carried), counted) : counted);
-    }
-    instance.records.write(instance.records.take(key), next);
+    const next: ContainerRecord = { ...begun, carried: carry(record, programs, old, node.id) };
+    delete next.replacing;
+    instance.records.write(held, next);
     reach("start:upgrade-recorded");
     return next;
   } finally {
-    old.close();
+    for (const each of old) each.close();
   }
+}
+
+/** What has been counted in other maps than this build's. Nothing adds to them any more: read again, they are the same. */
+function carry(
+  { carried = {} }: ContainerRecord,
+  programs: Programs,
+  old: readonly PinnedBuild[],
+  cgroupId: bigint,
+): Record<string, SavedUsage> {
+  const all = { ...carried };
+  for (const each of old) {
+    const values = each.counters(cgroupId);
+    if (values) all[each.countersId] = saveUsage(sumCounters(values, each.countersLayout));
+  }
+  const own = `${programs.map("counters").id}`;
+  return Object.fromEntries(Object.entries(all).filter(([id]) => id !== own));
 }

@@ -28,7 +28,7 @@ const ALWAYS = ["socket_listen"];
 
 /**
  * Names of the hooks of BPF LSM that the policy has a use for. Programs on others are not attached: each costs every
- * process of the machine that comes by it a few nanoseconds.
+ * process of the machine that comes by it a look at its cgroup.
  */
 export function lsmHooksOf(policy: Policy): ReadonlySet<string> {
   return new Set([...ALWAYS, ...socketHooks(policy.sockets), ...escapeHooks(escapeOf(policy))]);

@@ -135,7 +135,7 @@ function detachEverywhere(programs: ProgramFds, node: number): void {
 /**
  * Puts the wanted programs on a node, whatever of them is there already, and takes the others away: an old one of the
  * same hook is replaced in place. Safe to repeat after it was interrupted anywhere.
- * @param old programs that may be attached instead, by hook
+ * @param old programs of other builds that may be attached instead, by hook
  * @throws attach-failed
  */
 export function ensureAttached(
@@ -143,7 +143,7 @@ export function ensureAttached(
   node: number,
   container: string,
   lsm: LsmHooks,
-  old: ProgramFds = new Map(),
+  old: readonly ProgramFds[] = [],
 ): void {
   for (const hook of HOOKS) {
     const program = programs.get(hook.name);
@@ -155,14 +155,14 @@ export function ensureAttached(
       continue;
     }
     if (isThere(programs)) continue;
-    const previous = old.get(hook.name);
+    const previous = old.find(isThere)?.get(hook.name);
     const result =
-      previous !== undefined && isThere(old)
+      previous !== undefined
         ? replace(program, previous, node, hook.attachType)
         : attachOne(program, node, hook.attachType);
     if (result < 0) throw attachError(hook, container, result);
   }
-  detachEverywhere(old, node);
+  for (const set of old) detachEverywhere(set, node);
 }
 
 /** @returns 0, or -errno: -ENOENT where it was not attached */

@@ -82,9 +82,14 @@ export class CgroupNode {
     }
   }
 
-  /** Whether any process lives in the node or below. */
+  /** Whether any process lives in the node or below: not where it is gone. */
   populated(): boolean {
-    return /^populated 1$/m.test(this.read("cgroup.events"));
+    try {
+      return /^populated 1$/m.test(this.read("cgroup.events"));
+    } catch (error) {
+      if (systemCode(error) === "ENOENT" || systemCode(error) === "ENODEV") return false;
+      throw error;
+    }
   }
 
   /** CPU time of the node and below, in microseconds. */
@@ -179,8 +184,14 @@ function removeTree(path: string): void {
   rmdirSync(path);
 }
 
+/** Links of a node with none below it: its own two (kernfs counts one more for each, kernfs_refresh_inode()). */
+const NO_CHILDREN = 2;
+
 /** Paths of the nodes directly below one. Missing: none. */
 export function children(path: string): string[] {
+  // A node has some sixty files, which take long to list.
+  const links = statSync(path, { throwIfNoEntry: false })?.nlink ?? NO_CHILDREN;
+  if (links === NO_CHILDREN) return [];
   try {
     return readdirSync(path, { withFileTypes: true })
       .filter((entry) => entry.isDirectory())

@@ -15,7 +15,8 @@ export type Struct<L extends { fields: Record<string, object> }> = {
 };
 
 const SIZES: Record<Scalar, number> = { u8: 1, u16: 2, u32: 4, u64: 8 };
-const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+/** Whether the machine's byte order is that: for DataView. */
+export const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
 function readScalar(view: DataView, offset: number, type: Scalar): number | bigint {
   switch (type) {

@@ -1,5 +1,6 @@
 /** A ring of events that this process reads: its own, since a ring has one reader. */
 import { IsolatorError } from "../errors.js";
+import type { Layout } from "./btf.js";
 import { decode, u32Key, type Struct } from "./codec.js";
 import { layouts } from "./gen/layout.js";
 import type { BpfMap } from "./maps.js";
@@ -20,6 +21,9 @@ const MAP_TYPE_RINGBUF = 27;
 const POLL_MS = 25;
 /** Read at one go: a task that makes events faster than they are read must not keep this process from all else. */
 const MAX_AT_ONCE = 2000;
+
+/** More than a daemon's ring has room for. */
+const MAX_DRAINED = 50_000;
 
 /** How a ring is made. */
 export interface RingOptions {
@@ -99,7 +103,8 @@ export class EventRing {
   leave(): void {
     if (this.ring === null) return;
     clearInterval(this.timer);
-    while (!this.poll());
+    // Not to the end, which tasks that make events all the time would keep away: the next process has the rest.
+    this.poll();
     this.free();
     this.onClose();
   }
@@ -109,6 +114,35 @@ export class EventRing {
     this.ring = null;
     unregisterCallback(this.callback);
     libc().close(this.fd);
+  }
+}
+
+/**
+ * Delivers what is left in a ring that another build of the programs has left pinned, up to as much as one can hold.
+ * @param pin where; missing is fine
+ * @param layout of struct event in that build; fields that it does not have are 0
+ * @throws map-failed
+ */
+export function drainRing(pin: string, layout: Layout, onEvent: (event: KernelEvent) => void): void {
+  const fd = libbpf().objectGet(pin);
+  if (fd < 0) return;
+  const none = decode(layouts.structs.event, new Uint8Array(layouts.structs.event.size));
+  let read = 0;
+  const callback = registerRingCallback((bytes) => {
+    if (bytes.length >= layout.size) onEvent({ ...none, ...decode(layout, bytes) });
+    // Containers that could not be taken up may write more and more.
+    return ++read < MAX_DRAINED;
+  });
+  const ring = libbpf().ringNew(fd, callback, null, null);
+  const errno = lastErrno();
+  try {
+    if (ring === null || ring === 0n)
+      throw new IsolatorError("map-failed", `the ring ${pin} cannot be mapped: ${errnoName(errno)}`);
+    libbpf().ringConsume(ring);
+    libbpf().ringFree(ring);
+  } finally {
+    unregisterCallback(callback);
+    libc().close(fd);
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import { readdirSync, rmdirSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import type { ProgramFds } from "./attach.js";
 import { readMapLayout, type Layout } from "./btf.js";
@@ -13,6 +14,7 @@ import { BpfMap } from "./maps.js";
 import { BPFFS } from "./mounts.js";
 import { errnoName, libbpf, libc } from "./native.js";
 import { MAPS, PRIMER, type MapName } from "./contents.js";
+import { layouts } from "./gen/layout.js";
 import { buildId } from "./object.js";
 
 /** Directory of an instance's pins. */
@@ -63,6 +65,8 @@ export class PinnedBuild {
     readonly build: string,
     readonly programs: ProgramFds,
     private readonly maps: Readonly<Record<"counters" | "policies", LaidOutMap>>,
+    /** Of struct event, in that build's rings. */
+    readonly eventLayout: Layout,
   ) {}
 
   /** @throws load-failed where its pins are not whole; layout-mismatch */
@@ -74,15 +78,19 @@ export class PinnedBuild {
       const layout = readMapLayout(fd, struct);
       return { map: new BpfMap(name, fd, layout.size), layout };
     };
-    return new PinnedBuild(build, programs, {
-      counters: map("counters", "counters"),
-      policies: map("policies", "policy"),
-    });
+    const maps = { counters: map("counters", "counters"), policies: map("policies", "policy") };
+    // A ring has no types of its own; every other map is loaded with all of its object's.
+    return new PinnedBuild(build, programs, maps, readMapLayout(maps.counters.map.fd, "event"));
   }
 
   /** As that build was compiled with: the kernel keeps it with the map. */
   get countersLayout(): Layout {
     return this.maps.counters.layout;
+  }
+
+  /** The kernel's id of the map of counters: builds that share their maps have the same. */
+  get countersId(): number {
+    return this.maps.counters.map.id;
   }
 
   /** A container's counters, one of each CPU, in countersLayout; undefined where it has none. */
@@ -128,10 +136,32 @@ export function isPinned(instance: string): boolean {
   return exists(join(pinRoot(instance), buildId()));
 }
 
-/** One map that is pinned for a build of the programs, or undefined where it is not. The caller closes it. */
-export function openPinnedMap(instance: string, build: string, name: MapName): BpfMap | undefined {
+/** What the values of some maps are. Those of connections hold several, and are opened for this build alone. */
+const STRUCT_OF = { policies: "policy", counters: "counters", port_owners: "port_owner" } as const;
+
+type OwnMap = "connect_totals" | "connect_rules";
+
+function isOwn(name: keyof typeof STRUCT_OF | OwnMap): name is OwnMap {
+  return !(name in STRUCT_OF);
+}
+
+/**
+ * One map that is pinned for a build of the programs, or undefined where it is not, or has values of another layout than
+ * this build's. The caller closes it.
+ */
+export function openPinnedMap(
+  instance: string,
+  build: string,
+  name: keyof typeof STRUCT_OF | OwnMap,
+): BpfMap | undefined {
   const fd = libbpf().objectGet(join(pinRoot(instance), build, `map_${name}`));
-  return fd < 0 ? undefined : new BpfMap(name, fd, MAPS[name]);
+  if (fd < 0) return undefined;
+  if (build === buildId()) return new BpfMap(name, fd, MAPS[name]);
+  const struct = isOwn(name) ? undefined : STRUCT_OF[name];
+  if (struct && isDeepStrictEqual(readMapLayout(fd, struct), layouts.structs[struct]))
+    return new BpfMap(name, fd, MAPS[name]);
+  libc().close(fd);
+  return undefined;
 }
 
 /** Builds of the programs that are pinned for an instance, other than this one. */

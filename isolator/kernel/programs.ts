@@ -96,11 +96,17 @@ export class Programs {
    * Attaches what is missing on a node, and replaces the programs of another build in place: at no instant is the node
    * without a program. Safe to repeat.
    * @param lsm as attach() has it
-   * @param old programs of that build
+   * @param old programs of other builds that may be there
    * @param prepare called once the node has storage of this build's maps and before any of its programs runs there
    * @throws attach-failed
    */
-  takeOver(fd: number, container: string, lsm: LsmHooks, old: ProgramFds, prepare: () => void): void {
+  takeOver(
+    fd: number,
+    container: string,
+    lsm: LsmHooks,
+    old: readonly ProgramFds[],
+    prepare: () => void,
+  ): void {
     attachOne(this.primer, fd, PRIMER.attachType);
     try {
       prepare();

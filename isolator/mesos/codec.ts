@@ -19,6 +19,9 @@ import {
   type Words,
 } from "./reflection.js";
 
+/** A field's tag: its number, and the wire type of messages. */
+const TAG_SHIFT = 3;
+const LENGTH_DELIMITED = 2;
 /** Where protobufjs keeps fields that it does not know. */
 const UNKNOWNS = "$unknowns";
 
@@ -87,6 +90,17 @@ export class MessageCodec<T extends object> {
   /** @throws Error when a required field is missing, which is the caller's mistake */
   encode(message: T): Uint8Array {
     return this.type.encode(toWire(this.type, propertiesOf(message))).finish();
+  }
+
+  /**
+   * Encodes a message that has one field only, whose values are encoded already: for what is too long for one go.
+   * @throws Error when the message has no such field
+   */
+  wrap(field: keyof T & string, values: readonly Uint8Array[]): Uint8Array {
+    const { id } = this.type.get(field) as protobuf.Field;
+    const writer = protobuf.Writer.create();
+    for (const value of values) writer.uint32((id << TAG_SHIFT) | LENGTH_DELIMITED).bytes(value);
+    return writer.finish();
   }
 
   /**

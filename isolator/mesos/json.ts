@@ -16,10 +16,16 @@ const NUMBER = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 /** What JSON has no number for. */
 const NOT_FINITE: readonly string[] = ["Infinity", "-Infinity", "NaN"];
 
+/** Names a value without all of it, which may be large or deep. */
+function show(value: unknown): string {
+  if (Array.isArray(value)) return "an array";
+  if (typeof value === "string")
+    return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}
+
 function wrong(path: string, value: unknown, wanted: string): Error {
-  const text = JSON.stringify(value);
-  const shown = text.length > 40 ? `${text.slice(0, 40)}...` : text;
-  return new Error(`${path} is ${shown}, which is not ${wanted}`);
+  return new Error(`${path} is ${show(value)}, which is not ${wanted}`);
 }
 
 function readInteger(type: string, [min, max]: readonly [bigint, bigint], value: unknown, path: string) {

@@ -22,6 +22,8 @@ function codec<T extends object>(name: string): MessageCodec<T> {
 export const codecs = {
   Call: codec<bpf_isolator.Call>("bpf_isolator.Call"),
   Response: codec<bpf_isolator.Response>("bpf_isolator.Response"),
+  List: codec<bpf_isolator.Response.List>("bpf_isolator.Response.List"),
+  ContainerSummary: codec<bpf_isolator.ContainerSummary>("bpf_isolator.ContainerSummary"),
   ContainerID: codec<mesos.ContainerID>("mesos.ContainerID"),
   ContainerConfig: codec<mesos.slave.ContainerConfig>("mesos.slave.ContainerConfig"),
   ContainerLaunchInfo: codec<mesos.slave.ContainerLaunchInfo>("mesos.slave.ContainerLaunchInfo"),

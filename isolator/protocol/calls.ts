@@ -144,7 +144,7 @@ const ANSWERS: ReadonlyMap<bpf_isolator.Call.Type, Answer> = new Map<bpf_isolato
   [Type.USAGE, usage],
   [Type.STATUS, status],
   [Type.CLEANUP, cleanup],
-  [Type.LIST, (_call, { service }) => ({ list: { containers: service.list() } })],
+  [Type.LIST, async (_call, { service }) => ({ list: { containers: await service.list() } })],
   [
     Type.GET_STATUS,
     (_call, { service, serverFacts }) => ({

@@ -1,5 +1,5 @@
 /** The daemon's side of the protocol: HTTP on a unix socket. README.md of this directory describes it. */
-import { createServer, STATUS_CODES, type Server } from "node:http";
+import { STATUS_CODES, type Server } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import express, { type Request, type Response } from "express";
@@ -7,12 +7,14 @@ import { IsolatorError, systemCode } from "../errors.js";
 import { peerOf } from "../kernel/peer.js";
 import type { bpf_isolator } from "../mesos/messages.js";
 import { Admission } from "./admission.js";
+import { createAppServer } from "./app-server.js";
 import { bodyReader, tooLarge } from "./body.js";
 import { answer, callName, streamOf, toIsolatorError, type CallContext, type Records } from "./calls.js";
 import {
   answerType,
   API_PATH,
   decodeCall,
+  encodeAnswer,
   encodeResponse,
   errorResponse,
   errorType,
@@ -113,7 +115,7 @@ export class ProtocolServer {
 
   private createServer(): Server {
     const { headers, request, connections } = this.limits;
-    const server = createServer(
+    const server = createAppServer(
       {
         headersTimeout: headers,
         requestTimeout: request,
@@ -190,7 +192,7 @@ export class ProtocolServer {
         done();
         await this.stream(call, records, wanted, response);
       } else {
-        this.send(response, 200, wanted, await answer(call, this.context));
+        this.send(response, 200, wanted, await encodeAnswer(wanted, await answer(call, this.context)));
       }
     } catch (error) {
       const known = toIsolatorError(error, call);
@@ -238,10 +240,9 @@ export class ProtocolServer {
     }
   }
 
-  private send(response: Response, status: number, type: MessageType, message: bpf_isolator.Response): void {
+  private send(response: Response, status: number, type: MessageType, body: Buffer): void {
     // A client that has gone has no use for an answer.
     if (response.destroyed || response.headersSent) return;
-    const body = encodeResponse(type, message);
     if (this.closing) response.setHeader("Connection", "close");
     response.writeHead(status, { "Content-Type": type, "Content-Length": body.length });
     response.end(body);
@@ -249,7 +250,8 @@ export class ProtocolServer {
   }
 
   private sendError(request: Request, response: Response, error: IsolatorError): void {
-    this.send(response, httpStatus(error.code), errorType(request), errorResponse(error));
+    const type = errorType(request);
+    this.send(response, httpStatus(error.code), type, encodeResponse(type, errorResponse(error)));
   }
 
   /** Ends the connection of a client that does not read its answer. */
@@ -271,7 +273,7 @@ export class ProtocolServer {
     const status = httpStatus(known.code);
     if (response && late && !response.headersSent) {
       response.setHeader("Connection", "close");
-      this.send(response, status, JSON_TYPE, errorResponse(known));
+      this.send(response, status, JSON_TYPE, encodeResponse(JSON_TYPE, errorResponse(known)));
     } else if (response || !socket.writable || systemCode(error) === "ECONNRESET") {
       socket.destroy();
     } else {

@@ -42,7 +42,7 @@ export interface IsolatorService {
   usage(id: ContainerId): mesos.ResourceStatistics;
   status(id: ContainerId): mesos.ContainerStatus;
   cleanup(id: ContainerId): Promise<void>;
-  list(): bpf_isolator.ContainerSummary[];
+  list(): Promise<bpf_isolator.ContainerSummary[]>;
   events(options: EventOptions, signal: AbortSignal): AsyncIterable<bpf_isolator.Event>;
   /** Calls, streams and streams_dropped are filled in by the server. */
   facts(): bpf_isolator.DaemonStatus;

@@ -7,97 +7,15 @@ import { build } from "./lib/build.js";
 import { makeRoot } from "./lib/cgroup.js";
 import { type Cleanup, withCleanup } from "./lib/cleanup.js";
 import { CORE_HOOKS, type Hook } from "./lib/hooks.js";
+import { LOADS, type Load, SEGMENT } from "./lib/hook-loads.js";
 import { type LoadEnd, limitText } from "./lib/load.js";
 import { machineLine, measuringCpu, requireMachine } from "./lib/machine.js";
 import { type Options, deliver, readOptions } from "./lib/options.js";
 import { Programs, enableStatistics } from "./lib/programs.js";
 import { type Spread, pairs, spread } from "./lib/stats.js";
 import { table } from "./lib/table.js";
-import { PEER_ADDRESS6, makeNetwork } from "./lib/topology.js";
-import { PEER_PORT, type Setting, type Variant, startEmpty, startOurs, startPeer } from "./lib/variants.js";
-
-interface Load {
-  name: string;
-  worker: "task" | "peer";
-  command: (variant: Variant) => string;
-  /** Operations in a sample. */
-  count: number;
-  /** Hooks that this load is the measure of. */
-  hooks: readonly Hook[];
-  /** The hook that meets the data of a bulk load: there one run is for a GSO or GRO packet, of up to 45 segments. */
-  bulk?: Hook;
-}
-
-/** Bytes of a TCP segment: an MTU of 1500 less the headers with timestamps. */
-const SEGMENT = 1448;
-
-const LOADS: readonly Load[] = [
-  {
-    name: "bind(), TCP, IPv4",
-    worker: "task",
-    command: () => "bind 4 tcp",
-    count: 20_000,
-    hooks: ["sock_create", "bind4", "post_bind4", "sock_release", "setsockopt"],
-  },
-  {
-    name: "bind(), UDP, IPv6",
-    worker: "task",
-    command: () => "bind 6 udp",
-    count: 20_000,
-    hooks: ["bind6", "post_bind6"],
-  },
-  {
-    name: "64-byte UDP sent",
-    worker: "task",
-    command: ({ host }) => `udp ${host.peerAddress} ${PEER_PORT}`,
-    count: 30_000,
-    hooks: ["sendmsg4", "egress"],
-  },
-  {
-    name: "64-byte UDP sent, IPv6",
-    worker: "task",
-    command: () => `udp ${PEER_ADDRESS6} ${PEER_PORT}`,
-    count: 30_000,
-    hooks: ["sendmsg6", "egress"],
-  },
-  {
-    name: "64-byte UDP received",
-    worker: "peer",
-    command: ({ host, port }) => `udp ${host.address} ${port}`,
-    count: 30_000,
-    hooks: ["ingress"],
-  },
-  {
-    name: "TCP request/response",
-    worker: "peer",
-    command: ({ host, port }) => `rr ${host.address} ${port}`,
-    count: 10_000,
-    hooks: ["ingress", "egress"],
-  },
-  {
-    name: "TCP bulk sent",
-    worker: "task",
-    command: ({ host }) => `bulk 1 ${host.peerAddress} ${PEER_PORT + 1}`,
-    count: 512 << 20,
-    hooks: ["egress", "ingress"],
-    bulk: "egress",
-  },
-  {
-    name: "TCP bulk received",
-    worker: "peer",
-    command: ({ host, port }) => `bulk 1 ${host.address} ${port + 1}`,
-    count: 512 << 20,
-    hooks: ["ingress", "egress"],
-    bulk: "ingress",
-  },
-  {
-    name: "TCP connect + close",
-    worker: "task",
-    command: ({ host }) => `connect ${host.peerAddress} ${PEER_PORT + 2}`,
-    count: 5_000,
-    hooks: ["connect4", "sock_ops", "ingress", "egress"],
-  },
-];
+import { makeNetwork } from "./lib/topology.js";
+import { type Setting, type Variant, startEmpty, startOurs, startPeer } from "./lib/variants.js";
 
 /** ns that a hook's program may take more than an empty one. */
 const TARGETS: Partial<Record<Hook, number>> = {

@@ -222,6 +222,19 @@ export const PERMITTED: Record<Policy["ephemeral"], string[]> = {
   deny: ALWAYS,
 };
 
+/** The first attempt of each kind: for what differs by policy and not by protocol or family. */
+export function oneOfEach(attempts: readonly Attempt[]): Attempt[] {
+  const kinds = new Map<string, Attempt>();
+  for (const attempt of attempts) {
+    const [name = ""] = attempt.words.split(" ");
+    const how = /how=\S+/.exec(attempt.words)?.[0] ?? "";
+    const neighbour = attempt.words.includes("NEIGHBOUR_PORT") ? "neighbour" : "";
+    const kind = [name, how, neighbour, attempt.step].join(" ");
+    if (!kinds.has(kind)) kinds.set(kind, attempt);
+  }
+  return [...kinds.values()];
+}
+
 /** The same attempts at ports of JUDGED instead of ports outside of it. */
 function inside(attempts: readonly Attempt[]): Attempt[] {
   const other = /\b(FREE_)?PORT\b/;
@@ -230,20 +243,32 @@ function inside(attempts: readonly Attempt[]): Attempt[] {
     .map((attempt) => ({ ...attempt, words: attempt.words.replace(other, "JUDGED_PORT") }));
 }
 
-/** Those that name a port outside of JUDGED, or leave it to the kernel: all but bind(0), which the mode decides. */
-const OUTSIDE = [...BIND, ...DENY, ...LISTENERS].filter(
-  ({ words, step }) =>
-    !words.includes("NEIGHBOUR_PORT") && !(step === "bind" && /^(bind-zero|bind-no-port)/.test(words)),
-);
+function outside(attempts: readonly Attempt[]): string[] {
+  return oneOfEach(attempts)
+    .map(({ words }) => words)
+    .filter((words) => !words.includes("NEIGHBOUR_PORT"));
+}
 
-/** A container with OWN and `ephemeral: deny`, of which only the range JUDGED is judged. */
+const UDP_DENY = DENY.filter(({ step }) => step !== "bind");
+
+/** Containers with OWN of which only the range JUDGED is judged, by mode of `ephemeral`: bind(0) is for the mode. */
 export const RANGE = {
-  stopped: [
-    ...inside([...BIND, ...DENY, ...LISTENERS]),
-    ...BIND.filter(({ words }) => words.includes("NEIGHBOUR_PORT")),
-    ...NEIGHBOURS,
-    ...PROTOCOLS,
-    ...DENY.filter(({ words }) => words.startsWith("bind-zero")),
-  ],
-  permitted: [...ALWAYS, ...OUTSIDE.map(({ words }) => words)],
+  clients: {
+    stopped: oneOfEach([...inside([...LISTENERS, ...BOUND_LISTENERS]), ...NEIGHBOURS]),
+    permitted: outside([...LISTENERS, ...BOUND_LISTENERS]),
+  },
+  deny: {
+    stopped: oneOfEach([
+      ...inside([...BIND, ...DENY, ...LISTENERS]),
+      ...BIND.slice(-2),
+      ...NEIGHBOURS,
+      ...PROTOCOLS,
+      ...DENY,
+    ]).filter(({ words }) => !UDP_DENY.some((attempt) => attempt.words === words)),
+    permitted: [
+      ...outside([...BIND, ...UDP_DENY, ...LISTENERS]),
+      "bind port=OWN_PORT",
+      "connect listen-port=OWN_PORT",
+    ],
+  },
 };

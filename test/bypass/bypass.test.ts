@@ -14,7 +14,7 @@ import { Programs } from "../../isolator/kernel/programs.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
 import { attempt, type Outcome } from "../support/process.js";
-import { BYPASSES, JUDGED, NEIGHBOUR, OWN, PERMITTED, RANGE, type Attempt } from "./attempts.js";
+import { BYPASSES, JUDGED, NEIGHBOUR, OWN, oneOfEach, PERMITTED, RANGE, type Attempt } from "./attempts.js";
 
 enterOwnNetwork();
 // Root's ping sockets, as every host has them; a new namespace has none.
@@ -129,13 +129,17 @@ for (const mode of EPHEMERAL_MODES) {
   });
 }
 
-describe("a judged range", { concurrency: 6 }, () => {
-  const [judged] = parsePorts(JUDGED);
-  assert(judged);
-  const getCell = useCell("ranged", policy(OWN, { ephemeral: "deny", judged }));
-  for (const attempt of RANGE.stopped) stops(attempt, getCell, true);
-  for (const words of RANGE.permitted) permits(words, getCell);
-});
+for (const mode of ["clients", "deny"] as const) {
+  const { stopped, permitted } = RANGE[mode];
+  describe(`a judged range, ephemeral ${mode}`, { concurrency: 6 }, () => {
+    const [judged] = parsePorts(JUDGED);
+    assert(judged);
+    const getCell = useCell(`ranged-${mode}`, policy(OWN, { ephemeral: mode, judged }));
+    // Which port an unbound listener gets is not known yet when LSM is asked.
+    for (const attempt of stopped) stops(attempt, getCell, !attempt.words.includes("how=listen"));
+    for (const words of permitted) permits(words, getCell);
+  });
+}
 
 const ALL_BYPASSES = Object.entries(BYPASSES) as [EphemeralMode, Attempt[]][];
 
@@ -167,9 +171,9 @@ describe("audit", () => {
 
 describe("off", () => {
   for (const [mode, attempts] of ALL_BYPASSES) {
-    it(`lets all that ${mode} stops get through, counts each once and reports none`, async () => {
+    it(`lets what ${mode} stops get through, counts each once and reports none`, async () => {
       const exempt = await cell([`exempt-${mode}`], policy(OWN, { ephemeral: mode, enforce: "off" }));
-      await letsAllThrough(exempt, attempts, 1n);
+      await letsAllThrough(exempt, oneOfEach(attempts), 1n);
       assert.deepEqual(exempt.poll(), []);
       await exempt.container.cleanup();
     });
@@ -179,7 +183,7 @@ describe("off", () => {
 describe("a network namespace of its own", () => {
   it("lets everything through, and neither counts nor reports it", async () => {
     const apart = await cell(["apart"], policy("", { ephemeral: "deny", ownNetwork: true }));
-    await letsAllThrough(apart, [...BYPASSES.deny, ...BYPASSES.allow], 0n);
+    await letsAllThrough(apart, oneOfEach(ALL_BYPASSES.flatMap(([, attempts]) => attempts)), 0n);
     assert.deepEqual(apart.poll(), []);
     await apart.container.cleanup();
   });

@@ -53,7 +53,7 @@ describe("what is printed of names that somebody chose", () => {
   it("is plain ASCII in every text", () => {
     const texts = {
       list: renderList([container]),
-      usage: renderUsage(container, { timestamp: 1 }),
+      usage: renderUsage(container),
       event: renderEvent(event),
       json: eventToJson(event),
       status: renderStatus(status, 10),

@@ -91,6 +91,6 @@ describe("config/isolator.schema.json", () => {
         .filter(([, property]) => property.default !== undefined)
         .map(([key, property]) => [key, property.default]),
     );
-    assert.deepEqual(defaults, { instance: "default", ...ConfigSchema.parse({}) });
+    assert.deepEqual(defaults, { instance: "default", escape: "deny", ...ConfigSchema.parse({}) });
   });
 });

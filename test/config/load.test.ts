@@ -19,6 +19,7 @@ const DEFAULTS: Config = {
   enforce: "on",
   ephemeral: "allow",
   allowProtocols: [],
+  sockets: {},
   trustedRoles: [],
   exemptions: [],
 };
@@ -62,6 +63,8 @@ ephemeral: deny
 allow_protocols: [sctp, dccp, sctp]
 judge: agent_range
 agent_ports: 31000-32000
+sockets: {raw: deny, packet: allow, xdp: deny}
+escape: allow
 trusted_roles: [ops, "*"]
 exemptions:
   - match: { role: storage, labels: { a: b, "c d": "" } }
@@ -74,6 +77,8 @@ exemptions:
       enforce: "audit",
       ephemeral: "deny",
       allowProtocols: ["sctp", "dccp"],
+      sockets: { raw: "deny", xdp: "deny" },
+      escape: "allow",
       judged: { begin: 31000, end: 32000 },
       trustedRoles: ["ops", "*"],
       exemptions: [
@@ -139,8 +144,9 @@ exemptions:
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, trusted_roles, exemptions",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, trusted_roles, exemptions",
   ],
+  ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],
   ["ephemeral: none\n", '1:12: ephemeral: "none" is not allowed: give allow, clients or deny'],
   ["ephemeral: false\n", "1:12: ephemeral: is a boolean, false: give allow, clients or deny"],

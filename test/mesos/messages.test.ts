@@ -170,14 +170,18 @@ describe("wrong messages", () => {
   it("in JSON name the field", () => {
     const wrong: [string, RegExp][] = [
       ["{", /JSON/],
-      ["[]", /the message is \[\], which is not an object/],
+      ["[]", /the message is an array, which is not an object/],
       ['{"directory":1,"command_info":{}}', /directory is 1, which is not a string/],
+      [`{"directory":${"[".repeat(100_000)}${"]".repeat(100_000)}}`, /directory is an array, which is not/],
       ['{"directory":"/d"}', /command_info is missing/],
       [
         '{"directory":"/d","command_info":{"shell":"yes"}}',
         /command_info.shell is "yes", which is not true or/,
       ],
-      ['{"directory":"/d","command_info":{},"resources":{}}', /resources is {}, which is not an array/],
+      [
+        '{"directory":"/d","command_info":{},"resources":{}}',
+        /resources is an object, which is not an array/,
+      ],
       [
         '{"directory":"/d","command_info":{},"resources":[{"name":"a","type":"SET"},{"name":"b","type":1}]}',
         /resources\[1\].type is 1, which is not a name of mesos.Value.Type/,

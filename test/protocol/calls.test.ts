@@ -226,3 +226,24 @@ describe("recover", () => {
     );
   });
 });
+
+it("lists any number of containers as one message, in both encodings", async () => {
+  const before = server.service.summaries;
+  const containers = Array.from({ length: 120 }, (_, i): bpf_isolator.ContainerSummary => ({
+    container_id: { value: `c${i}` },
+    state: bpf_isolator.ContainerSummary.State.ISOLATED,
+    ports: [{ begin: BigInt(i), end: BigInt(i) }],
+    events_lost: 2n ** 60n,
+  }));
+  const whole: bpf_isolator.Response = { type: bpf_isolator.Response.Type.LIST, list: { containers } };
+  server.service.summaries = containers;
+  try {
+    const call = { type: Type.LIST };
+    const protobuf = await server.send(codecs.Call.encode(call), { "Content-Type": PROTOBUF });
+    assert.deepEqual(new Uint8Array(protobuf.body), new Uint8Array(codecs.Response.encode(whole)));
+    const json = await server.send('{"type":"LIST"}', { "Content-Type": JSON_TYPE });
+    assert.equal(json.body.toString(), JSON.stringify(codecs.Response.toJson(whole)));
+  } finally {
+    server.service.summaries = before;
+  }
+});

@@ -101,9 +101,9 @@ export class RecordingService implements IsolatorService {
   cleanup(id: ContainerId): Promise<void> {
     return this.note("cleanup", id);
   }
-  list(): bpf_isolator.ContainerSummary[] {
+  list(): Promise<bpf_isolator.ContainerSummary[]> {
     void this.noteNow("list");
-    return this.summaries;
+    return Promise.resolve(this.summaries);
   }
   events(options: EventOptions, signal: AbortSignal): AsyncIterable<bpf_isolator.Event> {
     void this.noteNow("events", options.container, options.follow);

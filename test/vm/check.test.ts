@@ -2,10 +2,15 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { CheckReport } from "../../isolator/cli/check.js";
+import { HOOKS } from "../../isolator/kernel/hooks.js";
 import { bootVm, vmSkipReason } from "./boot.js";
 import type { VmOptions } from "./boot.js";
 
 const skip = (await vmSkipReason()) ?? false;
+const NEWER = "6.12-cloud";
+const skipNewer = (await vmSkipReason(NEWER)) ?? false;
+
+const LSM_PROBES = HOOKS.filter(({ lsm }) => lsm).map(({ name }) => `lsm_${name}`);
 
 /** What check says in a VM, and its exit code. */
 async function checkIn(machine: Omit<VmOptions, "command">): Promise<CheckReport & { exitCode: number }> {
@@ -40,10 +45,27 @@ describe("check in a VM", { skip }, () => {
     assert.deepEqual(report.cgroup2, { path: "/sys/fs/cgroup/unified", layout: "hybrid", writable: true });
     assert.equal(report.lsm.config, "y");
     assert.ok(report.lsm.active?.includes("apparmor") && !report.lsm.active.includes("bpf"));
-    assert.deepEqual(Object.keys(codes(report)), ["lsm_socket_listen"]);
-    assert.equal(statuses(report)["ports"], "limited");
-    assert.equal(statuses(report)["accounting"], "works");
+    assert.deepEqual(codes(report), Object.fromEntries(LSM_PROBES.map((name) => [name, "lsm-not-active"])));
+    assert.deepEqual(statuses(report), {
+      ports: "limited",
+      sockets: "limited",
+      escape: "limited",
+      accounting: "works",
+    });
+    const reasons = report.features.find(({ feature }) => feature === "sockets")?.reasons;
+    assert.deepEqual(reasons, [
+      "packet, vsock and XDP sockets cannot be refused",
+      "sockets that come from outside of the container cannot be refused",
+    ]);
     assert.equal(report.bpffs.mounted, false);
+  });
+
+  it("BPF LSM on hybrid cgroup2, on a newer kernel: all works", { skip: skipNewer }, async () => {
+    const report = await checkIn({ kernel: NEWER, layout: "hybrid" });
+    assert.deepEqual([report.exitCode, report.works], [0, true]);
+    assert.equal(report.cgroup2.layout, "hybrid");
+    assert.deepEqual(codes(report), {});
+    assert.deepEqual(new Set(Object.values(statuses(report))), new Set(["works"]));
   });
 
   for (const layout of ["v1", "none"] as const) {

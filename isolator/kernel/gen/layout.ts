@@ -1,6 +1,92 @@
 // Generated from bpf/layout.h by isolator/kernel/generate.ts (npm run generate). Do not edit.
 export const layouts = {
   "structs": {
+    "connection_count": {
+      "size": 112,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "address": {
+          "offset": 8,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 24,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 26,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 28,
+          "type": "u32"
+        },
+        "live": {
+          "offset": 32,
+          "type": "u32"
+        },
+        "closed": {
+          "offset": 36,
+          "type": "u32"
+        },
+        "span": {
+          "offset": 40,
+          "type": "u32"
+        },
+        "reserved2": {
+          "offset": 44,
+          "type": "u32"
+        },
+        "lapsing": {
+          "offset": 48,
+          "type": "u32",
+          "count": 16
+        }
+      }
+    },
+    "connection_rule": {
+      "size": 48,
+      "fields": {
+        "address": {
+          "offset": 0,
+          "type": "u8",
+          "count": 16
+        },
+        "mask": {
+          "offset": 16,
+          "type": "u8",
+          "count": 16
+        },
+        "begin": {
+          "offset": 32,
+          "type": "u16"
+        },
+        "end": {
+          "offset": 34,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 36,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 38,
+          "type": "u16"
+        },
+        "limit": {
+          "offset": 40,
+          "type": "u32"
+        },
+        "reserved2": {
+          "offset": 44,
+          "type": "u32"
+        }
+      }
+    },
     "policy": {
       "size": 48,
       "fields": {
@@ -131,92 +217,6 @@ export const layouts = {
         "reserved": {
           "offset": 10,
           "type": "u16"
-        }
-      }
-    },
-    "connection_count": {
-      "size": 112,
-      "fields": {
-        "cgroup_id": {
-          "offset": 0,
-          "type": "u64"
-        },
-        "address": {
-          "offset": 8,
-          "type": "u8",
-          "count": 16
-        },
-        "port": {
-          "offset": 24,
-          "type": "u16"
-        },
-        "protocol": {
-          "offset": 26,
-          "type": "u16"
-        },
-        "reserved": {
-          "offset": 28,
-          "type": "u32"
-        },
-        "live": {
-          "offset": 32,
-          "type": "u32"
-        },
-        "closed": {
-          "offset": 36,
-          "type": "u32"
-        },
-        "span": {
-          "offset": 40,
-          "type": "u32"
-        },
-        "reserved2": {
-          "offset": 44,
-          "type": "u32"
-        },
-        "lapsing": {
-          "offset": 48,
-          "type": "u32",
-          "count": 16
-        }
-      }
-    },
-    "connection_rule": {
-      "size": 48,
-      "fields": {
-        "address": {
-          "offset": 0,
-          "type": "u8",
-          "count": 16
-        },
-        "mask": {
-          "offset": 16,
-          "type": "u8",
-          "count": 16
-        },
-        "begin": {
-          "offset": 32,
-          "type": "u16"
-        },
-        "end": {
-          "offset": 34,
-          "type": "u16"
-        },
-        "protocol": {
-          "offset": 36,
-          "type": "u16"
-        },
-        "reserved": {
-          "offset": 38,
-          "type": "u16"
-        },
-        "limit": {
-          "offset": 40,
-          "type": "u32"
-        },
-        "reserved2": {
-          "offset": 44,
-          "type": "u32"
         }
       }
     },

@@ -15,7 +15,7 @@ import { Phases, type Timing } from "./phases.js";
 
 /** Ports of each container, the first one of the first container, and the first one that no container has. */
 export const PORTS_EACH = 6;
-const FIRST_PORT = 2000;
+export const FIRST_PORT = 2000;
 export const FREE_PORT = 61000;
 /** Containers that can live beside one more. */
 export const MOST = Math.floor((FREE_PORT - FIRST_PORT) / PORTS_EACH) - 1;

@@ -47,6 +47,36 @@ export function readCount(
   return read && { ...read.output, containers: Number(read.own["containers"]) };
 }
 
+/** How much bench:daemon does. */
+export interface DaemonOptions extends Output {
+  containers: number;
+  /** Pairs of samples for each load. */
+  pairs: number;
+  /** Containers prepared, isolated and cleaned up, one after another. */
+  cycles: number;
+  /** Times that anything else is done. */
+  repeats: number;
+}
+
+/** The same for bench:daemon: --quick does little of all. */
+export function readDaemonOptions(name: string, most: number): DaemonOptions | undefined {
+  const read = parse(name, {
+    containers: { help: "containers that live at one time", default: 1000, least: 2 },
+    pairs: { help: "pairs of samples for each load", default: 40, least: 2 },
+    cycles: { help: "containers prepared, isolated and cleaned up", default: 300, least: 2 },
+    repeats: { help: "times that anything else is done", default: 7, least: 1 },
+    quick: { help: "shows in half a minute that it works, and no more" },
+  });
+  if (!read) return undefined;
+  const { quick, ...given } = read.own;
+  const [containers, pairs, cycles, repeats] = quick
+    ? [60, 2, 10, 1]
+    : [given["containers"], given["pairs"], given["cycles"], given["repeats"]].map(Number);
+  if (containers === undefined || containers > most)
+    throw new Error(`--containers: there are ports for ${most} at the most`);
+  return { ...read.output, containers, pairs: pairs ?? 0, cycles: cycles ?? 0, repeats: repeats ?? 0 };
+}
+
 function parse(
   name: string,
   own: Record<string, Own>,

@@ -157,7 +157,12 @@ void try_accepted_listen(void)
 	err = disconnect(fd);
 	if (err)
 		failed(fd, "disconnect", err);
-	serve(fd);
+	if (listen(fd, 8)) {
+		if (errno == EINVAL && opt.proto == PROTO_MPTCP)
+			cannot("listen", errno, "an accepted MPTCP socket cannot listen on this kernel");
+		failed(fd, "listen", errno);
+	}
+	reached(fd);
 }
 
 /* Takes a port by the call that `how` names; ends the attempt unless `port` (when not 0) is the one held. */

@@ -39,7 +39,9 @@ version1() {
 	mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
 	for controllers in cpu,cpuacct cpuset memory devices freezer net_cls,net_prio pids blkio perf_event; do
 		mkdir "/sys/fs/cgroup/$controllers"
-		mount -t cgroup -o "$controllers" cgroup "/sys/fs/cgroup/$controllers"
+		# Since 6.12 a kernel may be built without the first version of some (memory, cpuset).
+		mount -t cgroup -o "$controllers" cgroup "/sys/fs/cgroup/$controllers" 2>/dev/null ||
+			rmdir "/sys/fs/cgroup/$controllers"
 	done
 	mkdir /sys/fs/cgroup/systemd
 	mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd

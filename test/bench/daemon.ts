@@ -1,0 +1,201 @@
+/**
+ * bench:daemon: what a daemon takes as a process, over its socket, alone and with many containers: each with a process
+ * in it and a WATCH stream, as an agent has them. The method is in the text that it writes.
+ */
+import { writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { ConfigHolder } from "../../isolator/config/holder.js";
+import { readVersion } from "../../isolator/cli/version.js";
+import { Daemon } from "../../isolator/protocol/daemon.js";
+import { REQUESTS, endTask, firstPort, startTasks } from "./lib/agent.js";
+import { build } from "./lib/build.js";
+import { type Cleanup, withCleanup } from "./lib/cleanup.js";
+import { DaemonProcess, makeInstance, sweepInstances, withIsolator } from "./lib/daemon-process.js";
+import { MOST } from "./lib/fleet.js";
+import type { LoopDelay } from "./lib/loop-delay.js";
+import { machineLine, measuringCpu, requireMachine } from "./lib/machine.js";
+import { type DaemonOptions, deliver, readDaemonOptions } from "./lib/options.js";
+import { Programs } from "./lib/programs.js";
+import { type Figures, report } from "./lib/daemon-report.js";
+import { type Side, compare } from "./lib/scale.js";
+import { makeNetwork } from "./lib/topology.js";
+import { type Setting, startPeer, startPlain } from "./lib/variants.js";
+import type { Connection } from "./lib/wire.js";
+
+/** Not counted: the first ones meet code that is not compiled yet. An agent's daemon lives for months. */
+const WARM_UP = 50;
+
+/** ms. */
+export interface Cycle {
+  prepare: number;
+  isolate: number;
+  cleanup: number;
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const from = performance.now();
+  await work();
+  return performance.now() - from;
+}
+
+/** One container after the other, from prepare to cleanup. @param container a number that is free */
+async function cycles(
+  connection: Connection,
+  container: number,
+  count: number,
+  cleanup: Cleanup,
+): Promise<Cycle[]> {
+  const taken: Cycle[] = [];
+  for (const [index, pid] of (await startTasks(WARM_UP + count, cleanup)).entries()) {
+    const cycle = {
+      prepare: await timed(() => connection.call(REQUESTS.prepare(container))),
+      isolate: await timed(() => connection.call(REQUESTS.isolate(container, pid))),
+      cleanup: 0,
+    };
+    await endTask(pid);
+    cycle.cleanup = await timed(() => connection.call(REQUESTS.cleanup(container)));
+    if (index >= WARM_UP) taken.push(cycle);
+  }
+  return taken;
+}
+
+/** Starts and ends a daemon some times; the last one stays. */
+async function starts(
+  instance: string,
+  config: string,
+  count: number,
+  cleanup: Cleanup,
+): Promise<{ daemon: DaemonProcess; ms: number[] }> {
+  const ms: number[] = [];
+  for (;;) {
+    const started = await DaemonProcess.start(instance, config, cleanup);
+    ms.push(started.ms);
+    if (ms.length >= count) return { daemon: started.daemon, ms };
+    await started.daemon.stop();
+  }
+}
+
+/** Starts a load process and puts it into a container of a daemon. */
+async function startSide(setting: Setting, connection: Connection, container: number): Promise<Side> {
+  const { host } = setting.network;
+  const task = await startPlain(setting, `container ${container}`, host.namespace);
+  await connection.call(REQUESTS.prepare(container));
+  await connection.call(REQUESTS.isolate(container, task.pid));
+  const port = firstPort(container);
+  await task.command(`open ${port}`);
+  return { task, host, port, programs: new Programs(task.pid, setting.cleanup) };
+}
+
+/** ms of each, one after another. */
+async function each<T>(items: readonly T[], work: (item: T) => Promise<unknown>): Promise<number[]> {
+  const ms: number[] = [];
+  for (const item of items) ms.push(await timed(() => work(item)));
+  return ms;
+}
+
+async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figures> {
+  const { containers, pairs, repeats } = options;
+  const say = (what: string) => process.stderr.write(`${what}\n`);
+  const built = build(cleanup);
+  const config = join(dirname(built.load), "isolator.yaml");
+  writeFileSync(config, "");
+  await sweepInstances(config);
+  const name = makeInstance("many", config, cleanup);
+  const nameOfOne = makeInstance("one", config, cleanup);
+  const delays: Record<string, LoopDelay> = {};
+
+  say("starts");
+  const first = await starts(name, config, repeats, cleanup);
+  const { daemon } = first;
+  delays["start, no container"] = await daemon.loopDelay();
+  const connection = await daemon.connect();
+  say("the only container");
+  const alone = await cycles(connection, containers, options.cycles, cleanup);
+  delays["the only container"] = await daemon.loopDelay();
+
+  say("hooks, one container in each of two instances");
+  const network = makeNetwork(cleanup);
+  const setting: Setting = { network, built, root: "", cpu: measuringCpu(), cleanup };
+  const peer = await startPeer(setting);
+  const { daemon: daemonOfOne } = await DaemonProcess.start(nameOfOne, config, cleanup);
+  const one = await startSide(setting, await daemonOfOne.connect(), containers + 1);
+  const other = await startSide(setting, connection, 0);
+  const same = await compare(one, other, peer, pairs);
+
+  say(`${containers} containers`);
+  await daemon.loopDelay();
+  const all = Array.from({ length: containers }, (_, container) => container);
+  const call = (request: Buffer) => connection.call(request);
+  // Number 0 has the load process; again it is answered as a call that was sent twice.
+  const prepare = await each(all.map(REQUESTS.prepare), call);
+  delays["prepare of all"] = await daemon.loopDelay();
+  const pids = await startTasks(containers - 1, cleanup);
+  const isolate = await each(
+    pids.map((pid, index) => REQUESTS.isolate(index + 1, pid)),
+    call,
+  );
+  await each(all.map(REQUESTS.watch), async (request) => (await daemon.connect()).call(request));
+  delays["isolate and watch of all"] = await daemon.loopDelay();
+
+  say("calls");
+  const beside = await cycles(connection, containers, options.cycles, cleanup);
+  delays["one more container"] = await daemon.loopDelay();
+  const usages = all.map(REQUESTS.usage);
+  const times = Array.from({ length: repeats }, (_, time) => time);
+  const usage = await each(times, () => each(usages, call));
+  delays["usage of all"] = await daemon.loopDelay();
+  const list = await each(times, () => connection.call(REQUESTS.list()));
+  delays["list"] = await daemon.loopDelay();
+  const memory = daemon.memory();
+
+  say("hooks, one container against many");
+  const scale = await compare(one, other, peer, pairs);
+
+  say("starts with containers to take up");
+  await daemon.stop();
+  const again = await starts(name, config, repeats, cleanup);
+  delays["start, all containers"] = await again.daemon.loopDelay();
+  await again.daemon.stop();
+
+  say("inside the process");
+  const inside = await measureInside(name, config, repeats);
+  return {
+    ...{ containers, alone, beside, prepare, isolate, usage, list, memory, same, scale, delays, inside },
+    starts: { none: first.ms, all: again.ms },
+  };
+}
+
+/** What the service takes with no socket. The containers are gone after it. */
+async function measureInside(name: string, config: string, repeats: number): Promise<Figures["inside"]> {
+  const holder = ConfigHolder.open(config);
+  return withIsolator(name, holder, async (isolator) => {
+    const service = new Daemon(isolator, holder, { version: readVersion(), instance: name, features: [] });
+    const ids = isolator.list().map(({ id }) => id);
+    const usage: number[] = [];
+    const list: number[] = [];
+    for (let repeat = 0; repeat < repeats; repeat++) {
+      const from = performance.now();
+      for (const id of ids) service.usage(id);
+      const between = performance.now();
+      await service.list();
+      usage.push(between - from);
+      list.push(performance.now() - between);
+    }
+    return { usage, list };
+  });
+}
+
+async function main(): Promise<void> {
+  const options = readDaemonOptions("bench:daemon", MOST - 2);
+  if (!options) return;
+  requireMachine();
+  const figures = await withCleanup((cleanup) => measure(options, cleanup));
+  await deliver(options, "bench:daemon", report(figures), { machine: machineLine(), ...figures });
+}
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`bench:daemon: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,168 @@
+/** The configuration and its reloads, as containers of a daemon that runs meet them. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
+import { STATE_ROOT } from "../../isolator/containers/instance.js";
+import { FileLock } from "../../isolator/kernel/lock.js";
+import { bpf_isolator } from "../../isolator/mesos/messages.js";
+import { Agent, CPUS, ports } from "../support/agent.js";
+import { TestDaemon } from "../support/daemon.js";
+import { enterOwnNetwork } from "../support/network.js";
+import type { Task } from "../support/task.js";
+import { until } from "../support/wait.js";
+
+enterOwnNetwork();
+const EXEMPTIONS = `
+trusted_roles: [ops]
+exemptions:
+  - match: { role: infra }
+    enforce: audit
+  - match: { framework_id: legacy }
+    enforce: off
+  - match: { labels: { net: free } }
+    enforce: audit
+`;
+const daemon = await TestDaemon.start({ config: EXEMPTIONS });
+const agent = new Agent(daemon);
+const { Enforcement } = bpf_isolator;
+
+/** Whether a process has a handler for the signal: bit 0 of SigCgt, proc(5). */
+function catchesSighup(pid: number): boolean {
+  const [, mask = "0"] = /^SigCgt:\s*(\w+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  return (BigInt(`0x${mask}`) & 1n) === 1n;
+}
+
+/** What a container's resources, framework and labels say of it. */
+interface Who {
+  role?: string;
+  framework?: string;
+  labels?: Record<string, string>;
+}
+
+function values(list: string, { role = "web", framework = "f", labels = {} }: Who): object {
+  const allocation_info = { role };
+  return {
+    resources: [{ ...CPUS, allocation_info }, ports(list, { allocation_info })],
+    executor_info: {
+      ...{ executor_id: { value: "e" }, framework_id: { value: framework }, command: {} },
+      labels: { labels: Object.entries(labels).map(([key, value]) => ({ key, value })) },
+    },
+  };
+}
+
+/** The enforcement of a container, its refusals that were counted as audited, and whether they were told. */
+async function judged(name: string) {
+  const { enforcement, audited = [] } = (await agent.find(name)) ?? {};
+  return { enforcement, audited: audited.reduce((sum, { count = 0n }) => sum + count, 0n) };
+}
+
+describe("exemptions", () => {
+  const cases: [name: string, who: Who, enforcement: bpf_isolator.Enforcement][] = [
+    ["role", { role: "infra" }, Enforcement.AUDIT],
+    ["framework", { framework: "legacy" }, Enforcement.OFF],
+    ["label", { role: "ops", labels: { net: "free" } }, Enforcement.AUDIT],
+    ["untrusted-label", { labels: { net: "free" } }, Enforcement.ON],
+    ["other-label", { role: "ops", labels: { net: "bound" } }, Enforcement.ON],
+    ["nobody", {}, Enforcement.ON],
+  ];
+
+  for (const [i, [name, who, enforcement]] of cases.entries()) {
+    it(`${name}: ${Enforcement[enforcement]}`, async () => {
+      const port = 31000 + 10 * i;
+      const task = await agent.launch(name, values(`${port}`, who));
+      const isOn = enforcement === Enforcement.ON;
+      assert.equal(await task.mayBind(port), true);
+      assert.equal(await task.mayBind(8080), !isOn);
+      assert.deepEqual(await judged(name), { enforcement, audited: isOn ? 0n : 1n });
+      if (enforcement === Enforcement.AUDIT) await daemon.event("audited", name);
+      if (isOn) await daemon.event("denied", name);
+      const child = await agent.launch(`${name}.child`, { resources: [] });
+      assert.equal(await child.mayBind(8080), !isOn, "a nested container is who its parent is");
+      assert.equal(daemon.events("audited", name).length > 0, enforcement === Enforcement.AUDIT);
+      await agent.cleanup(name);
+    });
+  }
+});
+
+describe("a reload", () => {
+  let task: Task;
+  after(() => agent.cleanup("running"));
+
+  it("changes what holds for containers that run", async () => {
+    task = await agent.launch("running", values("31100", {}));
+    assert.equal(await task.mayBind(8080), false);
+    assert.match(await daemon.reload("enforce: audit\n"), /read again/);
+    assert.equal(await task.mayBind(8080), true);
+    assert.equal((await judged("running")).enforcement, Enforcement.AUDIT);
+    await daemon.reload("ephemeral: deny\n");
+    assert.equal(await task.mayBind(8080), false);
+    assert.equal((await task.attempt("bind-zero")).errno, "EPERM");
+    await daemon.reload("");
+    assert.equal((await task.attempt("bind-zero")).ok, true);
+    await daemon.reload("exemptions: [{ match: { role: web }, enforce: audit }]\n");
+    assert.equal(await task.mayBind(8080), true);
+  });
+
+  it("judges only the agent's range where that is asked for", async () => {
+    const other = await agent.launch("other", values("31110", {}));
+    await daemon.reload("judge: agent_range\nagent_ports: 31000-31999\n");
+    assert.deepEqual(
+      [await task.mayBind(31100), await task.mayBind(31500), await task.mayBind(31110)],
+      [true, false, false],
+    );
+    assert.deepEqual([await task.mayBind(8080), await other.mayBind(32000)], [true, true]);
+    await agent.update("other", ports("8080"));
+    assert.equal(await task.mayBind(8080), false, "it is somebody's now");
+    await agent.cleanup("other");
+    await daemon.reload("");
+  });
+
+  it("keeps the ports of the last update()", async () => {
+    await agent.update("running", ports("31101"));
+    await daemon.reload("enforce: audit\n");
+    await daemon.reload("enforce: on\n");
+    assert.deepEqual([await task.mayBind(31100), await task.mayBind(31101)], [false, true]);
+  });
+
+  it("of a bad file is refused: the old one stays, and the status says what is wrong where", async () => {
+    const { config_read_at } = await agent.facts();
+    for (const [text, problem] of [
+      ["enforce: audit\nephemeral: no\n", /:2:12: ephemeral/],
+      ["enforce: audit\nenforced: on\n", /:2:1: .*enforced/],
+      ["enforce: [\n", /:\d+:\d+:/],
+      ["enforce: audit\ninstance: other\n", /:2:1: instance.*cannot change/],
+    ] as const) {
+      assert.match(await daemon.reload(text), /was not changed/);
+      const facts = await agent.facts();
+      assert.match(facts.config_error ?? "", problem);
+      assert(facts.config_error?.includes(daemon.configFile));
+      assert.equal(facts.config_read_at, config_read_at);
+      assert.equal(await task.mayBind(8080), false, text);
+    }
+    await daemon.reload("enforce: audit\n");
+    assert.equal((await agent.facts()).config_error, undefined);
+    assert.equal(await task.mayBind(8080), true);
+  });
+
+  it("is not needed where the file changed while no daemon ran", async () => {
+    await daemon.stop("SIGKILL");
+    assert.equal(await task.mayBind(8080), true);
+    daemon.configure("enforce: on\n");
+    await daemon.start();
+    assert.deepEqual([await task.mayBind(8080), await task.mayBind(31101)], [false, true]);
+  });
+
+  it("that is asked for while the daemon starts is done", async () => {
+    await daemon.stop("SIGKILL");
+    const lock = await FileLock.acquire(join(STATE_ROOT, daemon.instance, "lock"));
+    const started = daemon.start();
+    // It has read the file, listens to signals, and waits for the lock.
+    await until(() => catchesSighup(daemon.pid), "it is ready for signals");
+    daemon.configure("enforce: audit\n");
+    process.kill(daemon.pid, "SIGHUP");
+    lock.release();
+    await started;
+    assert.equal(await task.mayBind(8080), true);
+  });
+});
