@@ -103,6 +103,44 @@ export function releaseClosed(programs: Programs, lockFile: string): Promise<Pas
   return result;
 }
 
+/** Between two looks for connections that are closed for good. ms */
+const PASS_INTERVAL = 10_000;
+
+/** Looks after the closed connections of an instance's containers, for as long as one of them is counted. */
+export class ClosedWatch {
+  private readonly watched = new Map<bigint, Programs>();
+  private timer: NodeJS.Timeout | undefined;
+
+  /** @param lockFile as releaseClosed() has it */
+  constructor(private readonly lockFile: string) {}
+
+  add(cgroupId: bigint, programs: Programs): void {
+    this.watched.set(cgroupId, programs);
+    this.timer ??= setInterval(() => {
+      // What fails is tried again, and lapses by time at the latest.
+      this.look().catch(() => undefined);
+    }, PASS_INTERVAL).unref();
+  }
+
+  /** Resolves when nothing uses the container's programs any more. */
+  async delete(cgroupId: bigint): Promise<void> {
+    this.watched.delete(cgroupId);
+    if (this.watched.size > 0) return;
+    clearInterval(this.timer);
+    this.timer = undefined;
+    await passes;
+  }
+
+  private async look(): Promise<void> {
+    for (const [cgroupId, programs] of this.watched) {
+      const connections = readConnections(programs, cgroupId);
+      if (!connections || connections.held === connections.live) continue;
+      await releaseClosed(programs, this.lockFile);
+      return;
+    }
+  }
+}
+
 async function pass(programs: Programs): Promise<PassResult> {
   const layout = layouts.structs.connection_pass;
   const map = programs.map("connect_pass");

@@ -198,7 +198,8 @@ export class Container {
       });
     }
     reach("prepare:attached");
-    undo.push(() => {
+    undo.push(async () => {
+      await instance.closed.delete(node.id);
       closeConnections(programs, node.id);
     });
     container.applyPolicy();
@@ -256,6 +257,7 @@ export class Container {
     const glass = this.glass;
     if (glass === "detach") return;
     openConnections(this.programs, this.cgroupId, this.policy.connections);
+    if (this.policy.connections) this.instance.closed.add(this.cgroupId, this.programs);
     const value = encodePolicy(
       throughGlass(this.policy, glass),
       this.cgroupId,
@@ -388,6 +390,7 @@ export class Container {
       reach("cleanup:released");
       await this.node.remove(timeout);
       reach("cleanup:node");
+      await this.instance.closed.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
       this.final = final;
       this.ownRing?.close();

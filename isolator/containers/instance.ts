@@ -12,7 +12,7 @@ import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
 import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
-import { closeConnections, type ConnectionMaps } from "./connections.js";
+import { ClosedWatch, closeConnections, type ConnectionMaps } from "./connections.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { PortTable } from "./port-table.js";
@@ -43,6 +43,7 @@ export class Instance {
   readonly records: Records;
   /** Directory of the containers' nodes. */
   readonly root: string;
+  readonly closed: ClosedWatch;
   /** What was left behind before this process is swept; what others leave later is looked for when it is in the way. */
   private swept = false;
   private programs: Programs | undefined;
@@ -63,6 +64,7 @@ export class Instance {
   ) {
     this.records = new Records(stateDirectory);
     this.root = cgroupRoot(cgroup2, name);
+    this.closed = new ClosedWatch(join(stateDirectory, PASS_LOCK));
   }
 
   /** @throws bad-argument, not-root, no-cgroup2, cgroup2-read-only, state-failed */

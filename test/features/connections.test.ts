@@ -5,7 +5,7 @@ import { after, before, describe, it } from "node:test";
 import type { ConnectionsPolicy } from "../../isolator/features/connections.js";
 import { Connector, Listener, receiver } from "../support/connections.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";
-import { enterOwnNetwork } from "../support/network.js";
+import { enterOwnNetwork, sh } from "../support/network.js";
 import { until } from "../support/wait.js";
 
 enterOwnNetwork();
@@ -250,11 +250,40 @@ describe("connections", () => {
       await box.task.tell(`cycles 8 500 abort 127.0.0.1 ${server.port}`);
       await box.task.tell(`cycles 8 500 udp 127.0.0.1 ${server.port}`);
       await box.task.tell(`cycles 8 100 mptcp 127.0.0.1 ${server.port}`);
-      await server.drop("reset");
+      await until(async () => {
+        await server.drop("reset");
+        return live(box) === 0;
+      }, "all cycles have ended");
       await box.task.tell(`hold 100 tcp 127.0.0.1 ${server.port}`);
       await becomes(box, 100);
       await box.task.kill();
       await becomes(box, 0);
+    });
+  });
+
+  describe("timewait", () => {
+    it("holds its place while the kernel has it, and gives it back when a pass finds it gone", async () => {
+      const peer = await Listener.start();
+      const box = await limited({ max: 2 });
+      const { fd } = await box.task.connect(peer.port);
+      await peer.accepted(1);
+      await box.task.try(`close ${fd}`);
+      await peer.drop("end");
+      await becomes(box, 0);
+      assert.equal(held(box), 1);
+      assert.equal((await box.task.connect(peer.port)).result, "ok");
+      assert.equal((await box.task.connect(peer.port)).result, "EAGAIN");
+      await box.container.releaseClosed();
+      assert.equal(held(box), 2, "the pass meets it");
+      assert.deepEqual(
+        box.container.destinations().map(({ held: n }) => n),
+        [2],
+      );
+      // A way to end timewait at once: the kernel kills what it has too much of.
+      sh("ss", "-K", "state", "time-wait");
+      await box.container.releaseClosed();
+      assert.equal(held(box), 1);
+      assert.equal((await box.task.connect(peer.port)).result, "ok");
     });
   });
 
