@@ -43,9 +43,12 @@ static __noinline void emit(const struct policy *policy, struct counters *counte
 
 	event->time = bpf_ktime_get_boot_ns();
 	event->cgroup_id = policy->cgroup_id;
-	event->pid = BPF_CORE_READ(task, tgid);
-	event->uid = BPF_CORE_READ(task, cred, uid.val);
-	bpf_core_read(event->comm, sizeof(event->comm), &task->comm);
+	/* A packet may leave in any process's time. */
+	if (event->reason != REASON_MARKING || event->option) {
+		event->pid = BPF_CORE_READ(task, tgid);
+		event->uid = BPF_CORE_READ(task, cred, uid.val);
+		bpf_core_read(event->comm, sizeof(event->comm), &task->comm);
+	}
 	/* Readers look at their ring by a timer: no wake-up. */
 	ring = bpf_map_lookup_elem(&event_rings, &slot);
 	if (!ring || bpf_ringbuf_output(ring, event, sizeof(*event), BPF_RB_NO_WAKEUP))

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "marking.h"
 #include "sockets.h"
 
 /* Whether this level's policy lets the caller do all of it. */
@@ -144,14 +145,24 @@ static __always_inline int escape_bpf_map(struct bpf_map *map)
 
 /*
  * A later program on the same node can turn a refusal back by bpf_set_retval(0): all that run where the isolator
- * refuses. Programs for packets and devices can only refuse more.
+ * refuses. Programs for packets and devices can only refuse more; but those that see packets or set socket options
+ * can change a marking.
  */
-static __always_inline bool could_undo(struct bpf_prog *program)
+static __always_inline bool could_undo(const struct policy *policy, struct bpf_prog *program)
 {
-	__u32 type = BPF_CORE_READ(program, type);
-
-	return type == BPF_PROG_TYPE_CGROUP_SOCK || type == BPF_PROG_TYPE_CGROUP_SOCK_ADDR ||
-	       (type == BPF_PROG_TYPE_LSM && BPF_CORE_READ(program, expected_attach_type) == BPF_LSM_CGROUP);
+	switch (BPF_CORE_READ(program, type)) {
+	case BPF_PROG_TYPE_CGROUP_SOCK:
+	case BPF_PROG_TYPE_CGROUP_SOCK_ADDR:
+		return true;
+	case BPF_PROG_TYPE_LSM:
+		return BPF_CORE_READ(program, expected_attach_type) == BPF_LSM_CGROUP;
+	case BPF_PROG_TYPE_CGROUP_SKB:
+	case BPF_PROG_TYPE_CGROUP_SOCKOPT:
+	case BPF_PROG_TYPE_SOCK_OPS:
+		return marks(policy);
+	default:
+		return false;
+	}
 }
 
 /* A file descriptor of a program, likewise. Without one nothing can be detached, attached, replaced or traced. */
@@ -162,7 +173,7 @@ static __always_inline int escape_bpf_prog(struct bpf_prog *program)
 
 	if (may_escape(policy))
 		return ALLOW;
-	if (!could_undo(program)) {
+	if (!could_undo(policy, program)) {
 		shared = BPF_CORE_READ(program, aux, cgroup_storage[0]);
 		per_cpu = BPF_CORE_READ(program, aux, cgroup_storage[1]);
 		if ((!shared || !is_isolators(shared)) && (!per_cpu || !is_isolators(per_cpu)))

@@ -8,6 +8,7 @@
 #include "accounting.h"
 #include "connections.h"
 #include "escape.h"
+#include "marking.h"
 #include "ports.h"
 #include "sockets.h"
 
@@ -18,19 +19,31 @@ int sock_create(struct bpf_sock *ctx)
 {
 	int verdict = ports_sock_create(ctx);
 
-	return verdict == ALLOW ? sockets_sock_create(ctx) : verdict;
+	if (verdict == ALLOW)
+		verdict = sockets_sock_create(ctx);
+	if (verdict == ALLOW)
+		marking_sock_create(ctx);
+	return verdict;
 }
 
 SEC("cgroup/bind4")
 int bind4(struct bpf_sock_addr *ctx)
 {
-	return ports_bind(ctx, AF_INET);
+	int verdict = ports_bind(ctx, AF_INET);
+
+	if (verdict == ALLOW)
+		marking_address(ctx);
+	return verdict;
 }
 
 SEC("cgroup/bind6")
 int bind6(struct bpf_sock_addr *ctx)
 {
-	return ports_bind(ctx, AF_INET6);
+	int verdict = ports_bind(ctx, AF_INET6);
+
+	if (verdict == ALLOW)
+		marking_address(ctx);
+	return verdict;
 }
 
 SEC("cgroup/post_bind4")
@@ -45,28 +58,57 @@ int post_bind6(struct bpf_sock *ctx)
 	return ports_post_bind(ctx, AF_INET6);
 }
 
-SEC("cgroup/connect4")
-int connect4(struct bpf_sock_addr *ctx)
-{
-	return connections_connect(ctx, AF_INET);
-}
-
-SEC("cgroup/connect6")
-int connect6(struct bpf_sock_addr *ctx)
-{
-	return connections_connect(ctx, AF_INET6);
-}
-
 SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return ports_sendmsg(ctx, AF_INET);
+	int verdict = ports_sendmsg(ctx, AF_INET);
+
+	if (verdict == ALLOW)
+		marking_sendmsg(ctx);
+	return verdict;
 }
 
 SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return ports_sendmsg(ctx, AF_INET6);
+	int verdict = ports_sendmsg(ctx, AF_INET6);
+
+	if (verdict == ALLOW)
+		marking_sendmsg(ctx);
+	return verdict;
+}
+
+SEC("cgroup/connect4")
+int connect4(struct bpf_sock_addr *ctx)
+{
+	int verdict = connections_connect(ctx, AF_INET);
+
+	if (verdict == ALLOW)
+		marking_address(ctx);
+	return verdict;
+}
+
+SEC("cgroup/connect6")
+int connect6(struct bpf_sock_addr *ctx)
+{
+	int verdict = connections_connect(ctx, AF_INET6);
+
+	if (verdict == ALLOW)
+		marking_address(ctx);
+	return verdict;
+}
+
+SEC("cgroup/setsockopt")
+int setsockopt(struct bpf_sockopt *ctx)
+{
+	return marking_setsockopt(ctx);
+}
+
+SEC("cgroup/getsockopt")
+int getsockopt(struct bpf_sockopt *ctx)
+{
+	marking_getsockopt(ctx);
+	return ALLOW;
 }
 
 SEC("cgroup/sock_release")
@@ -86,10 +128,15 @@ int sock_ops(struct bpf_sock_ops *ctx)
 		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		ports_listen(ctx);
+		marking_tcp(ctx);
 		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		ports_connect(ctx);
 		connections_connecting(ctx);
+		marking_tcp(ctx);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		marking_tcp(ctx);
 		break;
 	}
 	return ALLOW;
@@ -111,8 +158,14 @@ int ingress(struct __sk_buff *skb)
 SEC("cgroup_skb/egress")
 int egress(struct __sk_buff *skb)
 {
-	account_sent(skb, container_counters());
-	return ALLOW;
+	struct counters *counters = container_counters();
+	int verdict = marking_egress(skb);
+
+	if (verdict == DENY)
+		count(&counters->tx_dropped, 1);
+	else
+		account_sent(skb, counters);
+	return verdict;
 }
 
 /* Not on a hook: user space runs it, by reading from it. */

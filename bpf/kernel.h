@@ -35,6 +35,13 @@
 #define IPPROTO_SMC       256
 #define IP_PMTUDISC_PROBE 3
 #define RTAX_MTU          2
+#define IPPROTO_IP        0
+#define IPPROTO_IPV6      41
+#define SOL_SOCKET        1
+#define SO_PRIORITY       12
+#define SO_MARK           36
+#define IP_TOS            1
+#define IPV6_TCLASS       67
 #define CLONE_INTO_CGROUP 0x200000000ULL
 
 /* Of the kernel's own headers. */
@@ -133,11 +140,13 @@ struct socket {
 
 struct ipv6_pinfo {
 	__u16 frag_size;
+	__u8 tclass;
 };
 
 struct inet_sock {
 	struct ipv6_pinfo *pinet6;
 	__u8 pmtudisc;
+	__u8 tos;
 };
 
 struct ipv6_devconf {

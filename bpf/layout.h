@@ -45,6 +45,12 @@ enum policy_flags {
 	POLICY_DENY_RECEIVED = 256, /* made outside of the container and handed in */
 	POLICY_DENY_ESCAPE = 512,   /* ways out of the node, and into the programs and maps */
 	POLICY_COUNT_CONNECTIONS = 1024,
+	/* Which parts of the marking there are. */
+	POLICY_SET_DSCP = 65536,
+	POLICY_SET_MARK = 131072,
+	POLICY_SET_PRIORITY = 262144,
+	POLICY_DENY_MARKING = 524288, /* setsockopt() that would change it is refused, not ignored */
+	POLICY_DROP_DSCP = 1048576,   /* a packet with another DSCP is dropped, not only counted */
 };
 
 /* One container's policy: the value of cgroup storage. User space swaps it whole, programs never write it. */
@@ -66,6 +72,12 @@ struct policy {
 	__u32 max_connections_total;
 	__u32 connections_errno; /* what a connect() over a limit gives */
 	__u32 connection_rules;  /* of connect_rules */
+	/* Marking, where the flags say so. */
+	__u32 mark;      /* bits of mark_mask */
+	__u32 mark_mask; /* 0: none */
+	__u32 priority;
+	__u8 tos; /* DSCP in its place in the traffic class: the upper six bits */
+	__u8 reserved[3];
 };
 
 /*
@@ -94,10 +106,11 @@ enum reason {
 	REASON_CGROUP = 10,     /* open for writing of the cgroup.procs or cgroup.threads of a node outside */
 	REASON_CLONE = 11,      /* clone3() with CLONE_INTO_CGROUP */
 	REASON_MOUNT = 12,      /* mount of cgroup2 or bpffs */
-	REASON_BPF = 13, /* bpf() on the isolator's maps and programs, or with a program that could undo them */
-	REASON_CONNECTIONS = 14,       /* connect() over the limit for the destination */
-	REASON_CONNECTIONS_TOTAL = 15, /* connect() over the limit for all destinations together */
-	REASONS = 16,                  /* a power of two, so that the verifier sees the bound of a masked index */
+	REASON_BPF = 13,     /* bpf() on the isolator's maps and programs, or with a program that could undo them */
+	REASON_MARKING = 14, /* setsockopt() that would change the marking, or a packet with another DSCP */
+	REASON_CONNECTIONS = 15,       /* connect() over the limit for the destination */
+	REASON_CONNECTIONS_TOTAL = 16, /* connect() over the limit for all destinations together */
+	REASONS = 32,                  /* a power of two, so that the verifier sees the bound of a masked index */
 };
 
 /*
@@ -130,7 +143,13 @@ struct event {
 	__u8 family;      /* AF_*; 0 where it is about no socket */
 	__u8 audited;     /* 1: reported only */
 	__u8 unreachable; /* 1: nothing was refused, but the listener gets no connection */
-	__u8 reserved[5];
+	/*
+	 * Of REASON_MARKING, the option of setsockopt(): IP_TOS, IPV6_TCLASS, SO_MARK or SO_PRIORITY. 0: it is about
+	 * a packet, which no process may have sent: pid, uid and comm are 0.
+	 */
+	__u8 option;
+	__u8 dscp; /* of that packet */
+	__u8 reserved[3];
 	__u8 comm[16];    /* the process's name: from the task, so never trusted */
 	__u8 address[16]; /* the local address asked for, network byte order; IPv4 in the first 4 bytes */
 };
@@ -140,7 +159,14 @@ struct socket_note {
 	__u8 listener[LEVELS]; /* enum listener_verdict, of the last listen() */
 	__u8 reported[LEVELS]; /* enum reported: one report of a kind is enough */
 	__u16 listener_port;   /* that the verdicts are for; host byte order */
-	__u16 reserved;
+	__u8 marked_by;        /* 1 + the deepest level below the root container whose marking it has; 0: none */
+	__u8 dscp_excuse;      /* enum dscp_excuse */
+};
+
+/* Why packets of a socket may have no DSCP where the marking has one, and the task has not changed it. */
+enum dscp_excuse {
+	DSCP_LATE = 1,  /* it was set when the first datagram had its own already: one packet */
+	DSCP_NEVER = 2, /* this kernel sets none for IPv4 of an IPv6 socket (before 6.12) */
 };
 
 enum reported {
@@ -249,7 +275,7 @@ struct socket_connections {
 	__u8 reserved[7];
 };
 
-_Static_assert(sizeof(struct policy) == 48, "policy has a hole");
+_Static_assert(sizeof(struct policy) == 64, "policy has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
 _Static_assert(sizeof(struct counters) == 8 * (8 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");

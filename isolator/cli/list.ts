@@ -2,9 +2,11 @@
 import { bpf_isolator, codecs, mesos } from "../mesos/messages.js";
 import { containersOf, type DaemonOptions } from "./daemon.js";
 import {
+  classesText,
   columns,
   enforcementText,
   formatBytes,
+  markingText,
   nameOf,
   portsText,
   printable,
@@ -17,11 +19,16 @@ type Summary = bpf_isolator.ContainerSummary;
 const HEAD = ["CONTAINER", "STATE", "PORTS", "ENFORCE", "PIDS", "RECEIVED", "SENT", "DENIED", "AUDITED"];
 /** Columns of numbers. */
 const RIGHT = [4, 5, 6, 7, 8];
-/** Characters of ports; --json has all. */
-const MAX_PORTS = 40;
+/** Columns at the end that are shown only where a container has something in them. */
+const OPTIONAL: readonly { head: string; text: (container: Summary) => string }[] = [
+  { head: "CLASSES", text: ({ classes = [] }) => (classes.length > 0 ? shorten(classesText(classes)) : "") },
+  { head: "MARKING", text: ({ marking }) => (marking ? markingText(marking) : "") },
+];
+/** Characters of a list; --json has all. */
+const MAX_LIST = 40;
 
 function shorten(text: string): string {
-  return text.length > MAX_PORTS ? `${text.slice(0, MAX_PORTS - 3)}...` : text;
+  return text.length > MAX_LIST ? `${text.slice(0, MAX_LIST - 3)}...` : text;
 }
 
 /** "isolated", "recovered", ...; with what kind of container it is where that is not the usual one. */
@@ -34,6 +41,7 @@ export function stateText({ state, container_class }: Summary): string {
 /** @returns text that ends with a newline */
 export function renderList(containers: readonly Summary[]): string {
   if (containers.length === 0) return "no containers\n";
+  const optional = OPTIONAL.filter(({ text }) => containers.some((container) => text(container) !== ""));
   const rows = containers.map((container) => [
     printable(nameOf(container.container_id)),
     stateText(container),
@@ -44,8 +52,9 @@ export function renderList(containers: readonly Summary[]): string {
     formatBytes(container.statistics?.net_tx_bytes ?? 0n),
     `${totalCount(container.denied)}`,
     `${totalCount(container.audited)}`,
+    ...optional.map(({ text }) => text(container)),
   ]);
-  return columns([HEAD, ...rows], RIGHT);
+  return columns([[...HEAD, ...optional.map(({ head }) => head)], ...rows], RIGHT);
 }
 
 /** A container as the protocol's JSON has it, with its name as text. */

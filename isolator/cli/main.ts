@@ -4,6 +4,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { IsolatorError, messageOf } from "../errors.js";
 import { CONNECT_ERRNOS, MAX_LIMIT } from "../features/connections.js";
 import { ESCAPE_MODES } from "../features/escape.js";
+import { CHANGE_MODES, parseDscp, parseMark, parsePriority, WRONG_DSCP_MODES } from "../features/marking.js";
 import { EPHEMERAL_MODES, EXTRA_PROTOCOLS } from "../features/ports.js";
 import { SOCKET_KINDS } from "../features/sockets.js";
 import type { BreakGlassOptions } from "./break-glass.js";
@@ -89,6 +90,23 @@ program
       CONNECT_ERRNOS,
     ),
   )
+  .addOption(
+    new Option("--dscp <dscp>", "DSCP of what it sends: 0-63, CS1, AF21, EF, ...").argParser(parseDscp),
+  )
+  .addOption(new Option("--mark <mark>", "mark of what it sends: value, or value/mask").argParser(parseMark))
+  .addOption(new Option("--priority <number>", "priority of what it sends").argParser(parsePriority))
+  .addOption(
+    new Option("--marking-change <mode>", "setsockopt() that would change these (default: ignore)").choices(
+      CHANGE_MODES,
+    ),
+  )
+  .addOption(
+    new Option("--wrong-dscp <mode>", "packets with another DSCP all the same (default: count)").choices(
+      WRONG_DSCP_MODES,
+    ),
+  )
+  .option("--class <name>", "put it into a class of the configuration, with that class's marking")
+  .option("--config <file>", "configuration that has the class (default: /etc/bpf-isolator/isolator.yaml)")
   .option("-n, --name <name>", "name of the container (default: run- and eight digits)")
   .option(
     "--instance <name>",

@@ -1,5 +1,7 @@
 /** `bpf-isolator run`: a command as the only task of a container of its own, with no agent and no daemon. */
 import { randomBytes } from "node:crypto";
+import { loadConfig } from "../config/load.js";
+import { markingFor } from "../config/marking.js";
 import { Container } from "../containers/container.js";
 import { Instance } from "../containers/instance.js";
 import { exitStatus, findCommand, Task } from "../containers/task.js";
@@ -8,6 +10,7 @@ import { toResourceStatistics } from "../features/accounting.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import { toDenial } from "../features/events.js";
 import type { EscapeMode } from "../features/escape.js";
+import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features/marking.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
 import type { SocketKind } from "../features/sockets.js";
@@ -27,6 +30,14 @@ export interface RunOptions {
   maxConnections?: number;
   maxConnectionsTotal?: number;
   connectErrno?: ConnectErrno;
+  dscp?: number;
+  mark?: Mark;
+  priority?: number;
+  markingChange?: ChangeMode;
+  wrongDscp?: WrongDscpMode;
+  /** Of the configuration. */
+  class?: string;
+  config?: string;
   name?: string;
   instance: string;
   json?: boolean;
@@ -44,6 +55,48 @@ function connectionsOf(options: RunOptions): { connections?: ConnectionsPolicy }
       ...(errno === undefined ? {} : { errno }),
     },
   };
+}
+
+/**
+ * The class that the caller has put the task into, and the marking: the options', else that of the class.
+ * @throws bad-argument, bad-config
+ */
+function markingOf(options: RunOptions): Pick<Policy, "classes" | "marking"> {
+  const { class: name, config: file, dscp, mark, priority, markingChange, wrongDscp } = options;
+  if (name === undefined && file !== undefined)
+    throw new IsolatorError(
+      "bad-argument",
+      "--config is of use with --class only: give a class, or leave it out",
+    );
+  const loaded = name === undefined ? undefined : loadConfig(file);
+  if (loaded && !loaded.config.classes.some((known) => known.name === name)) {
+    const known = loaded.config.classes.map((known) => known.name).join(", ") || "none";
+    throw new IsolatorError(
+      "bad-argument",
+      `${loaded.file} has no class ${JSON.stringify(name)}: there is ${known}`,
+    );
+  }
+  const classes = name === undefined ? [] : [{ name }];
+  const ofClass = markingFor(loaded?.config.marking ?? [], classes);
+  const own = {
+    ...(dscp === undefined ? {} : { dscp }),
+    ...(mark === undefined ? {} : { mark }),
+    ...(priority === undefined ? {} : { priority }),
+    ...(markingChange === undefined ? {} : { change: markingChange }),
+    ...(wrongDscp === undefined ? {} : { wrongDscp }),
+  };
+  const marking = { change: "ignore", wrongDscp: "count", ...ofClass, ...own } as const;
+  const { dscp: anyDscp, mark: anyMark, priority: anyPriority } = marking as Partial<MarkingPolicy>;
+  const marks = anyDscp !== undefined || anyMark !== undefined || anyPriority !== undefined;
+  if (!marks && Object.keys(own).length > 0) {
+    throw new IsolatorError(
+      "bad-argument",
+      "--marking-change and --wrong-dscp say what becomes of changes of a marking: give --dscp, --mark or --priority too",
+    );
+  }
+  if (wrongDscp !== undefined && anyDscp === undefined)
+    throw new IsolatorError("bad-argument", "--wrong-dscp has no effect without a DSCP: give --dscp too");
+  return { ...(classes.length > 0 ? { classes } : {}), ...(marks ? { marking } : {}) };
 }
 
 /** @returns the task's exit status; the container is cleaned up */
@@ -87,6 +140,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     sockets: Object.fromEntries(options.denySocket.map((kind) => [kind, "deny"])),
     ...(options.escape === undefined ? {} : { escape: options.escape }),
     ...connectionsOf(options),
+    ...markingOf(options),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   if (options.usageFile !== undefined) checkUsageFile(options.usageFile);

@@ -63,8 +63,10 @@ function reload(holder: ConfigHolder, isolator: Isolator, log: EventLog): void {
     log.add("configuration", "", `the configuration was not changed: ${problems.join("; ")}`);
     return;
   }
-  isolator.reconfigure(holder.config);
-  log.add("configuration", "", `the configuration was read again: ${holder.file ?? "all defaults"}`);
+  const { file = "all defaults" } = holder;
+  void isolator.reconfigure(holder.config).then(() => {
+    log.add("configuration", "", `the configuration was read again: ${file}`);
+  });
 }
 
 /**

@@ -1,4 +1,6 @@
 /** What commands print for people and for scripts: tables, numbers, names that somebody else chose. */
+import { formatClasses } from "../features/classes.js";
+import { formatMarking } from "../features/marking.js";
 import { formatPorts } from "../features/ports.js";
 import type { bpf_isolator, mesos } from "../mesos/messages.js";
 
@@ -94,6 +96,22 @@ const ENFORCEMENT: Record<bpf_isolator.Enforcement, string> = { 1: "on", 2: "aud
 export function enforcementText({ enforcement, break_glass }: bpf_isolator.ContainerSummary): string {
   const text = enforcement === undefined ? "none" : ENFORCEMENT[enforcement];
   return break_glass === undefined ? text : `${text}, but break-glass: ${printable(break_glass)}`;
+}
+
+/** "production, batch (claimed)"; "none". */
+export function classesText(classes: readonly bpf_isolator.ClassMembership[] = []): string {
+  return formatClasses(
+    classes.map(({ name = "", claimed }) => ({ name: printable(name), ...(claimed ? { claimed } : {}) })),
+  );
+}
+
+/** "DSCP AF21, mark 0x10/0xff, priority 3"; "none". */
+export function markingText({ dscp, mark, mark_mask, priority }: bpf_isolator.Marking): string {
+  return formatMarking({
+    ...(dscp === undefined ? {} : { dscp }),
+    ...(mark === undefined || mark_mask === undefined ? {} : { mark: { value: mark, mask: mark_mask } }),
+    ...(priority === undefined ? {} : { priority }),
+  });
 }
 
 /** Of denials, what was refused: source_port can only be reported. */

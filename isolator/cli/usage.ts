@@ -3,9 +3,11 @@ import { codecs, type bpf_isolator } from "../mesos/messages.js";
 import { containersOf, findContainer, type DaemonOptions } from "./daemon.js";
 import { stateText, summaryToJson } from "./list.js";
 import {
+  classesText,
   countsText,
   enforcementText,
   formatBytes,
+  markingText,
   nameOf,
   portsText,
   printable,
@@ -41,6 +43,8 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
       ],
       ["ports", portsText(container)],
       ["enforcement", enforcementText(container)],
+      ...(container.classes?.length ? [["classes", classesText(container.classes)] as const] : []),
+      ...(container.marking ? [["marking", markingText(container.marking)] as const] : []),
       ["received", direction(net_rx_packets, net_rx_bytes, net_rx_dropped)],
       ["sent", direction(net_tx_packets, net_tx_bytes, net_tx_dropped)],
       ["denied", countsText(container.denied)],

@@ -23,6 +23,8 @@ export interface ContainerFacts {
   frameworkId?: string;
   /** Chosen by the framework. */
   executorId?: string;
+  /** Chosen by users: as a path, "/shop/cart". */
+  appId?: string;
   /** Chosen by users. A label without a value has "". */
   labels: [key: string, value: string][];
   /** Labels left out, since there were too many or too long ones. */
@@ -90,6 +92,13 @@ function labelsOf(
   return { labels, labelsIgnored: ignored };
 }
 
+/** Marathon writes the app's id as a host name into DiscoveryInfo.name: "cart.shop" is "/shop/cart". */
+function appIdOf(config: mesos.slave.ContainerConfig): string | undefined {
+  const text = config.task_info?.discovery?.name ?? config.executor_info?.discovery?.name;
+  if (text === undefined || text === "" || Buffer.byteLength(text) > MAX_LABEL_SIZE) return undefined;
+  return `/${text.split(".").reverse().join("/")}`;
+}
+
 /**
  * What a ContainerConfig says. Ports come from its resources alone: a nested container's executor_info is a copy of its
  * root's, with the whole pod's.
@@ -108,6 +117,7 @@ export function factsOf(
   const roles = rolesOf(resources);
   const frameworkId = config.executor_info?.framework_id?.value ?? inherited?.frameworkId;
   const executorId = config.executor_info?.executor_id.value ?? inherited?.executorId;
+  const appId = appIdOf(config) ?? inherited?.appId;
   const networks = config.container_info?.network_infos ?? [];
   return {
     ...(parent && resources.length === 0 ? {} : { ports: portsOf(resources, name) }),
@@ -117,6 +127,7 @@ export function factsOf(
     roles: roles.length > 0 ? roles : (inherited?.roles ?? []),
     ...(frameworkId === undefined ? {} : { frameworkId }),
     ...(executorId === undefined ? {} : { executorId }),
+    ...(appId === undefined ? {} : { appId }),
     ...labelsOf([config.task_info?.labels, config.executor_info?.labels]),
   };
 }

@@ -3,27 +3,14 @@ import { parseAddress } from "../features/addresses.js";
 import type { ConnectionRule, ConnectionsPolicy } from "../features/connections.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
 import type { ContainerFacts } from "./facts.js";
+import { classesOf } from "./classes.js";
+import { markingFor } from "./marking.js";
+import { holds, isAllocatedTo, isAnchored } from "./match.js";
 import type { Config, Exemption } from "./schema.js";
 
-/** Every role that the container has is one of these, and it has one. */
-function isAllocatedTo({ roles }: ContainerFacts, allowed: readonly string[]): boolean {
-  return roles.length > 0 && roles.every((role) => allowed.includes(role));
-}
-
-/**
- * Whether an exemption holds for a container. Role and framework id are the master's word. Labels and executor id are
- * chosen by whoever runs the task, so by themselves they count for containers of trusted roles only.
- */
+/** Labels and executor id alone are chosen by whoever runs the task: they count for containers of trusted roles only. */
 function matches(exemption: Exemption, facts: ContainerFacts, trustedRoles: readonly string[]): boolean {
-  const { role, frameworkId, executorId, labels } = exemption;
-  const anchored = role !== undefined || frameworkId !== undefined;
-  return (
-    (anchored || isAllocatedTo(facts, trustedRoles)) &&
-    (role === undefined || isAllocatedTo(facts, [role])) &&
-    (frameworkId === undefined || facts.frameworkId === frameworkId) &&
-    (executorId === undefined || facts.executorId === executorId) &&
-    labels.every(([key, value]) => facts.labels.some(([k, v]) => k === key && v === value))
-  );
+  return (isAnchored(exemption) || isAllocatedTo(facts, trustedRoles)) && holds(exemption, facts);
 }
 
 /** How a container is enforced: the first exemption that matches, else what holds for all. */
@@ -53,6 +40,8 @@ function exceptAgent(policy: ConnectionsPolicy, agent: AgentAddress | undefined)
 export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAddress): Policy {
   // In a network of its own the ports are other ports: none of the host's are the container's.
   const ports = facts.ownNetwork ? [] : facts.ports;
+  const classes = classesOf(config.classes, facts, config.trustedRoles);
+  const marking = markingFor(config.marking, classes);
   return {
     ...(ports ? { ports } : {}),
     enforce: enforcementFor(config, facts),
@@ -63,5 +52,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
     ...(facts.ownNetwork ? { ownNetwork: true } : {}),
     ...(config.judged ? { judged: config.judged } : {}),
     ...(config.connections ? { connections: exceptAgent(config.connections, agent) } : {}),
+    ...(classes.length > 0 ? { classes } : {}),
+    ...(marking ? { marking } : {}),
   };
 }

@@ -1,6 +1,7 @@
 /** What zod found wrong with a configuration, in words: what is wrong, and what is allowed. */
 import { z } from "zod";
-import { ConfigSchema, crossProblems, toConfig, type Config, type Problem } from "./schema.js";
+import type { Problem } from "./problem.js";
+import { ConfigSchema, crossProblems, toConfig, type Config } from "./schema.js";
 import { suggest } from "./suggest.js";
 
 const MAX_SHOWN = 40;

@@ -24,23 +24,16 @@ import {
   type ExtraProtocol,
   type PortRange,
 } from "../features/ports.js";
+import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
+import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
+import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
+import type { Problem } from "./problem.js";
 
 /** Name of the instance where neither the file nor the command line gives one. */
 export const DEFAULT_INSTANCE = "default";
 
-const MAX_NAME = 1024;
 const MAX_EXEMPTIONS = 1000;
 const MAX_ROLES = 1000;
-const MAX_LABELS = 32;
-
-/** Text that is compared with what an agent sends. */
-function name(description: string): z.ZodString {
-  return z
-    .string()
-    .min(1, { error: "is empty: give a name" })
-    .max(MAX_NAME, { error: `is too long: give at most ${MAX_NAME} characters` })
-    .meta({ description });
-}
 
 const SOCKET_TEXT: Record<SocketKind, string> = {
   raw: "SOCK_RAW of IPv4 and IPv6; ping sockets are none.",
@@ -63,19 +56,12 @@ function oneRange(text: string): PortRange | string {
   }
 }
 
-const Match = z
+const ExemptionMatch = z
   .strictObject({
-    role: name("Role of the framework that the container's resources are allocated to, exactly.").optional(),
-    framework_id: name("Framework id, as the master gave it.").optional(),
+    role: MATCH_KEYS.role,
+    framework_id: MATCH_KEYS.framework_id,
     executor_id: name("Executor id; for a command task its task id. The framework chooses it.").optional(),
-    labels: z
-      .record(name("Key."), z.string().max(MAX_NAME, { error: `is longer than ${MAX_NAME} characters` }))
-      .refine((labels) => Object.keys(labels).length > 0, { error: "is empty: give at least one label" })
-      .refine((labels) => Object.keys(labels).length <= MAX_LABELS, {
-        error: `has too many labels: give at most ${MAX_LABELS}`,
-      })
-      .optional()
-      .meta({ description: "Labels of the task or executor, all of which it must have. Users choose them." }),
+    labels: MATCH_KEYS.labels,
   })
   .meta({ description: "Which containers: all that is given here must hold. At least one key." });
 
@@ -93,7 +79,7 @@ const SocketsSchema = z
 
 const ExemptionSchema = z
   .strictObject({
-    match: Match,
+    match: ExemptionMatch,
     enforce: z.enum(["off", "audit"]).meta({
       description:
         "audit: report what would be denied and deny nothing. off: not even report it, only count it.",
@@ -242,6 +228,8 @@ export const ConfigSchema = z
       .max(MAX_EXEMPTIONS, { error: `has too many entries: give at most ${MAX_EXEMPTIONS}` })
       .default([])
       .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
+    classes: ClassesSchema,
+    marking: MarkingSchema,
   })
   .meta({
     title: "bpf-isolator",
@@ -250,11 +238,7 @@ export const ConfigSchema = z
 
 export type ConfigInput = z.output<typeof ConfigSchema>;
 
-export interface Exemption {
-  role?: string;
-  frameworkId?: string;
-  executorId?: string;
-  labels: [key: string, value: string][];
+export interface Exemption extends Match {
   enforce: "off" | "audit";
 }
 
@@ -274,12 +258,8 @@ export interface Config {
   connections?: ConnectionsPolicy;
   trustedRoles: string[];
   exemptions: Exemption[];
-}
-
-/** Something wrong with a value: where in the file's own terms, and what, with what is allowed. */
-export interface Problem {
-  path: PropertyKey[];
-  message: string;
+  classes: ContainerClass[];
+  marking: MarkingRule[];
 }
 
 function asList(value: unknown): unknown[] {
@@ -295,7 +275,7 @@ function asMap(value: unknown): Record<string, unknown> {
  * @param value any, also one with other problems: these are looked for in what is there
  */
 export function crossProblems(value: unknown): Problem[] {
-  const { judge, agent_ports, trusted_roles, exemptions } = asMap(value);
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking } = asMap(value);
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -332,7 +312,7 @@ export function crossProblems(value: unknown): Problem[] {
       });
     }
   });
-  return problems;
+  return [...problems, ...classProblems(classes), ...markingProblems(marking, classes)];
 }
 
 function toConnections(input: ConfigInput): { connections?: ConnectionsPolicy } {
@@ -363,11 +343,10 @@ export function toConfig(input: ConfigInput): Config {
     ...toConnections(input),
     trustedRoles: input.trusted_roles,
     exemptions: input.exemptions.map(({ match, enforce }) => ({
-      ...(match.role === undefined ? {} : { role: match.role }),
-      ...(match.framework_id === undefined ? {} : { frameworkId: match.framework_id }),
-      ...(match.executor_id === undefined ? {} : { executorId: match.executor_id }),
-      labels: Object.entries(match.labels ?? {}),
+      ...toMatch(match),
       enforce,
     })),
+    classes: toClasses(input.classes),
+    marking: toMarking(input.marking),
   };
 }

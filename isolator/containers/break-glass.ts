@@ -3,7 +3,7 @@
  * first (glass.ts), so that it stays off for containers that start and daemons that start; then the kernel is changed.
  */
 import { IsolatorError } from "../errors.js";
-import { encodePolicy, ENFORCEMENT_VALUES, lsmHooksOf, NO_RING } from "../features/policy.js";
+import { encodePolicy, ENFORCEMENT_VALUES, hooksOf, NO_RING } from "../features/policy.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
 import { detachAll } from "../kernel/attach.js";
@@ -103,7 +103,7 @@ function attachAgain(
   const programs = Programs.open(instance.name);
   try {
     node.withFd((fd) => {
-      programs.takeOver(fd, formatId(record.id), lsmHooksOf(record.policy), [], () => {
+      programs.takeOver(fd, formatId(record.id), hooksOf(record.policy), [], () => {
         if (written) return;
         const slot = record.source === "agent" ? DAEMON_SLOT : NO_RING;
         const policy = throughGlass(record.policy, mode);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { sumCounters, type Usage } from "../features/accounting.js";
 import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
-import { encodePolicy, gapsOf, lsmHooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
+import { encodePolicy, gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
@@ -77,7 +77,10 @@ async function unwind(undo: Undo): Promise<void> {
 }
 
 export class Container {
+  /** Its last counts: its node is gone. */
   private final: Usage | undefined;
+  /** All of it is gone. */
+  private removed = false;
 
   private constructor(
     private readonly instance: Instance,
@@ -194,7 +197,7 @@ export class Container {
     const container = new Container(instance, programs, held, node, record, parent, ownRing, slot);
     if (container.glass !== "detach") {
       node.withFd((fd) => {
-        programs.attach(fd, container.name, lsmHooksOf(policy));
+        programs.attach(fd, container.name, hooksOf(policy));
       });
     }
     reach("prepare:attached");
@@ -236,7 +239,7 @@ export class Container {
     const container = new Container(instance, programs, held, node, record, parent, undefined, ring.slot);
     if (container.glass !== "detach") {
       node.withFd((fd) => {
-        programs.ensureAttached(fd, container.name, lsmHooksOf(record.policy));
+        programs.ensureAttached(fd, container.name, hooksOf(record.policy));
       });
     }
     container.applyPolicy();
@@ -271,7 +274,7 @@ export class Container {
   private attachWanted(): void {
     if (this.glass === "detach") return;
     this.node.withFd((fd) => {
-      this.programs.ensureAttached(fd, this.name, lsmHooksOf(this.policy));
+      this.programs.ensureAttached(fd, this.name, hooksOf(this.policy));
     });
   }
 
@@ -313,7 +316,7 @@ export class Container {
       table.release(dropped, chain, this.parent?.policy.ports);
       reach("update:released");
       this.applyPolicy();
-      if ([...lsmHooksOf(before)].join() !== [...lsmHooksOf(policy)].join()) this.attachWanted();
+      if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
       reach("update:done");
       return Promise.resolve(dropped);
@@ -377,12 +380,11 @@ export class Container {
    * @throws IsolatorError when the node cannot be removed; the next run of the instance sweeps it then
    */
   async cleanup(timeout?: number): Promise<void> {
-    if (this.final) return;
-    if (this.current.source === "agent" && this.current.stage !== "cleaning")
-      this.save({ stage: "cleaning" });
+    if (this.removed) return;
+    this.saveCleaning();
     reach("cleanup:recorded");
     // Waited for before the lock is taken: a process that does not go is nobody else's trouble.
-    await this.killAll(timeout);
+    if (!this.final) await this.killAll(timeout);
     reach("cleanup:killed");
     await this.instance.locked(async () => {
       const final = this.usage();
@@ -393,12 +395,23 @@ export class Container {
       await this.instance.closed.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
       this.final = final;
+      this.instance.records.remove(this.held);
+      this.removed = true;
       this.ownRing?.close();
       this.instance.releasePrograms();
-      this.instance.records.remove(this.held);
       this.instance.removeIfUnused();
       reach("cleanup:done");
     });
+  }
+
+  /** So that a daemon that comes after this one goes on with it. It goes without where there is no room for that. */
+  private saveCleaning(): void {
+    if (this.current.source !== "agent" || this.current.stage === "cleaning") return;
+    try {
+      this.save({ stage: "cleaning" });
+    } catch (error) {
+      if (!(error instanceof IsolatorError)) throw error;
+    }
   }
 }
 

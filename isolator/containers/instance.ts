@@ -162,16 +162,15 @@ export class Instance {
     return join(this.root, ".guards");
   }
 
-  /** Whether there is a record of this container, and it is an agent's or damaged. */
-  isAgents(id: ContainerId): boolean {
-    const key = recordKey(id);
-    return this.records.keys().includes(key) && this.records.read(key)?.source !== "run";
-  }
-
-  /** Removes the record of an agent's container that nobody looks after, and gives its ports back. Under the lock. */
-  forgetAgents(id: ContainerId): void {
-    if (!this.isAgents(id)) return;
-    const key = recordKey(id);
+  /**
+   * Ends what there is of an agent's container that nobody looks after: one that could not be taken up. Under the lock.
+   * @param key of its record
+   * @param timeout ms
+   * @throws cgroup-failed, state-failed
+   */
+  async removeAgents(key: string, timeout: number): Promise<void> {
+    if (!this.records.isAgents(key)) return;
+    await CgroupNode.open(this.nodeOf(key))?.remove(timeout);
     const record = this.records.read(key);
     if (record) this.releasePorts(record);
     if (record) this.endConnections(record);

@@ -12,7 +12,6 @@ import { IsolatorError, messageOf } from "../errors.js";
 import { toDenial } from "../features/events.js";
 import type { Policy } from "../features/policy.js";
 import { formatPorts, type PortRange } from "../features/ports.js";
-import { CgroupNode } from "../kernel/cgroup.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { codecs, mesos } from "../mesos/messages.js";
 import { Container, moveInto } from "./container.js";
@@ -22,6 +21,7 @@ import type { Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
 import { reach } from "./points.js";
+import { nodeNames, recordKey } from "./records.js";
 import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
 import { takeUp } from "./take-up.js";
 
@@ -82,7 +82,7 @@ export class Isolator {
           isolator.enter(container, bytes);
         },
       });
-      isolator.reconfigure(config);
+      void isolator.reconfigure(config);
       for (const entry of isolator.list().reverse()) {
         // Nested ones before what they are nested in, of which the end would take them along.
         if (entry.container?.record.stage === "cleaning")
@@ -139,6 +139,26 @@ export class Isolator {
     for (const entry of gone.reverse()) {
       this.log.add("removed", entry.name, "the agent does not know it any more: removed");
       await this.cleanup(entry.id);
+    }
+    await this.removeStrays([...states.map(({ id }) => id), ...orphans]);
+  }
+
+  /** What could not be taken up is the agent's to judge too. */
+  private async removeStrays(known: readonly ContainerId[]): Promise<void> {
+    const keys = new Set([...known, ...this.list().map(({ id }) => id)].map(recordKey));
+    for (const key of this.instance.records.keys().reverse()) {
+      if (keys.has(key) || !this.instance.records.isAgents(key)) continue;
+      const name = nodeNames(key).join(".");
+      try {
+        await this.removeUnknown(key);
+        this.log.add("removed", name, "the agent does not know it, and neither does this daemon: removed");
+      } catch (error) {
+        this.log.add(
+          "warning",
+          name,
+          `the agent does not know it, and it cannot be removed: ${messageOf(error)}`,
+        );
+      }
     }
   }
 
@@ -323,7 +343,7 @@ export class Isolator {
       const inside = this.registry.inside(id);
       for (const entry of inside) await this.finish(entry);
       if (inside.length > 0) return;
-      await this.removeUnknown(id);
+      await this.removeUnknown(recordKey(id));
       // A check or a session is watched too.
       this.watchers.end(formatId(id));
     });
@@ -357,22 +377,15 @@ export class Isolator {
     this.watchers.end(entry.name);
   }
 
-  /** A node of an agent's container that could not be taken up. */
-  private async removeUnknown(id: ContainerId): Promise<void> {
-    await this.instance.locked(async () => {
-      const node = CgroupNode.open(this.instance.nodePath(id));
-      if (!this.instance.isAgents(id)) return;
-      await node?.remove(CLEANUP_TIMEOUT);
-      this.instance.forgetAgents(id);
-    });
+  /** One that could not be taken up, or that never was. */
+  private removeUnknown(key: string): Promise<void> {
+    return this.instance.locked(() => this.instance.removeAgents(key, CLEANUP_TIMEOUT));
   }
 
-  /** Another configuration: containers that are judged otherwise by it are, from now on. */
-  reconfigure(config: Config): void {
+  /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
+  async reconfigure(config: Config): Promise<void> {
     this.config = config;
-    for (const entry of this.list()) {
-      void this.serially(entry.id, () => this.judgeAgain(entry));
-    }
+    await Promise.all(this.list().map((entry) => this.serially(entry.id, () => this.judgeAgain(entry))));
   }
 
   private async judgeAgain(entry: Entry): Promise<void> {

@@ -1,7 +1,7 @@
 /**
  * The instants between two steps that change something outside of this process. The suite kills the daemon at each of
  * them (BPF_ISOLATOR_KILL_AT=NAME, or NAME#N for the Nth time that it gets there) and checks that nothing is lost:
- * test/containers/crash.test.ts goes through this list.
+ * test/daemon/crash.test.ts goes through this list.
  */
 export const POINTS = [
   "prepare:reserved",

@@ -1,7 +1,7 @@
 /** The machine's ports and their owners: the map port_owners, with claims checked. */
 import { IsolatorError } from "../errors.js";
 import { formatPorts, listPorts, mergeRanges, type PortRange } from "../features/ports.js";
-import { decode, encode, u32Key } from "../kernel/codec.js";
+import { encode, u32Key } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import type { BpfMap } from "../kernel/maps.js";
 
@@ -12,6 +12,11 @@ export type Chain = readonly bigint[];
 export const LEVELS: number = layouts.structs.port_owner.fields.chain.count;
 
 const NOBODY: Chain = [];
+
+/** A struct port_owner is its chain and nothing else. */
+function toChain(words: BigUint64Array): Chain {
+  return [...words].filter((id) => id !== 0n);
+}
 
 function rangesOf(ports: readonly number[]): PortRange[] {
   return mergeRanges(ports.map((port) => ({ begin: port, end: port })));
@@ -30,7 +35,7 @@ export class PortTable {
 
   ownerOf(port: number): Chain {
     const value = this.map.lookup(u32Key(port));
-    return value ? decode(layouts.structs.port_owner, value).chain.filter((id) => id !== 0n) : NOBODY;
+    return value ? toChain(new BigUint64Array(value.buffer)) : NOBODY;
   }
 
   /**
@@ -108,7 +113,7 @@ export class PortTable {
     // A root's id comes first: where that is 0 the port is nobody's, as nearly all are.
     for (let first = 0; first < words.length; first += LEVELS) {
       if (words[first] === 0n) continue;
-      yield [first / LEVELS, [...words.subarray(first, first + LEVELS)].filter((id) => id !== 0n)];
+      yield [first / LEVELS, toChain(words.subarray(first, first + LEVELS))];
     }
   }
 

@@ -79,8 +79,9 @@ export class Registry {
   /** A container and all that is nested in it, children before parents. */
   inside(id: ContainerId): Entry[] {
     const name = formatId(id);
+    const below = `${name}.`;
     const inside = [...this.entries.values()].filter(
-      (entry) => entry.name === name || entry.name.startsWith(`${name}.`),
+      (entry) => entry.name === name || entry.name.startsWith(below),
     );
     return sorted(inside).reverse();
   }

@@ -6,7 +6,7 @@
  * programs may be on it, and what was counted is kept by map, so that nothing is counted twice however often it changes.
  */
 import { saveUsage, sumCounters, type SavedUsage } from "../features/accounting.js";
-import { lsmHooksOf } from "../features/policy.js";
+import { hooksOf } from "../features/policy.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import { isPinned, PinnedBuild, otherBuilds } from "../kernel/pins.js";
@@ -56,7 +56,7 @@ export function upgrade(
     if (instance.glassOf(key) !== "detach") {
       node.withFd((fd) => {
         const sets = old.map((each) => each.programs);
-        programs.takeOver(fd, record.id.join("."), lsmHooksOf(record.policy), sets, writePolicy);
+        programs.takeOver(fd, record.id.join("."), hooksOf(record.policy), sets, writePolicy);
       });
     }
     reach("start:upgrade-replaced");

@@ -24,6 +24,7 @@ export const REASONS = [
   "clone",
   "mount",
   "bpf",
+  "marking",
   "connections",
   "connections_total",
 ] as const;

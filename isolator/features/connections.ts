@@ -186,3 +186,27 @@ export function decodeSet(bytes: Uint8Array): HeldDestination[] {
 export function withoutLimits(policy: ConnectionsPolicy): ConnectionsPolicy {
   return policy.errno === undefined ? {} : { errno: policy.errno };
 }
+
+/** Names of the hooks that the policy needs. */
+export function connectionHooks(policy?: ConnectionsPolicy): string[] {
+  return policy ? ["connect4", "connect6"] : [];
+}
+
+/** Whether a stored value is a policy for connections. */
+export function isConnections(value: unknown): value is ConnectionsPolicy {
+  if (typeof value !== "object" || value === null) return false;
+  const { max, total, errno, rules } = value as Partial<Record<keyof ConnectionsPolicy, unknown>>;
+  const isLimit = (limit: unknown): boolean => typeof limit === "number" && limit >= 1 && limit <= MAX_LIMIT;
+  return (
+    (max === undefined || isLimit(max)) &&
+    (total === undefined || isLimit(total)) &&
+    (errno === undefined || CONNECT_ERRNOS.includes(errno as ConnectErrno)) &&
+    (rules === undefined || (Array.isArray(rules) && rules.every(isRule)))
+  );
+}
+
+function isRule(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { to, limit } = value as Partial<Record<keyof ConnectionRule, unknown>>;
+  return typeof to === "object" && to !== null && (limit === "none" || typeof limit === "number");
+}

@@ -18,6 +18,10 @@ export interface Denial {
   uid: number;
   /** Process name, printable characters only. */
   process: string;
+  /** Of "marking": the option of setsockopt(). */
+  option?: string;
+  /** Of "marking": of a packet, which has no process. */
+  dscp?: number;
   /** Nothing was refused, but nothing reaches the socket. */
   unreachable?: true;
   /** Container that the port belongs to, if any; for "cgroup" the one whose node was the goal. */
@@ -43,6 +47,12 @@ const FAMILIES: Record<number, string> = {
   17: "packet",
   40: "vsock",
   44: "xdp",
+};
+const OPTIONS: Record<number, string> = {
+  1: "IP_TOS",
+  12: "SO_PRIORITY",
+  36: "SO_MARK",
+  67: "IPV6_TCLASS",
 };
 /** Families whose protocol numbers are IPPROTO_*. */
 const INTERNET = ["ipv4", "ipv6"];
@@ -82,6 +92,12 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
   const known = KNOWN_ADDRESS.includes(reason);
   const family = event.family === 0 ? undefined : (FAMILIES[event.family] ?? `family ${event.family}`);
   const internet = family !== undefined && INTERNET.includes(family);
+  const marking =
+    reason !== "marking"
+      ? {}
+      : event.option === 0
+        ? { dscp: event.dscp }
+        : { option: OPTIONS[event.option] ?? `option ${event.option}` };
   return {
     event: reason === "source_port" ? "reported" : event.audited ? "audited" : "denied",
     container: nameOf(event.cgroup_id) ?? event.cgroup_id.toString(),
@@ -92,6 +108,7 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
     ...(internet && reason !== "socket" ? { port: event.port } : {}),
     pid: event.pid,
     uid: event.uid,
+    ...marking,
     ...(event.unreachable ? { unreachable: true } : {}),
     process: escapeUntrusted(comm.slice(0, comm.indexOf("\0") >>> 0)),
     ...(owner === undefined ? {} : { owner }),
@@ -99,7 +116,8 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
   };
 }
 
-function describeAction({ reason, protocol = "", family = "", address, port = 0 }: Denial): string {
+function describeAction(denial: Denial): string {
+  const { reason, protocol = "", family = "", address, port = 0, option, dscp = 0 } = denial;
   const at =
     address !== undefined
       ? `${isIPv6(address) ? `[${address}]` : address}:${port}`
@@ -107,6 +125,10 @@ function describeAction({ reason, protocol = "", family = "", address, port = 0 
         ? "a kernel-chosen port"
         : `port ${port}`;
   switch (reason) {
+    case "marking":
+      return option === undefined
+        ? `${protocol === "" ? "a" : `${family} ${protocol}`} packet with DSCP ${dscp}${port === 0 ? "" : ` from ${at}`}`
+        : `setsockopt() of ${option}`;
     case "bind":
     case "bind_zero":
       return `bind() ${protocol} ${at}`;
@@ -147,5 +169,6 @@ export function describe(denial: Denial): string {
   const unreachable = denial.unreachable ? " (unreachable)" : "";
   const whose = denial.reason === "cgroup" ? "the node is that of" : "the port belongs to";
   const owner = denial.owner === undefined ? "" : `: ${whose} container ${denial.owner}`;
-  return `${verb} ${describeAction(denial)} by ${denial.process}[${denial.pid}]${unreachable}${owner}`;
+  const who = denial.pid === 0 ? "" : ` by ${denial.process}[${denial.pid}]`;
+  return `${verb} ${describeAction(denial)}${who}${unreachable}${owner}`;
 }

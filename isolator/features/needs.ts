@@ -91,6 +91,17 @@ export const NEEDS: readonly FeatureNeeds[] = [
     ],
   },
   {
+    feature: "marking",
+    main: false,
+    requires: [
+      ...CONTAINER,
+      ...hooks("sock_create", "connect4", "connect6", "sendmsg4", "sendmsg6", "sock_ops", "egress"),
+      ...hooks("setsockopt", "getsockopt"),
+      "map_sk_storage",
+    ],
+    prefers: [],
+  },
+  {
     feature: "accounting",
     main: true,
     requires: [...CONTAINER, ...hooks("ingress", "egress"), "counting"],

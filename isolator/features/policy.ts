@@ -1,9 +1,31 @@
 /** A container's policy: what all features ask for, and the kernel's form of it (struct policy in bpf/layout.h). */
 import { decode, encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
-import { connectionFields, connectionFlags, type ConnectionsPolicy } from "./connections.js";
-import { escapeFlags, escapeHooks, openWays, type EscapeMode } from "./escape.js";
-import { EXTRA_PROTOCOLS, type ExtraProtocol, type PortsPolicy } from "./ports.js";
+import {
+  connectionFields,
+  connectionFlags,
+  connectionHooks,
+  isConnections,
+  type ConnectionsPolicy,
+} from "./connections.js";
+import { isMemberships, type Membership } from "./classes.js";
+import {
+  decodeMarking,
+  isMarking,
+  markingFields,
+  markingFlags,
+  markingHooks,
+  type MarkingPolicy,
+} from "./marking.js";
+import { ESCAPE_MODES, escapeFlags, escapeHooks, openWays, type EscapeMode } from "./escape.js";
+import {
+  EPHEMERAL_MODES,
+  EXTRA_PROTOCOLS,
+  isPortRange,
+  type EphemeralMode,
+  type ExtraProtocol,
+  type PortsPolicy,
+} from "./ports.js";
 import { openSockets, socketFlags, socketHooks, socketsOf, type SocketsPolicy } from "./sockets.js";
 
 export const ENFORCE_MODES = ["on", "audit", "off"] as const;
@@ -13,6 +35,10 @@ export type EnforceMode = (typeof ENFORCE_MODES)[number];
 
 export interface Policy extends PortsPolicy {
   enforce: EnforceMode;
+  /** In the order of the configuration. Undefined: none. */
+  classes?: Membership[];
+  /** Undefined: packets are as the task makes them, or for a nested container as its parent's marking says. */
+  marking?: MarkingPolicy;
   /** Undefined: all are allowed. */
   sockets?: SocketsPolicy;
   /** Undefined: "deny", with no word of what the kernel cannot refuse. */
@@ -21,17 +47,43 @@ export interface Policy extends PortsPolicy {
   connections?: ConnectionsPolicy;
 }
 
+/** Whether a value is a policy as far as whoever uses one relies on it: one that was stored may be damaged. */
+export function isPolicy(value: unknown): value is Policy {
+  if (typeof value !== "object" || value === null) return false;
+  const policy = value as Partial<Record<keyof Policy, unknown>>;
+  const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections } = policy;
+  return (
+    ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
+    EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
+    Array.isArray(allowProtocols) &&
+    (ports === undefined || (Array.isArray(ports) && ports.every(isPortRange))) &&
+    (judged === undefined || isPortRange(judged)) &&
+    (sockets === undefined || (typeof sockets === "object" && sockets !== null)) &&
+    (classes === undefined || isMemberships(classes)) &&
+    (marking === undefined || isMarking(marking)) &&
+    (connections === undefined || isConnections(connections)) &&
+    (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
+  );
+}
+
 const escapeOf = ({ escape = "deny" }: Policy): EscapeMode => escape;
 
 /** Hooks whose programs every container has, where the kernel has BPF LSM. */
 const ALWAYS = ["socket_listen"];
 
 /**
- * Names of the hooks of BPF LSM that the policy has a use for. Programs on others are not attached: each costs every
- * process of the machine that comes by it a look at its cgroup.
+ * Names of the hooks that the policy has a use for, of those that are not for every policy. Programs on others are not
+ * attached: one of BPF LSM costs every process of the machine that comes by it a look at its cgroup, one at setsockopt()
+ * every such call of the container.
  */
-export function lsmHooksOf(policy: Policy): ReadonlySet<string> {
-  return new Set([...ALWAYS, ...socketHooks(policy.sockets), ...escapeHooks(escapeOf(policy))]);
+export function hooksOf(policy: Policy): ReadonlySet<string> {
+  return new Set([
+    ...ALWAYS,
+    ...socketHooks(policy.sockets),
+    ...escapeHooks(escapeOf(policy)),
+    ...markingHooks(policy.marking),
+    ...connectionHooks(policy.connections),
+  ]);
 }
 
 /**
@@ -84,6 +136,7 @@ function flagsOf(policy: Policy): number {
     socketFlags(policy.sockets),
     escapeFlags(escapeOf(policy)),
     connectionFlags(policy.connections),
+    markingFlags(policy.marking),
   ];
   return bits.reduce((all, bit) => all | bit, 0);
 }
@@ -104,6 +157,7 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     judge_begin: policy.judged?.begin ?? 0,
     judge_end: policy.judged?.end ?? 0,
     ...connectionFields(policy.connections),
+    ...markingFields(policy.marking),
   });
 }
 
@@ -119,6 +173,7 @@ function keyOf<K extends string>(values: Record<K, number>, value: number, other
 export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boolean } {
   const value = decode(layouts.structs.policy, bytes);
   const has = (bit: number): boolean => (value.flags & bit) !== 0;
+  const marking = decodeMarking(value);
   return {
     enforce: keyOf(ENFORCEMENT_VALUES, value.enforcement, "on"),
     ephemeral: keyOf(EPHEMERAL_VALUES, value.ephemeral, "deny"),
@@ -127,6 +182,7 @@ export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boole
     sockets: socketsOf(value.flags),
     ...(has(flags.POLICY_DENY_ESCAPE) ? {} : { escape: "allow" }),
     ...(value.judge_end > 0 ? { judged: { begin: value.judge_begin, end: value.judge_end } } : {}),
+    ...(marking ? { marking } : {}),
     inheritsPorts: has(flags.POLICY_INHERIT_PORTS),
   };
 }

@@ -69,6 +69,15 @@ export function parsePorts(text: string): PortRange[] {
   );
 }
 
+/** Whether a value is a PortRange, in all of what that says. */
+export function isPortRange(value: unknown): value is PortRange {
+  if (typeof value !== "object" || value === null) return false;
+  const { begin, end } = value as Partial<Record<keyof PortRange, unknown>>;
+  const isPort = (port: unknown): port is number =>
+    Number.isInteger(port) && Number(port) >= 1 && Number(port) <= MAX_PORT;
+  return isPort(begin) && isPort(end) && begin <= end;
+}
+
 /** The same ports as sorted ranges that neither overlap nor touch. */
 export function mergeRanges(ranges: readonly PortRange[]): PortRange[] {
   const merged: PortRange[] = [];

@@ -4,7 +4,7 @@
  */
 import { IsolatorError } from "../errors.js";
 import { HOOKS, type Hook } from "./hooks.js";
-import { errnoName, libbpf } from "./native.js";
+import { addressOf, errnoName, libbpf } from "./native.js";
 
 const BPF_F_ALLOW_MULTI = 2;
 const BPF_F_REPLACE = 4;
@@ -21,7 +21,10 @@ const ATTACH_TYPES = 64;
 const ids = new Uint32Array(MAX_ATTACHED);
 const count = new Uint32Array(1);
 const attachFlags = new Uint8Array(4);
+const idFlags = new Uint32Array(MAX_ATTACHED);
 const asBytes = (words: Uint32Array): Uint8Array => new Uint8Array(words.buffer);
+/** enum bpf_attach_type */
+const LSM_CGROUP = 43;
 /** Offset of the id in struct bpf_prog_info. */
 const INFO_ID = 4;
 /** Program file descriptors by name of their hook. */
@@ -80,9 +83,22 @@ function idOf(programs: ProgramFds, name: string): number | undefined {
  * @param node file descriptor of its directory
  */
 export function attachedIds(node: number, attachType: number): number[] {
+  if (attachType === LSM_CGROUP) return attachedLsmIds(node);
   count[0] = MAX_ATTACHED;
   const result = libbpf().programQuery(node, attachType, 0, attachFlags, asBytes(ids), asBytes(count));
   return result < 0 ? [] : [...ids.subarray(0, count[0])];
+}
+
+/** Of the hooks of BPF LSM the kernel tells ids only to who takes the flags of each with them (cgroup_bpf_query). */
+function attachedLsmIds(node: number): number[] {
+  // struct bpf_prog_query_opts (libbpf 1.0 and newer)
+  const options = new DataView(new ArrayBuffer(40));
+  options.setBigUint64(0, 40n, true);
+  options.setBigUint64(16, addressOf(asBytes(ids)), true);
+  options.setUint32(24, MAX_ATTACHED, true);
+  options.setBigUint64(32, addressOf(asBytes(idFlags)), true);
+  const result = libbpf().programQueryOpts(node, LSM_CGROUP, new Uint8Array(options.buffer));
+  return result < 0 ? [] : [...ids.subarray(0, options.getUint32(24, true))];
 }
 
 /** Attaches one program beside those that are there. @returns 0, or -errno */
@@ -91,20 +107,20 @@ export function attachOne(program: number, node: number, attachType: number): nu
 }
 
 /**
- * Which hooks of BPF LSM a container has a use for, by name; all if undefined. A program on each of the others would cost
- * every process of the machine that comes by it.
+ * Which of the hooks that are not for every policy (optional, and those of BPF LSM) a container has a use for, by name; all
+ * if undefined. A program on each of the others would be in somebody's way for nothing.
  */
-export type LsmHooks = ReadonlySet<string> | undefined;
+export type WantedHooks = ReadonlySet<string> | undefined;
 
-function isWanted(hook: Hook, lsm: LsmHooks): boolean {
-  return !hook.lsm || lsm?.has(hook.name) !== false;
+function isWanted({ name, lsm, optional }: Hook, wanted: WantedHooks): boolean {
+  return (!lsm && !optional) || wanted?.has(name) !== false;
 }
 
 /** Attaches programs to a node that has none of them. @throws attach-failed */
-export function attachAll(programs: ProgramFds, node: number, container: string, lsm: LsmHooks): void {
+export function attachAll(programs: ProgramFds, node: number, container: string, wanted: WantedHooks): void {
   for (const hook of HOOKS) {
     const program = programs.get(hook.name);
-    if (program === undefined || !isWanted(hook, lsm)) continue;
+    if (program === undefined || !isWanted(hook, wanted)) continue;
     const result = attachOne(program, node, hook.attachType);
     if (result < 0) throw attachError(hook, container, result);
   }
@@ -142,7 +158,7 @@ export function ensureAttached(
   programs: ProgramFds,
   node: number,
   container: string,
-  lsm: LsmHooks,
+  wanted: WantedHooks,
   old: readonly ProgramFds[] = [],
 ): void {
   for (const hook of HOOKS) {
@@ -150,7 +166,7 @@ export function ensureAttached(
     if (program === undefined) continue;
     const there = new Set(attachedIds(node, hook.attachType));
     const isThere = (set: ProgramFds): boolean => there.has(idOf(set, hook.name) ?? 0);
-    if (!isWanted(hook, lsm)) {
+    if (!isWanted(hook, wanted)) {
       if (isThere(programs)) detachOne(program, node, hook.attachType);
       continue;
     }

@@ -15,6 +15,8 @@ export interface Hook {
   purpose: string;
   /** Needs BPF LSM, which many kernels do not have: left out there. */
   lsm?: true;
+  /** A program on it is for some policies only, as on all hooks of BPF LSM: attached where a policy has a use for it. */
+  optional?: true;
 }
 
 /*
@@ -28,6 +30,7 @@ const CGROUP_SKB = 8;
 const CGROUP_SOCK = 9;
 const SOCK_OPS = 13;
 const CGROUP_SOCK_ADDR = 18;
+const CGROUP_SOCKOPT = 25;
 const LSM = 29;
 
 /** In the order of attaching: what refuses comes before what counts. */
@@ -73,22 +76,6 @@ export const HOOKS: readonly Hook[] = [
     purpose: "judges the port that the kernel chose for an IPv6 bind(0)",
   },
   {
-    name: "connect4",
-    programType: CGROUP_SOCK_ADDR,
-    attachType: 10,
-    section: "cgroup/connect4",
-    since: "6.1",
-    purpose: "counts and limits IPv4 connections",
-  },
-  {
-    name: "connect6",
-    programType: CGROUP_SOCK_ADDR,
-    attachType: 11,
-    section: "cgroup/connect6",
-    since: "6.1",
-    purpose: "counts and limits IPv6 and v4-mapped connections",
-  },
-  {
     name: "sendmsg4",
     programType: CGROUP_SOCK_ADDR,
     attachType: 14,
@@ -105,12 +92,48 @@ export const HOOKS: readonly Hook[] = [
     purpose: "judges the port of an IPv6 UDP socket that sends without bind()",
   },
   {
+    name: "connect4",
+    programType: CGROUP_SOCK_ADDR,
+    attachType: 10,
+    section: "cgroup/connect4",
+    since: "6.1",
+    purpose: "counts and limits IPv4 connections, sets their DSCP",
+    optional: true,
+  },
+  {
+    name: "connect6",
+    programType: CGROUP_SOCK_ADDR,
+    attachType: 11,
+    section: "cgroup/connect6",
+    since: "6.1",
+    purpose: "counts and limits IPv6 and v4-mapped connections, sets their DSCP",
+    optional: true,
+  },
+  {
+    name: "setsockopt",
+    programType: CGROUP_SOCKOPT,
+    attachType: 22,
+    section: "cgroup/setsockopt",
+    since: "6.1",
+    purpose: "keeps DSCP, mark and priority from being changed",
+    optional: true,
+  },
+  {
+    name: "getsockopt",
+    programType: CGROUP_SOCKOPT,
+    attachType: 21,
+    section: "cgroup/getsockopt",
+    since: "6.1",
+    purpose: "tells the DSCP, mark and priority that packets have",
+    optional: true,
+  },
+  {
     name: "sock_ops",
     programType: SOCK_OPS,
     attachType: 3,
     section: "sockops",
     since: "5.6",
-    purpose: "sees listen(), the source port of a TCP connect(), and the end of the connection",
+    purpose: "sees listen(), the source port and the end of TCP connections, sets the DSCP of TCP sockets",
   },
   {
     name: "sock_release",
@@ -134,7 +157,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 1,
     section: "cgroup_skb/egress",
     since: "5.6",
-    purpose: "counts what is sent",
+    purpose: "counts what is sent, corrects its mark and priority",
   },
   {
     name: "socket_listen",

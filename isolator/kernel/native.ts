@@ -122,6 +122,10 @@ function bindLibbpf() {
       bpf,
       "int bpf_prog_query(int cgroup_fd, int attach_type, uint32_t flags, void *attach_flags, void *ids, void *count)",
     ),
+    programQueryOpts: bind<[number, number, Memory], number>(
+      bpf,
+      "int bpf_prog_query_opts(int cgroup_fd, int attach_type, void *opts)",
+    ),
     programById: bind<[number], number>(bpf, "int bpf_prog_get_fd_by_id(uint32_t id)"),
     enableStats: bind<[number], number>(bpf, "int bpf_enable_stats(int type)"),
     vmlinuxBtfId: bind<[string, number], number>(
@@ -222,4 +226,10 @@ export function registerRingCallback(callback: (data: Uint8Array) => boolean): b
 /** Frees what registerRingCallback() made. */
 export function unregisterCallback(callback: bigint): void {
   koffi.unregister(callback);
+}
+
+/** Where memory is that C is to find by a pointer in a struct: of more than 64 bytes, so that it never moves. */
+export function addressOf(memory: Uint8Array): bigint {
+  if (memory.length <= 64) throw new Error(`${memory.length} bytes may be moved by the garbage collector`);
+  return koffi.address(memory);
 }

@@ -8,7 +8,7 @@ import {
   detachAll,
   detachOne,
   ensureAttached,
-  type LsmHooks,
+  type WantedHooks,
   type ProgramFds,
 } from "./attach.js";
 import { ITERATORS, MAP_NAMES, MAPS, PRIMER, type IteratorName, type MapName } from "./contents.js";
@@ -85,17 +85,17 @@ export class Programs {
    * Attaches programs to a node (BPF_F_ALLOW_MULTI). They stay until the node is removed, whoever dies.
    * @param fd of the node's directory
    * @param container for messages
-   * @param lsm which of those that need BPF LSM; all if not given. The others are always attached
+   * @param wanted which of those that are not for every policy; all if not given
    * @throws attach-failed
    */
-  attach(fd: number, container: string, lsm?: LsmHooks): void {
-    attachAll(this.programs, fd, container, lsm);
+  attach(fd: number, container: string, wanted?: WantedHooks): void {
+    attachAll(this.programs, fd, container, wanted);
   }
 
   /**
    * Attaches what is missing on a node, and replaces the programs of another build in place: at no instant is the node
    * without a program. Safe to repeat.
-   * @param lsm as attach() has it
+   * @param wanted as attach() has it
    * @param old programs of other builds that may be there
    * @param prepare called once the node has storage of this build's maps and before any of its programs runs there
    * @throws attach-failed
@@ -103,14 +103,14 @@ export class Programs {
   takeOver(
     fd: number,
     container: string,
-    lsm: LsmHooks,
+    wanted: WantedHooks,
     old: readonly ProgramFds[],
     prepare: () => void,
   ): void {
     attachOne(this.primer, fd, PRIMER.attachType);
     try {
       prepare();
-      ensureAttached(this.programs, fd, container, lsm, old);
+      ensureAttached(this.programs, fd, container, wanted, old);
     } finally {
       // Attached more than once where a process was killed here before.
       while (detachOne(this.primer, fd, PRIMER.attachType) === 0);
@@ -118,8 +118,8 @@ export class Programs {
   }
 
   /** Attaches what is missing on a node, takes away what is not wanted there. @throws attach-failed */
-  ensureAttached(fd: number, container: string, lsm?: LsmHooks): void {
-    ensureAttached(this.programs, fd, container, lsm);
+  ensureAttached(fd: number, container: string, wanted?: WantedHooks): void {
+    ensureAttached(this.programs, fd, container, wanted);
   }
 
   /** Takes every program off a node. @throws attach-failed */

@@ -43,11 +43,21 @@ function fromWire(type: protobuf.Type, message: Properties): Properties {
   return result;
 }
 
+const required = new WeakMap<protobuf.Type, readonly protobuf.Field[]>();
+
+/** Few of a type's many fields are. */
+function requiredOf(type: protobuf.Type): readonly protobuf.Field[] {
+  const known = required.get(type);
+  if (known) return known;
+  const found = type.fieldsArray.filter((field) => field.required);
+  required.set(type, found);
+  return found;
+}
+
 /** To what protobufjs encodes. @throws Error that names the field */
 function toWire(type: protobuf.Type, message: Properties): Properties {
-  for (const field of type.fieldsArray) {
-    if (field.required && message[field.name] === undefined)
-      throw new Error(`${field.fullName.slice(1)} is missing`);
+  for (const field of requiredOf(type)) {
+    if (message[field.name] === undefined) throw new Error(`${field.fullName.slice(1)} is missing`);
   }
   const result: Record<string, unknown> = {};
   // A message has few of its type's fields.

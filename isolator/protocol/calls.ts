@@ -95,7 +95,8 @@ async function prepare(call: Call, { service }: CallContext): Promise<Response> 
   const { container_id, container_config } = need(call, "prepare", call.prepare);
   const id = needId(call, "prepare", container_id);
   const launchInfo = await service.prepare(id, need(call, "prepare.container_config", container_config));
-  return { prepare: { launch_info: launchInfo } };
+  const status = service.preparedStatus?.(id);
+  return { prepare: { launch_info: launchInfo, ...(status ? { status } : {}) } };
 }
 
 async function isolate(call: Call, { service }: CallContext): Promise<Response> {

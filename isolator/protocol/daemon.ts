@@ -8,9 +8,9 @@ import type { ContainerId } from "../containers/names.js";
 import { readOverview } from "../containers/overview.js";
 import { recordKey } from "../containers/records.js";
 import { buildId } from "../kernel/object.js";
-import { fromContainerId, type bpf_isolator, type mesos } from "../mesos/messages.js";
+import type { bpf_isolator, mesos } from "../mesos/messages.js";
 import type { DaemonIdentity, EventOptions, IsolatorService, RecoveredContainer } from "./service.js";
-import { isAbout, toEvent, toRunSummary, toStatistics, toSummary } from "./views.js";
+import { isAbout, toContainerStatus, toEvent, toRunSummary, toStatistics, toSummary } from "./views.js";
 
 /** Containers of a list that are looked at before other calls have their turn: about 3 ms. */
 const AT_ONCE = 50;
@@ -47,6 +47,11 @@ export class Daemon implements IsolatorService {
     return this.isolator.prepare(id, config);
   }
 
+  preparedStatus(id: ContainerId): mesos.ContainerStatus | undefined {
+    const status = this.status(id);
+    return status.cgroup_info ? status : undefined;
+  }
+
   isolate(id: ContainerId, pid: number): Promise<void> {
     return this.isolator.isolate(id, pid);
   }
@@ -66,7 +71,8 @@ export class Daemon implements IsolatorService {
   }
 
   status(id: ContainerId): mesos.ContainerStatus {
-    return this.isolator.find(id) ? { container_id: fromContainerId(id) } : {};
+    const entry = this.isolator.find(id);
+    return entry ? toContainerStatus(entry) : {};
   }
 
   cleanup(id: ContainerId): Promise<void> {

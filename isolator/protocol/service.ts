@@ -30,6 +30,8 @@ export interface IsolatorService {
     id: ContainerId,
     config: mesos.slave.ContainerConfig,
   ): Promise<mesos.slave.ContainerLaunchInfo | undefined>;
+  /** What goes with the answer to prepare(): status(), where that has more to say than the id. */
+  preparedStatus?(id: ContainerId): mesos.ContainerStatus | undefined;
   isolate(id: ContainerId, pid: number): Promise<void>;
   /** Ends at cleanup; unknown containers are waited for too, since an agent's watch() may come early. */
   watch(id: ContainerId, signal: AbortSignal): AsyncIterable<mesos.slave.ContainerLimitation>;

@@ -6,6 +6,7 @@ import type { ContainerRecord } from "../containers/records.js";
 import { REASONS, type Reason, type Usage } from "../features/accounting.js";
 import { escapeUntrusted, type Denial } from "../features/events.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
+import type { MarkingPolicy } from "../features/marking.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { bpf_isolator, fromContainerId, mesos } from "../mesos/messages.js";
 
@@ -34,12 +35,31 @@ function toCounts(counts: Record<Reason, bigint>): bpf_isolator.Count[] {
   return REASONS.filter((reason) => counts[reason] > 0n).map((name) => ({ name, count: counts[name] }));
 }
 
+function toMarking({ dscp, mark, priority }: MarkingPolicy): bpf_isolator.Marking {
+  return {
+    ...(dscp === undefined ? {} : { dscp }),
+    ...(mark === undefined ? {} : { mark: mark.value, mark_mask: mark.mask }),
+    ...(priority === undefined ? {} : { priority }),
+  };
+}
+
+/** The mark stands for the class id of Mesos's cgroups/net_cls, which there is not with cgroup2. */
+export function toContainerStatus({ id, container }: Entry): mesos.ContainerStatus {
+  const mark = container?.policy.marking?.mark;
+  return {
+    container_id: fromContainerId(id),
+    ...(mark ? { cgroup_info: { net_cls: { classid: mark.value } } } : {}),
+  };
+}
+
 function policyFields(policy: Policy): Partial<bpf_isolator.ContainerSummary> {
   return {
     ...(policy.ports
       ? { ports: policy.ports.map(({ begin, end }) => ({ begin: BigInt(begin), end: BigInt(end) })) }
       : { inherits_ports: true }),
     enforcement: ENFORCEMENT[policy.enforce],
+    ...(policy.classes ? { classes: policy.classes } : {}),
+    ...(policy.marking ? { marking: toMarking(policy.marking) } : {}),
   };
 }
 
@@ -117,11 +137,14 @@ export function toRunSummary(
 
 function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
   const { reason, protocol, family, address, port, pid, uid, process, unreachable, owner, time } = denial;
+  const { option, dscp } = denial;
   return {
     ...{ reason, protocol, family, port, pid, uid, process },
     ...(address === undefined ? {} : { address }),
     ...(unreachable ? { unreachable } : {}),
     ...(owner === undefined ? {} : { owner }),
+    ...(option === undefined ? {} : { option }),
+    ...(dscp === undefined ? {} : { dscp }),
     boot_time: BigInt(time),
   };
 }

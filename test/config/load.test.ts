@@ -22,6 +22,8 @@ const DEFAULTS: Config = {
   sockets: {},
   trustedRoles: [],
   exemptions: [],
+  classes: [],
+  marking: [],
 };
 
 let directory = "";
@@ -71,6 +73,13 @@ exemptions:
     enforce: off
   - match: { framework_id: f, executor_id: e }
     enforce: audit
+classes:
+  - { name: shop, match: { app_id: /shop/** } }
+  - { name: prod-1, match: { role: prod, framework_id: g, labels: { tier: production } } }
+marking:
+  - { class: prod-1, dscp: af21, mark: 0x10/0xff, priority: 3, change: deny, wrong_dscp: drop }
+  - { class: shop, dscp: 46, mark: 0x1F }
+  - { priority: 0 }
 `;
     const expected: Config = {
       instance: "blue",
@@ -91,6 +100,21 @@ exemptions:
           enforce: "off",
         },
         { frameworkId: "f", executorId: "e", labels: [], enforce: "audit" },
+      ],
+      classes: [
+        { name: "shop", match: { appId: "/shop/**", labels: [] } },
+        { name: "prod-1", match: { role: "prod", frameworkId: "g", labels: [["tier", "production"]] } },
+      ],
+      marking: [
+        {
+          ...{ class: "prod-1", dscp: 18, mark: { value: 16, mask: 255 }, priority: 3 },
+          ...{ change: "deny", wrongDscp: "drop" },
+        },
+        {
+          ...{ class: "shop", dscp: 46, mark: { value: 31, mask: 0xffffffff } },
+          ...{ change: "ignore", wrongDscp: "count" },
+        },
+        { priority: 0, change: "ignore", wrongDscp: "count" },
       ],
     };
     assert.deepEqual(read(text), expected);
@@ -144,7 +168,7 @@ exemptions:
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],

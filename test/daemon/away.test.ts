@@ -1,9 +1,10 @@
 /** Events of a time without a daemon: the next one shows them, none twice, and what found no room is counted. */
 import assert from "node:assert/strict";
 import { after, it } from "node:test";
-import { CrashDaemon, denials, endInstance, nodeOf, Prober } from "../support/crash-daemon.js";
+import { CrashDaemon, denials, endInstance, nodeOf } from "../support/crash-daemon.js";
 import { instanceName } from "../support/instance.js";
 import { enterOwnNetwork } from "../support/network.js";
+import { Prober } from "../support/prober.js";
 import { attempt } from "../support/process.js";
 import { until } from "../support/wait.js";
 

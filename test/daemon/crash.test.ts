@@ -13,10 +13,11 @@ import { POINTS, type Point } from "../../isolator/containers/points.js";
 import { buildId } from "../../isolator/kernel/object.js";
 import { sameLayouts } from "../support/builds.js";
 import { Bystanders } from "../support/bystanders.js";
-import { assertEnforced, CrashDaemon, endInstance, isGone, nodeOf, Prober } from "../support/crash-daemon.js";
+import { assertEnforced, CrashDaemon, endInstance, isGone, nodeOf } from "../support/crash-daemon.js";
 import { instanceName, policy } from "../support/instance.js";
 import { assertConsistent } from "../support/invariants.js";
 import { enterOwnNetwork } from "../support/network.js";
+import { Prober } from "../support/prober.js";
 
 enterOwnNetwork();
 const instance = instanceName();

@@ -7,10 +7,11 @@ import { after, before, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { buildId } from "../../isolator/kernel/object.js";
 import { Bystanders } from "../support/bystanders.js";
-import { CrashDaemon, endInstance, isGone, nodeOf, Prober } from "../support/crash-daemon.js";
+import { CrashDaemon, endInstance, isGone, nodeOf } from "../support/crash-daemon.js";
 import { instanceName } from "../support/instance.js";
 import { assertConsistent } from "../support/invariants.js";
 import { enterOwnNetwork } from "../support/network.js";
+import { Prober } from "../support/prober.js";
 
 const ROUNDS = 30;
 const WORKERS = 4;

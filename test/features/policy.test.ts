@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { REASONS } from "../../isolator/features/accounting.js";
 import { describe as inWords, toDenial } from "../../isolator/features/events.js";
-import { encodePolicy, gapsOf, lsmHooksOf, mustWatch, type Policy } from "../../isolator/features/policy.js";
+import { encodePolicy, gapsOf, hooksOf, mustWatch, type Policy } from "../../isolator/features/policy.js";
 import { decode } from "../../isolator/kernel/codec.js";
 import type { KernelEvent } from "../../isolator/kernel/events.js";
 import { layouts } from "../../isolator/kernel/gen/layout.js";
@@ -20,7 +20,7 @@ const ESCAPE = ["bpf_map", "bpf_prog", "file_open", "sb_set_mnt_opts", "task_all
 describe("a policy", () => {
   it("denies escape and allows all sockets where it does not say", () => {
     assert.equal(flagsOf(BASE), flags.POLICY_DENY_ESCAPE);
-    assert.deepEqual([...lsmHooksOf(BASE)].sort(), [...ESCAPE, "socket_listen"].sort());
+    assert.deepEqual([...hooksOf(BASE)].sort(), [...ESCAPE, "socket_listen"].sort());
     assert.deepEqual(gapsOf(BASE, nothing), [], "nobody asked for it by name");
     assert.equal(mustWatch(BASE, nothing), true);
     assert.equal(mustWatch(BASE, everything), false);
@@ -47,7 +47,7 @@ describe("a policy", () => {
 
   it("takes a hook of BPF LSM only where it asks for what that does", () => {
     const hooks = (policy: Partial<Policy>): string[] =>
-      [...lsmHooksOf({ ...BASE, escape: "allow", ...policy })].filter((hook) =>
+      [...hooksOf({ ...BASE, escape: "allow", ...policy })].filter((hook) =>
         HOOKS.some(({ name, lsm }) => lsm && name === hook),
       );
     assert.deepEqual(hooks({}), ["socket_listen"]);

@@ -1,6 +1,7 @@
 /** Containers of an agent whose tasks go on whatever happens to the daemon, and must never notice it. */
 import assert from "node:assert/strict";
-import { Prober, type CrashDaemon, type Summary } from "./crash-daemon.js";
+import type { CrashDaemon, Summary } from "./crash-daemon.js";
+import { Prober } from "./prober.js";
 
 type Id = readonly [string, ...string[]];
 type Ports = readonly [number, number];

@@ -1,4 +1,4 @@
-/** Daemons that tests kill, what they have logged, and tasks that go on without them. */
+/** Daemons that tests kill, and what they have logged. */
 import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -11,7 +11,8 @@ import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
 import { bpf_isolator, fromContainerId, mesos } from "../../isolator/mesos/messages.js";
 import { ProtocolClient } from "../../isolator/protocol/client.js";
 import { assertNothingLeft } from "./instance.js";
-import { attempt, DIST, MAIN } from "./process.js";
+import { Prober } from "./prober.js";
+import { attempt, MAIN } from "./process.js";
 
 const { Type } = bpf_isolator.Call;
 
@@ -205,76 +206,6 @@ export function denials({ log }: CrashDaemon, name: string): number[] {
 /** Whether an error is that of a daemon which went away. */
 export function isGone(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "no-daemon";
-}
-
-export interface ProberReport {
-  rounds: number;
-  wrong: number;
-  first: string[];
-}
-
-const PROBER = join(DIST, "test/helpers/prober");
-const probers = new Set<Prober>();
-
-/** A process of test/helpers/prober.c, which waits until it is told to begin. */
-export class Prober {
-  private readonly lines: AsyncIterator<string, undefined>;
-  private readonly closed: Promise<unknown>;
-
-  private constructor(private readonly child: ChildProcess) {
-    probers.add(this);
-    assert(child.stdout && child.stdin);
-    child.stdin.on("error", () => undefined);
-    this.lines = createInterface(child.stdout)[Symbol.asyncIterator]();
-    this.closed = once(child, "close");
-  }
-
-  static spawn(...words: (string | number)[]): Prober {
-    return new Prober(spawn(PROBER, words.map(String), { stdio: ["pipe", "pipe", "inherit"] }));
-  }
-
-  get pid(): number {
-    return this.child.pid ?? 0;
-  }
-
-  private async line(): Promise<string> {
-    const { value, done } = await this.lines.next();
-    assert(!done, `the prober ${this.pid} died`);
-    return value;
-  }
-
-  /** Begins, and waits for the first round. */
-  async begin(): Promise<void> {
-    this.child.stdin?.write("go\n");
-    assert.equal(await this.line(), "ready");
-  }
-
-  /** What it says so far. */
-  async report(): Promise<ProberReport> {
-    this.child.stdin?.write("?\n");
-    return JSON.parse(await this.line()) as ProberReport;
-  }
-
-  /** Begins what ends by itself, or ends what goes on. @returns what it says of all of it */
-  async end(start = false): Promise<ProberReport> {
-    this.child.stdin?.end(start ? "go\n" : "");
-    const report = JSON.parse(await this.line()) as ProberReport;
-    await this.closed;
-    probers.delete(this);
-    return report;
-  }
-
-  /** Kills it, and waits. Safe to repeat. */
-  async kill(): Promise<void> {
-    this.child.kill("SIGKILL");
-    await this.closed;
-    probers.delete(this);
-  }
-
-  /** Those that a failed test has left. */
-  static async killAll(): Promise<void> {
-    await Promise.all([...probers].map((prober) => prober.kill()));
-  }
 }
 
 /** A container's node, by the path that the daemon gives it. */

@@ -14,8 +14,10 @@ import { createInterface } from "node:readline";
 import { buffer } from "node:stream/consumers";
 import { after } from "node:test";
 import { IsolatorError } from "../../isolator/errors.js";
+import { STATE_ROOT } from "../../isolator/containers/instance.js";
 import { cgroupRoot, CgroupNode } from "../../isolator/kernel/cgroup.js";
 import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
+import { pinRoot, removePins } from "../../isolator/kernel/pins.js";
 import { bpf_isolator, codecs } from "../../isolator/mesos/messages.js";
 import { ProtocolClient, socketPath } from "../../isolator/protocol/client.js";
 import { JSON_TYPE, PROTOBUF } from "../../isolator/protocol/encoding.js";
@@ -196,18 +198,25 @@ export class TestDaemon {
   async end(): Promise<void> {
     try {
       if (this.child) await this.endWell();
+    } catch (error) {
+      await this.endBadly();
+      throw error;
     } finally {
-      // Whatever failed: no process of a test outlives it.
-      this.child?.kill("SIGKILL");
-      await this.exited;
       this.child = undefined;
       this.client.close();
       for (const stream of this.streams) stream.close();
       rmSync(this.directory, { recursive: true, force: true });
-      const root = CgroupNode.open(cgroupRoot(requireCgroup2(), this.instance));
-      if (root?.populated()) root.kill();
     }
     assertNothingLeft(this.instance);
+  }
+
+  /** Whatever a daemon failed at: nothing of a test outlives it. */
+  private async endBadly(): Promise<void> {
+    this.child?.kill("SIGKILL");
+    await this.exited;
+    await CgroupNode.open(cgroupRoot(requireCgroup2(), this.instance))?.remove();
+    rmSync(join(STATE_ROOT, this.instance), { recursive: true, force: true });
+    removePins(pinRoot(this.instance));
   }
 
   private async endWell(): Promise<void> {

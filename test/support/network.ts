@@ -1,9 +1,10 @@
-/** Network namespaces of a test's own, so that two runs at once never meet and nothing of the machine is touched. */
+/** Namespaces of a test's own, so that two runs at once never meet and nothing of the machine is touched. */
 import { execFileSync, type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { libc } from "../../isolator/kernel/native.js";
 
 const CLONE_NEWNET = 0x40000000;
+const CLONE_NEWNS = 0x00020000;
 
 /** Runs a program to its end. @returns its stdout @throws with its stderr when it fails */
 export function sh(command: string, ...args: string[]): string {
@@ -18,6 +19,12 @@ export function enterOwnNetwork(): void {
   if (libc().unshare(CLONE_NEWNET) !== 0)
     throw new Error("unshare(CLONE_NEWNET) failed: the tests need root");
   sh("ip", "link", "set", "lo", "up");
+}
+
+/** The same for mounts: what is mounted from then on, the test and its children see, and nobody else. */
+export function enterOwnMounts(): void {
+  if (libc().unshare(CLONE_NEWNS) !== 0) throw new Error("unshare(CLONE_NEWNS) failed: the tests need root");
+  sh("mount", "--make-rprivate", "/");
 }
 
 /** Another host: a network namespace that lives as long as a process in it. */

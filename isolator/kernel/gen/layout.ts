@@ -88,7 +88,7 @@ export const layouts = {
       }
     },
     "policy": {
-      "size": 48,
+      "size": 64,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -137,11 +137,32 @@ export const layouts = {
         "connection_rules": {
           "offset": 44,
           "type": "u32"
+        },
+        "mark": {
+          "offset": 48,
+          "type": "u32"
+        },
+        "mark_mask": {
+          "offset": 52,
+          "type": "u32"
+        },
+        "priority": {
+          "offset": 56,
+          "type": "u32"
+        },
+        "tos": {
+          "offset": 60,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 61,
+          "type": "u8",
+          "count": 3
         }
       }
     },
     "counters": {
-      "size": 320,
+      "size": 576,
       "fields": {
         "rx_packets": {
           "offset": 0,
@@ -170,19 +191,19 @@ export const layouts = {
         "denied": {
           "offset": 48,
           "type": "u64",
-          "count": 16
+          "count": 32
         },
         "audited": {
-          "offset": 176,
+          "offset": 304,
           "type": "u64",
-          "count": 16
+          "count": 32
         },
         "events_lost": {
-          "offset": 304,
+          "offset": 560,
           "type": "u64"
         },
         "self": {
-          "offset": 312,
+          "offset": 568,
           "type": "u64"
         }
       }
@@ -214,9 +235,13 @@ export const layouts = {
           "offset": 8,
           "type": "u16"
         },
-        "reserved": {
+        "marked_by": {
           "offset": 10,
-          "type": "u16"
+          "type": "u8"
+        },
+        "dscp_excuse": {
+          "offset": 11,
+          "type": "u8"
         }
       }
     },
@@ -296,10 +321,18 @@ export const layouts = {
           "offset": 42,
           "type": "u8"
         },
-        "reserved": {
+        "option": {
           "offset": 43,
+          "type": "u8"
+        },
+        "dscp": {
+          "offset": 44,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 45,
           "type": "u8",
-          "count": 5
+          "count": 3
         },
         "comm": {
           "offset": 48,
@@ -326,7 +359,12 @@ export const layouts = {
       "POLICY_DENY_XDP": 128,
       "POLICY_DENY_RECEIVED": 256,
       "POLICY_DENY_ESCAPE": 512,
-      "POLICY_COUNT_CONNECTIONS": 1024
+      "POLICY_COUNT_CONNECTIONS": 1024,
+      "POLICY_SET_DSCP": 65536,
+      "POLICY_SET_MARK": 131072,
+      "POLICY_SET_PRIORITY": 262144,
+      "POLICY_DENY_MARKING": 524288,
+      "POLICY_DROP_DSCP": 1048576
     },
     "enforcement": {
       "ENFORCE_UNSET": 0,
@@ -367,9 +405,10 @@ export const layouts = {
       "REASON_CLONE": 11,
       "REASON_MOUNT": 12,
       "REASON_BPF": 13,
-      "REASON_CONNECTIONS": 14,
-      "REASON_CONNECTIONS_TOTAL": 15,
-      "REASONS": 16
+      "REASON_MARKING": 14,
+      "REASON_CONNECTIONS": 15,
+      "REASON_CONNECTIONS_TOTAL": 16,
+      "REASONS": 32
     }
   }
 } as const;

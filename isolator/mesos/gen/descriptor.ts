@@ -317,6 +317,10 @@ export const descriptor = {
         "launch_info": {
          "type": "mesos.slave.ContainerLaunchInfo",
          "id": 1
+        },
+        "status": {
+         "type": "mesos.ContainerStatus",
+         "id": 2
         }
        }
       },
@@ -473,6 +477,15 @@ export const descriptor = {
       "break_glass": {
        "type": "string",
        "id": 19
+      },
+      "classes": {
+       "rule": "repeated",
+       "type": "ClassMembership",
+       "id": 40
+      },
+      "marking": {
+       "type": "Marking",
+       "id": 41
       }
      },
      "nested": {
@@ -486,6 +499,40 @@ export const descriptor = {
         "BROKEN": 5,
         "UNMANAGED": 6
        }
+      }
+     }
+    },
+    "Marking": {
+     "edition": "proto2",
+     "fields": {
+      "dscp": {
+       "type": "uint32",
+       "id": 1
+      },
+      "mark": {
+       "type": "uint32",
+       "id": 2
+      },
+      "mark_mask": {
+       "type": "uint32",
+       "id": 3
+      },
+      "priority": {
+       "type": "uint32",
+       "id": 4
+      }
+     }
+    },
+    "ClassMembership": {
+     "edition": "proto2",
+     "fields": {
+      "name": {
+       "type": "string",
+       "id": 1
+      },
+      "claimed": {
+       "type": "bool",
+       "id": 2
       }
      }
     },
@@ -563,6 +610,14 @@ export const descriptor = {
         "boot_time": {
          "type": "uint64",
          "id": 11
+        },
+        "option": {
+         "type": "string",
+         "id": 12
+        },
+        "dscp": {
+         "type": "uint32",
+         "id": 13
         }
        }
       }

@@ -188,6 +188,9 @@ export namespace bpf_isolator {
     export interface Prepare {
       /** Absent: nothing to add to the launch. */
       readonly launch_info?: mesos.slave.ContainerLaunchInfo | undefined;
+      /** What STATUS answers of the container, where it has more to say than the id: for a module that answers an agent's
+       * status() by itself. A reload of the configuration may change it. */
+      readonly status?: mesos.ContainerStatus | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
@@ -275,6 +278,10 @@ export namespace bpf_isolator {
     readonly cgroup?: string | undefined;
     /** What the operator has switched off for it, or for all: "audit" or "detach" (bpf-isolator break-glass). */
     readonly break_glass?: string | undefined;
+    /** Classes of the configuration that it is in, in their order. */
+    readonly classes?: readonly bpf_isolator.ClassMembership[] | undefined;
+    /** Absent: packets are as the task makes them. */
+    readonly marking?: bpf_isolator.Marking | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -294,6 +301,25 @@ export namespace bpf_isolator {
       /** An agent's that was launched before there was a daemon: it is under no policy until it is launched again. */
       UNMANAGED = 6,
     }
+  }
+  /** What the packets of a container have. What is absent is the task's own. */
+  export interface Marking {
+    /** 0 to 63. */
+    readonly dscp?: number | undefined;
+    readonly mark?: number | undefined;
+    /** Bits of `mark` that are set; the others are the task's. */
+    readonly mark_mask?: number | undefined;
+    readonly priority?: number | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** That a container is in a class. */
+  export interface ClassMembership {
+    readonly name?: string | undefined;
+    /** By nothing but what whoever runs the task has written: it takes away, and gives nothing. */
+    readonly claimed?: boolean | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
   }
   /** Something that happened. */
   export interface Event {
@@ -334,6 +360,10 @@ export namespace bpf_isolator {
       readonly owner?: string | undefined;
       /** Nanoseconds since boot, suspend included. */
       readonly boot_time?: bigint | undefined;
+      /** Of "marking": the option that setsockopt() would have changed, such as "IP_TOS". */
+      readonly option?: string | undefined;
+      /** Of "marking": DSCP of a packet; then there is no process. */
+      readonly dscp?: number | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }

@@ -46,5 +46,7 @@ process.on("message", () => {
     process.send?.(answer);
   })();
 });
+// A benchmark that was killed has no more use for it.
+process.on("disconnect", () => process.kill(process.pid, "SIGTERM"));
 // The daemon ends when it has nothing to do: the channel is no reason to stay.
 process.channel?.unref();

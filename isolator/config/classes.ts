@@ -1,0 +1,112 @@
+/** Classes of containers: `classes` of the configuration, and which of them a container is in. */
+import { z } from "zod";
+import type { Membership } from "../features/classes.js";
+import type { ContainerFacts } from "./facts.js";
+import { holds, isAllocatedTo, isAnchored, MATCH_KEYS, toMatch, type Match } from "./match.js";
+import type { Problem } from "./problem.js";
+
+const MAX_CLASSES = 1000;
+
+/** Of a class. No dots, spaces or brackets, so that it can stand in lists and in other texts. */
+export const CLASS_NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
+
+const PATH = /^(\/[^/*\s]+|\/\*)*(\/\*\*)?$/;
+
+const ClassSchema = z
+  .strictObject({
+    name: z
+      .string()
+      .regex(CLASS_NAME, {
+        error:
+          "is not a name of a class: give 1 to 64 letters, digits, '_' and '-', beginning with a letter or digit",
+      })
+      .meta({ description: "Name that rules go by; each once." }),
+    match: z
+      .strictObject({
+        ...MATCH_KEYS,
+        app_id: z
+          .string()
+          .min(1, { error: "is empty: give a path, as in /shop/**" })
+          .max(1024, { error: "is too long: give at most 1024 characters" })
+          .regex(PATH, {
+            error:
+              "is not a path: give one as in /shop/cart, /shop/*/db or /shop/**, where * is one segment and ** at the end all that is below",
+          })
+          .optional()
+          .meta({
+            description:
+              "Id of the app, from the name in the task's DiscoveryInfo: Marathon writes cart.shop for /shop/cart. Users choose it.",
+          }),
+      })
+      .meta({ description: "Which containers: all that is given here must hold. At least one key." }),
+  })
+  .meta({ description: "A name for containers." });
+
+export const ClassesSchema = z
+  .array(ClassSchema)
+  .max(MAX_CLASSES, { error: `has too many classes: give at most ${MAX_CLASSES}` })
+  .default([])
+  .meta({
+    description:
+      "Classes of containers, which rules go by. A container is in each class that it matches. One that it matches by labels or app_id alone, and in no trusted role, is only claimed: it gives nothing, it only takes away.",
+  });
+
+export interface ContainerClass {
+  name: string;
+  match: Match;
+}
+
+export function toClasses(input: z.output<typeof ClassesSchema>): ContainerClass[] {
+  return input.map(({ name, match }) => ({ name, match: toMatch(match) }));
+}
+
+/** The parts of a value that a list has at most: also of one that is none. */
+export function classNames(classes: unknown): string[] {
+  if (!Array.isArray(classes)) return [];
+  return classes.flatMap((entry: unknown) => {
+    const name = typeof entry === "object" && entry !== null ? (entry as { name?: unknown }).name : undefined;
+    return typeof name === "string" ? [name] : [];
+  });
+}
+
+/** What no key alone shows. @param classes any value of the key */
+export function classProblems(classes: unknown): Problem[] {
+  if (!Array.isArray(classes)) return [];
+  const seen = new Map<string, number>();
+  return classes.flatMap((entry: unknown, i): Problem[] => {
+    if (typeof entry !== "object" || entry === null) return [];
+    const { name, match } = entry as { name?: unknown; match?: unknown };
+    const problems: Problem[] = [];
+    if (typeof name === "string") {
+      const first = seen.get(name);
+      if (first === undefined) seen.set(name, i);
+      else
+        problems.push({
+          path: ["classes", i, "name"],
+          message: `is the name of classes[${first}] already: give each class one of its own`,
+        });
+    }
+    if (typeof match === "object" && match !== null && Object.keys(match).length === 0) {
+      problems.push({
+        path: ["classes", i, "match"],
+        message: "is empty, which would match every container: give role, framework_id, labels or app_id",
+      });
+    }
+    return problems;
+  });
+}
+
+/**
+ * Every class that a container is in, in the order of the configuration.
+ * @param trustedRoles whose users are believed
+ */
+export function classesOf(
+  classes: readonly ContainerClass[],
+  facts: ContainerFacts,
+  trustedRoles: readonly string[],
+): Membership[] {
+  const trusted = isAllocatedTo(facts, trustedRoles);
+  return classes
+    .filter(({ match }) => holds(match, facts))
+    .map(({ name, match }) => (isAnchored(match) || trusted ? { name } : { name, claimed: true }));
+}
