@@ -298,15 +298,6 @@ describe("connections", () => {
       assert.equal(box.poll().length, 1);
     });
 
-    it("by a socket that has no memory left for the count", async () => {
-      const box = await limited({ max: 1 });
-      await box.task.connect(server.port);
-      const fd = await box.task.socket("udp");
-      await box.task.tell(`fill ${fd}`);
-      assert.notEqual(await box.task.try(`connect ${fd} 127.0.0.1 ${server.port}`), "EFAULT");
-      assert.ok(live(box) <= 2);
-    });
-
     it("by taking limits away and giving them again", async () => {
       const box = await limited({ max: 2 });
       await box.task.connect(server.port);

@@ -9,7 +9,7 @@
  *	fast FD ADDRESS PORT		by sendto(MSG_FASTOPEN)
  *	defer FD | nonblock FD		TCP_FASTOPEN_CONNECT; O_NONBLOCK
  *	bind FD ADDRESS PORT
- *	write FD | read FD | close FD | shutdown FD | abort FD | unspec FD | fill FD
+ *	write FD | read FD | close FD | shutdown FD | abort FD | unspec FD
  *	fork | reap			a child that has all that is open now; kill it
  *	hold N KIND ADDRESS PORT	N sockets: "ok CONNECTED REFUSED OTHER", refused being EAGAIN
  *	race THREADS N KIND ADDRESS PORT	the same, N by each thread at once
@@ -261,18 +261,6 @@ static void on_socket(const char *command, int fd)
 		result = setsockopt(fd, SOL_TCP, TCP_FASTOPEN_CONNECT, &one, sizeof(one));
 	} else if (!strcmp(command, "nonblock")) {
 		result = fcntl(fd, F_SETFL, O_NONBLOCK);
-	} else if (!strcmp(command, "fill")) {
-		/* All the memory that the kernel gives a socket for options. */
-		for (int size = 8; !result && size < 4096; size += 8) {
-			struct group_req group = {.gr_interface = 1};
-			struct sockaddr_in *in = (void *)&group.gr_group;
-
-			in->sin_family = AF_INET;
-			in->sin_addr.s_addr = htonl(0xe0010000 + size);
-			result = setsockopt(fd, SOL_IP, MCAST_JOIN_GROUP, &group, sizeof(group));
-		}
-		printf("ok %d\n", errno);
-		return;
 	} else {
 		errno = ENOSYS;
 		result = -1;
