@@ -20,8 +20,10 @@ async function limited(connections: ConnectionsPolicy, more = {}): Promise<Cell 
 const live = (box: Cell): number => box.container.connections()?.live ?? -1;
 const held = (box: Cell): number => box.container.connections()?.held ?? -1;
 const refused = (box: Cell): number => Number(box.container.usage().denied.connections);
+/** As long as a FIN may be sent again and again to a server that has no time to accept. ms */
+const PATIENCE = 60_000;
 const becomes = (box: Cell, n: number): Promise<true> =>
-  until(() => live(box) === n || undefined, `${n} live, not ${live(box)}`).then(() => true);
+  until(() => live(box) === n || undefined, `${n} live`, PATIENCE).then(() => true);
 
 let server: Listener;
 describe("connections", () => {
