@@ -6,6 +6,7 @@
  * A socket is under the programs of the cgroup that created it, whoever uses it later.
  */
 #include "accounting.h"
+#include "connections.h"
 #include "escape.h"
 #include "marking.h"
 #include "ports.h"
@@ -80,15 +81,21 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 SEC("cgroup/connect4")
 int connect4(struct bpf_sock_addr *ctx)
 {
-	marking_address(ctx);
-	return ALLOW;
+	int verdict = connections_connect(ctx, AF_INET);
+
+	if (verdict == ALLOW)
+		marking_address(ctx);
+	return verdict;
 }
 
 SEC("cgroup/connect6")
 int connect6(struct bpf_sock_addr *ctx)
 {
-	marking_address(ctx);
-	return ALLOW;
+	int verdict = connections_connect(ctx, AF_INET6);
+
+	if (verdict == ALLOW)
+		marking_address(ctx);
+	return verdict;
 }
 
 SEC("cgroup/setsockopt")
@@ -108,6 +115,7 @@ SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
 	ports_release(ctx);
+	connections_release(ctx);
 	return ALLOW;
 }
 
@@ -115,12 +123,16 @@ SEC("sockops")
 int sock_ops(struct bpf_sock_ops *ctx)
 {
 	switch (ctx->op) {
+	case BPF_SOCK_OPS_STATE_CB:
+		connections_state(ctx);
+		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		ports_listen(ctx);
 		marking_tcp(ctx);
 		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		ports_connect(ctx);
+		connections_connecting(ctx);
 		marking_tcp(ctx);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
@@ -154,6 +166,14 @@ int egress(struct __sk_buff *skb)
 	else
 		account_sent(skb, counters);
 	return verdict;
+}
+
+/* Not on a hook: user space runs it, by reading from it. */
+SEC("iter/tcp")
+int connections_tcp(struct bpf_iter__tcp *ctx)
+{
+	connections_pass(ctx->sk_common);
+	return 0;
 }
 
 /*

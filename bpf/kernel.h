@@ -45,6 +45,7 @@
 #define CLONE_INTO_CGROUP 0x200000000ULL
 
 /* Of the kernel's own headers. */
+#define EEXIST              17
 #define FMODE_WRITE         2
 #define CGROUP2_SUPER_MAGIC 0x63677270
 #define BPF_FS_MAGIC        0xcafe4a11
@@ -65,10 +66,29 @@ struct task_struct {
 	char comm[16];
 };
 
+struct net {
+	__u64 net_cookie;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct in6_addr {
+	__u8 s6_addr[16];
+};
+
 struct sock_common {
-	__u16 skc_family;
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
 	__u16 skc_num;
+	__u16 skc_family;
 	volatile unsigned char skc_state;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+	unsigned long skc_flags;
 };
 
 struct kernfs_node {
@@ -90,8 +110,23 @@ struct sock_cgroup_data {
 
 struct sock {
 	struct sock_common __sk_common;
+	int sk_err;
+	__u8 sk_kern_sock : 1;
 	__u16 sk_protocol;
 	struct sock_cgroup_data sk_cgrp_data;
+};
+
+enum sock_flags {
+	SOCK_DONE = 1, /* only its name counts: the value is the kernel's */
+};
+
+struct bpf_iter_meta {
+	__u64 seq_num;
+};
+
+struct bpf_iter__tcp {
+	struct bpf_iter_meta *meta;
+	struct sock_common *sk_common;
 };
 
 struct mptcp_sock {

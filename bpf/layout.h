@@ -44,6 +44,7 @@ enum policy_flags {
 	POLICY_DENY_XDP = 128,
 	POLICY_DENY_RECEIVED = 256, /* made outside of the container and handed in */
 	POLICY_DENY_ESCAPE = 512,   /* ways out of the node, and into the programs and maps */
+	POLICY_COUNT_CONNECTIONS = 1024,
 	/* Which parts of the marking there are. */
 	POLICY_SET_DSCP = 65536,
 	POLICY_SET_MARK = 131072,
@@ -66,6 +67,11 @@ struct policy {
 	 */
 	__u16 judge_begin;
 	__u16 judge_end;
+	/* Of POLICY_COUNT_CONNECTIONS. 0: no limit. */
+	__u32 max_connections; /* to a destination that no rule names */
+	__u32 max_connections_total;
+	__u32 connections_errno; /* what a connect() over a limit gives */
+	__u32 connection_rules;  /* of connect_rules */
 	/* Marking, where the flags say so. */
 	__u32 mark;      /* bits of mark_mask */
 	__u32 mark_mask; /* 0: none */
@@ -102,7 +108,9 @@ enum reason {
 	REASON_MOUNT = 12,      /* mount of cgroup2 or bpffs */
 	REASON_BPF = 13,     /* bpf() on the isolator's maps and programs, or with a program that could undo them */
 	REASON_MARKING = 14, /* setsockopt() that would change the marking, or a packet with another DSCP */
-	REASONS = 16,        /* a power of two, so that the verifier sees the bound of a masked index */
+	REASON_CONNECTIONS = 15,       /* connect() over the limit for the destination */
+	REASON_CONNECTIONS_TOTAL = 16, /* connect() over the limit for all destinations together */
+	REASONS = 32,                  /* a power of two, so that the verifier sees the bound of a masked index */
 };
 
 /*
@@ -174,7 +182,105 @@ enum listener_verdict {
 	LISTENER_FORBIDDEN = 2,
 };
 
-_Static_assert(sizeof(struct policy) == 48, "policy has a hole");
+enum connection_sizes {
+	CONNECTION_RULES = 16, /* of a container */
+	/* Destinations that are counted at a time, of all containers: sets that a hash chooses, with places in them.
+	 */
+	CONNECTION_SETS = 4096,
+	CONNECTION_PLACES = 8,
+	CONNECTION_NO_PLACE = 0xffffff, /* hold.place of one that found its set full */
+	CLOSED_CONNECTIONS = 32768,
+	/* Time is counted in spans of 2^33 ns, about 8.6 s. */
+	CONNECTION_SPAN_SHIFT = 33,
+	CONNECTION_SPANS = 16,
+};
+
+/* Whom connections are counted for, and where they go: what is the same in all of it shares a count. */
+struct destination {
+	__u64 cgroup_id;
+	__u8 address[16]; /* network byte order; IPv4 as v4-mapped */
+	__u16 port;       /* host byte order */
+	__u16 protocol;   /* IPPROTO_*; MPTCP is TCP */
+	__u32 reserved;
+};
+
+/*
+ * Connections that are held. Those that are closed, whose port the kernel keeps for a while (timewait), lapse by
+ * themselves; user space that reads must leave out what has lapsed since `span`. Begins as struct destination does.
+ */
+struct connection_count {
+	__u64 cgroup_id;
+	__u8 address[16];
+	__u16 port;
+	__u16 protocol;
+	__u32 reserved;
+	__u32 live;
+	__u32 closed;
+	__u32 span; /* up to and with this one, what lapsed is taken out of `closed` */
+	__u32 reserved2;
+	__u32 lapsing[CONNECTION_SPANS]; /* how many of `closed` lapse at the start of a span, by its lowest bits */
+};
+
+/* Part of the value of connect_rules: the first that fits the destination holds. */
+struct connection_rule {
+	__u8 address[16]; /* IPv4 as v4-mapped */
+	__u8 mask[16];
+	__u16 begin; /* ports, both included, host byte order */
+	__u16 end;
+	__u16 protocol; /* 0: any */
+	__u16 reserved;
+	__u32 limit; /* 0: not counted at all */
+	__u32 reserved2;
+};
+
+/* One line: what user space tells a pass over the closed connections, and what that found. */
+struct connection_pass {
+	__u64 netns;   /* cookie of the network namespace that is looked through */
+	__u64 started; /* CLOCK_MONOTONIC, ns */
+	__u32 number;
+	__u32 released; /* given back since their timewait socket is gone */
+	__u32 kept;
+	__u32 reserved;
+};
+
+/* A connection that a socket holds, at one level of nesting. */
+struct hold {
+	__u64 cgroup_id;             /* 0: none */
+	enum connection_sizes place; /* set * CONNECTION_PLACES + place in it, or CONNECTION_NO_PLACE */
+	__u32 lapses;                /* 0: live; else the span at whose start it lapses */
+};
+
+/* Value of closed_connects. */
+struct closed_connection {
+	struct hold holds[LEVELS];
+	__u64 closed_at; /* CLOCK_MONOTONIC, ns */
+	__u32 seen;      /* number of the last pass that met its timewait socket */
+	__u32 reserved;
+};
+
+/* By which a timewait socket is known again. Addresses in network byte order, IPv4 as v4-mapped. */
+struct connection_ends {
+	__u64 netns;
+	__u8 local[16];
+	__u8 remote[16];
+	__u16 local_port;
+	__u16 remote_port;
+	__u32 reserved;
+};
+
+/* What is remembered of a socket that connects, by level. */
+struct socket_connections {
+	struct hold now[LEVELS];
+	struct hold next[LEVELS];   /* UDP: of a connect() that an outer level may still refuse */
+	struct destination refused; /* the last that was: asked for again and again (io_uring), it counts once */
+	__u8 watched;               /* its state callback will say when it is closed */
+	__u8 reserved[7];
+};
+
+_Static_assert(sizeof(struct policy) == 64, "policy has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
 _Static_assert(sizeof(struct counters) == 8 * (8 + 2 * REASONS), "counters has a hole");
+_Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
+_Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");
+_Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
 _Static_assert(sizeof(struct event) == 80, "event has a hole");

@@ -49,3 +49,72 @@ struct {
 		    __uint(max_entries, 65536);
 	    });
 } event_rings SEC(".maps");
+
+/* Connections of a container in all, and to destinations that found their set full. Made and removed by user space.
+ */
+struct connection_totals {
+	struct bpf_spin_lock lock;
+	__u32 reserved;
+	struct connection_count all;
+	struct connection_count others;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct connection_totals);
+} connect_totals SEC(".maps");
+
+/*
+ * A hash table that never moves or frees an entry: a place whose count is 0 is as good as free. So a program that was
+ * interrupted between finding a place and locking it can see by what is in the place whether it still is the one.
+ */
+struct connection_set {
+	struct bpf_spin_lock lock;
+	__u32 reserved;
+	struct connection_count places[CONNECTION_PLACES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CONNECTION_SETS);
+	__type(key, __u32);
+	__type(value, struct connection_set);
+} connect_sets SEC(".maps");
+
+struct connection_rules {
+	struct connection_rule rules[CONNECTION_RULES];
+};
+
+/* By cgroup id. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct connection_rules);
+} connect_rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct socket_connections);
+} sock_connects SEC(".maps");
+
+/* Connections in timewait whose ends are known. One that finds it full lapses by time alone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, CLOSED_CONNECTIONS);
+	__type(key, struct connection_ends);
+	__type(value, struct closed_connection);
+} closed_connects SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct connection_pass);
+} connect_pass SEC(".maps");

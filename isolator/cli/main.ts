@@ -2,6 +2,7 @@
 /** The command line. Every error of a command ends here, and is printed here and only here. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { IsolatorError, messageOf } from "../errors.js";
+import { CONNECT_ERRNOS, MAX_LIMIT } from "../features/connections.js";
 import { ESCAPE_MODES } from "../features/escape.js";
 import { CHANGE_MODES, parseDscp, parseMark, parsePriority, WRONG_DSCP_MODES } from "../features/marking.js";
 import { EPHEMERAL_MODES, EXTRA_PROTOCOLS } from "../features/ports.js";
@@ -35,6 +36,13 @@ function listOf<T extends string>(words: readonly T[]): (text: string, previous:
     });
     return [...new Set([...previous, ...named])];
   };
+}
+
+function parseLimit(text: string): number {
+  const limit = Number(text);
+  if (!/^\d{1,10}$/.test(text) || limit < 1 || limit > MAX_LIMIT)
+    throw new InvalidArgumentError(`Give a number of 1 to ${MAX_LIMIT}.`);
+  return limit;
 }
 
 // Whoever reads denials may go before the task does (`2>&1 | head`): that is no reason to end it.
@@ -74,6 +82,13 @@ program
       "--escape <mode>",
       "ways out of the container's cgroup (default: deny where the kernel can)",
     ).choices(ESCAPE_MODES),
+  )
+  .option("--max-connections <n>", "connections that it may hold to one destination", parseLimit)
+  .option("--max-connections-total <n>", "connections that it may hold in all", parseLimit)
+  .addOption(
+    new Option("--connect-errno <errno>", "what a connect() over a limit gives (default: EAGAIN)").choices(
+      CONNECT_ERRNOS,
+    ),
   )
   .addOption(
     new Option("--dscp <dscp>", "DSCP of what it sends: 0-63, CS1, AF21, EF, ...").argParser(parseDscp),

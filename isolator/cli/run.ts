@@ -7,6 +7,7 @@ import { Instance } from "../containers/instance.js";
 import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
 import { toResourceStatistics } from "../features/accounting.js";
+import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import { toDenial } from "../features/events.js";
 import type { EscapeMode } from "../features/escape.js";
 import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features/marking.js";
@@ -26,6 +27,9 @@ export interface RunOptions {
   allowProtocol: ExtraProtocol[];
   denySocket: SocketKind[];
   escape?: EscapeMode;
+  maxConnections?: number;
+  maxConnectionsTotal?: number;
+  connectErrno?: ConnectErrno;
   dscp?: number;
   mark?: Mark;
   priority?: number;
@@ -38,6 +42,19 @@ export interface RunOptions {
   instance: string;
   json?: boolean;
   usageFile?: string;
+}
+
+/** Without a limit nothing is counted. */
+function connectionsOf(options: RunOptions): { connections?: ConnectionsPolicy } {
+  const { maxConnections: max, maxConnectionsTotal: total, connectErrno: errno } = options;
+  if (max === undefined && total === undefined) return {};
+  return {
+    connections: {
+      ...(max === undefined ? {} : { max }),
+      ...(total === undefined ? {} : { total }),
+      ...(errno === undefined ? {} : { errno }),
+    },
+  };
 }
 
 /**
@@ -122,6 +139,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     allowProtocols: options.allowProtocol,
     sockets: Object.fromEntries(options.denySocket.map((kind) => [kind, "deny"])),
     ...(options.escape === undefined ? {} : { escape: options.escape }),
+    ...connectionsOf(options),
     ...markingOf(options),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");

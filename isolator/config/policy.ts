@@ -1,4 +1,6 @@
 /** A container's policy, from the configuration and what the agent says of the container. */
+import { parseAddress } from "../features/addresses.js";
+import type { ConnectionRule, ConnectionsPolicy } from "../features/connections.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
 import type { ContainerFacts } from "./facts.js";
 import { classesOf } from "./classes.js";
@@ -17,11 +19,25 @@ export function enforcementFor(config: Config, facts: ContainerFacts): EnforceMo
   return exemption?.enforce ?? config.enforce;
 }
 
+/** Where the agent listens, from its handshake. */
+export interface AgentAddress {
+  ip: string;
+  port: number;
+}
+
+/** Executors live by their connection to the agent: it is under no limit. */
+function exceptAgent(policy: ConnectionsPolicy, agent: AgentAddress | undefined): ConnectionsPolicy {
+  if (!agent || !parseAddress(agent.ip)) return policy;
+  const { ip, port } = agent;
+  const rule: ConnectionRule = { to: { cidr: ip, ports: [{ begin: port, end: port }] }, limit: "none" };
+  return { ...policy, rules: [rule, ...(policy.rules ?? [])] };
+}
+
 /**
  * The policy of a container. Pure: the same configuration and facts give the same policy, so that a re-sent prepare() is
  * known as one, and a reload tells which containers change.
  */
-export function policyFor(config: Config, facts: ContainerFacts): Policy {
+export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAddress): Policy {
   // In a network of its own the ports are other ports: none of the host's are the container's.
   const ports = facts.ownNetwork ? [] : facts.ports;
   const classes = classesOf(config.classes, facts, config.trustedRoles);
@@ -35,6 +51,7 @@ export function policyFor(config: Config, facts: ContainerFacts): Policy {
     ...(config.escape === undefined ? {} : { escape: config.escape }),
     ...(facts.ownNetwork ? { ownNetwork: true } : {}),
     ...(config.judged ? { judged: config.judged } : {}),
+    ...(config.connections ? { connections: exceptAgent(config.connections, agent) } : {}),
     ...(classes.length > 0 ? { classes } : {}),
     ...(marking ? { marking } : {}),
   };

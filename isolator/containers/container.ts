@@ -1,6 +1,8 @@
 /** One container, from prepare() to cleanup(). */
+import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { sumCounters, type Usage } from "../features/accounting.js";
+import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
 import { encodePolicy, gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
@@ -10,8 +12,16 @@ import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
 import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
-import type { Instance } from "./instance.js";
+import { PASS_LOCK, type Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
+import {
+  closeConnections,
+  openConnections,
+  readConnections,
+  readDestinations,
+  releaseClosed,
+  type PassResult,
+} from "./connections.js";
 import { reach } from "./points.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
@@ -41,6 +51,12 @@ const IN_THE_WAY: readonly ErrorCode[] = [
   "other-build",
   "map-full",
 ];
+
+/** What sockets hold already is given back where it was counted, also when nothing is limited any more. */
+function keepCounting(before: Policy, next: Policy): Policy {
+  if (next.connections || !before.connections) return next;
+  return { ...next, connections: withoutLimits(before.connections) };
+}
 
 /** Each is told whether all before it went well. */
 type Undo = ((clean: boolean) => void | Promise<void>)[];
@@ -185,6 +201,10 @@ export class Container {
       });
     }
     reach("prepare:attached");
+    undo.push(async () => {
+      await instance.closed.delete(node.id);
+      closeConnections(programs, node.id);
+    });
     container.applyPolicy();
     reach("prepare:policy");
     undo.push(() => {
@@ -239,6 +259,8 @@ export class Container {
   applyPolicy(): void {
     const glass = this.glass;
     if (glass === "detach") return;
+    openConnections(this.programs, this.cgroupId, this.policy.connections);
+    if (this.policy.connections) this.instance.closed.add(this.cgroupId, this.programs);
     const value = encodePolicy(
       throughGlass(this.policy, glass),
       this.cgroupId,
@@ -279,11 +301,12 @@ export class Container {
    * @returns ports that it had and has no longer
    * @throws port-owned, and then nothing has changed
    */
-  update(policy: Policy, onTakeOver?: ContainerOptions["onTakeOver"]): Promise<PortRange[]> {
+  update(next: Policy, onTakeOver?: ContainerOptions["onTakeOver"]): Promise<PortRange[]> {
     return this.instance.locked(async () => {
       const { chain, table } = this;
-      const wanted = policy.ports ?? [];
       const before = this.policy;
+      const policy = keepCounting(before, next);
+      const wanted = policy.ports ?? [];
       const dropped = subtractRanges(before.ports ?? [], wanted);
       table.examine(wanted, chain, this.instance.liveName);
       this.save({ policy });
@@ -324,6 +347,22 @@ export class Container {
     return totalUsage(this.current, counters.id, now);
   }
 
+  /** Connections that it holds; undefined: they are not counted. */
+  connections(): HeldConnections | undefined {
+    return this.policy.connections && readConnections(this.programs, this.cgroupId);
+  }
+
+  /** Finds out which of them are closed for good (connections.ts). @throws map-failed */
+  releaseClosed(): Promise<PassResult | undefined> {
+    return releaseClosed(this.programs, join(this.instance.stateDirectory, PASS_LOCK));
+  }
+
+  /** Where they go, most first. Takes milliseconds. */
+  destinations(): HeldDestination[] {
+    if (!this.policy.connections) return [];
+    return readDestinations(this.programs).filter(({ cgroupId }) => cgroupId === this.cgroupId);
+  }
+
   /** Whether a process is in it or may still come: one that waits for its process is not dead. */
   alive(): boolean {
     return this.current.stage === "prepared" || this.current.stage === "preparing" || this.node.populated();
@@ -353,6 +392,8 @@ export class Container {
       reach("cleanup:released");
       await this.node.remove(timeout);
       reach("cleanup:node");
+      await this.instance.closed.delete(this.cgroupId);
+      closeConnections(this.programs, this.cgroupId);
       this.final = final;
       this.instance.records.remove(this.held);
       this.removed = true;

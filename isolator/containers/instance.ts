@@ -7,10 +7,12 @@ import { dirname, join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
+import type { BpfMap } from "../kernel/maps.js";
 import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
 import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
+import { ClosedWatch, closeConnections, type ConnectionMaps } from "./connections.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { PortTable } from "./port-table.js";
@@ -32,13 +34,16 @@ export const STATE_ROOT = "/run/bpf-isolator";
 
 /** In the instance's state directory; locked (flock) by the daemon for as long as it lives. */
 const SERVE_LOCK = "serve.lock";
+/** Locked by the process that passes over closed connections. */
+export const PASS_LOCK = "connections.lock";
 /** What else may be in it, besides its lock. */
-const STATE_FILES = ["containers", "rings", SERVE_LOCK, "break-glass", "isolator.sock"];
+const STATE_FILES = ["containers", "rings", SERVE_LOCK, PASS_LOCK, "break-glass", "isolator.sock"];
 
 export class Instance {
   readonly records: Records;
   /** Directory of the containers' nodes. */
   readonly root: string;
+  readonly closed: ClosedWatch;
   /** What was left behind before this process is swept; what others leave later is looked for when it is in the way. */
   private swept = false;
   private programs: Programs | undefined;
@@ -59,6 +64,7 @@ export class Instance {
   ) {
     this.records = new Records(stateDirectory);
     this.root = cgroupRoot(cgroup2, name);
+    this.closed = new ClosedWatch(join(stateDirectory, PASS_LOCK));
   }
 
   /** @throws bad-argument, not-root, no-cgroup2, cgroup2-read-only, state-failed */
@@ -167,6 +173,7 @@ export class Instance {
     await CgroupNode.open(this.nodeOf(key))?.remove(timeout);
     const record = this.records.read(key);
     if (record) this.releasePorts(record);
+    if (record) this.endConnections(record);
     this.records.remove(this.records.take(key));
   }
 
@@ -268,6 +275,7 @@ export class Instance {
         continue;
       }
       if (record) this.releasePorts(record);
+      if (record) this.endConnections(record);
       this.records.remove(held);
       swept.push(record ? formatId(record.id) : held.key);
     }
@@ -298,6 +306,29 @@ export class Instance {
       new PortTable(owners).release(policy.ports ?? [], chain.map(BigInt), parent?.policy.ports);
     } finally {
       owners.close();
+    }
+  }
+
+  private endConnections({ build, chain }: ContainerRecord): void {
+    // Another build's maps go with its pins.
+    if (build !== buildId()) return;
+    const open = new Map<string, BpfMap>();
+    try {
+      for (const name of ["connect_totals", "connect_rules"] as const) {
+        const map = openPinnedMap(this.name, build, name);
+        if (!map) return;
+        open.set(name, map);
+      }
+      const maps: ConnectionMaps = {
+        map: (name) => {
+          const map = open.get(name);
+          if (!map) throw new Error(`no map ${name}`);
+          return map;
+        },
+      };
+      closeConnections(maps, BigInt(chain.at(-1) ?? 0));
+    } finally {
+      for (const map of open.values()) map.close();
     }
   }
 

@@ -7,7 +7,7 @@
 import { readlinkSync } from "node:fs";
 import type { Config } from "../config/schema.js";
 import { factsOf, portsOf } from "../config/facts.js";
-import { policyFor } from "../config/policy.js";
+import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { toDenial } from "../features/events.js";
 import type { Policy } from "../features/policy.js";
@@ -41,6 +41,8 @@ function networkOf(pid: number | "self"): string | undefined {
 }
 
 export class Isolator {
+  /** Undefined until its handshake. */
+  agent: AgentAddress | undefined;
   private readonly registry = new Registry();
   private readonly queues = new Queues();
   private readonly patrol = new EscapePatrol((container, { pid, process, cgroup }) => {
@@ -207,7 +209,7 @@ export class Isolator {
       const facts = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
       const container = await Container.prepare(this.instance, {
         ...{ id, source: "agent", config: bytes, ring: this.ring },
-        policy: policyFor(this.config, facts),
+        policy: policyFor(this.config, facts, this.agent),
         ...(parent?.container ? { parent: parent.container } : {}),
         onTakeOver: (ports, owner) => {
           this.tellTakeOver(name, ports, owner);
@@ -282,7 +284,7 @@ export class Isolator {
     const network = networkOf(pid);
     if (network === undefined || network !== networkOf("self")) return;
     const judged = { ...facts, ownNetwork: false };
-    await this.apply(entry, container, policyFor(this.config, judged));
+    await this.apply(entry, container, policyFor(this.config, judged, this.agent));
     entry.facts = judged;
     this.log.add(
       "warning",
@@ -312,7 +314,7 @@ export class Isolator {
       const ports = portsOf(requests, name);
       if (entry.facts) entry.facts = { ...entry.facts, ports };
       const policy = entry.facts
-        ? policyFor(this.config, entry.facts)
+        ? policyFor(this.config, entry.facts, this.agent)
         : container.policy.ownNetwork
           ? container.policy
           : { ...container.policy, ports };
@@ -391,7 +393,7 @@ export class Isolator {
     if (!container || !facts || entry.cleaning) return;
     const { ports } = container.policy;
     // Ports are what the last update() said, whatever prepare() did.
-    const policy = policyFor(this.config, { ...facts, ...(ports ? { ports } : {}) });
+    const policy = policyFor(this.config, { ...facts, ...(ports ? { ports } : {}) }, this.agent);
     if (JSON.stringify(policy) === JSON.stringify(container.policy)) return;
     await this.apply(entry, container, policy).catch((error: unknown) => {
       this.log.add(

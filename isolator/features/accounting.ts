@@ -25,6 +25,8 @@ export const REASONS = [
   "mount",
   "bpf",
   "marking",
+  "connections",
+  "connections_total",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

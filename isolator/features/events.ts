@@ -11,7 +11,7 @@ export interface Denial {
   /** Undefined, like family and port, where it is about no socket. */
   protocol?: string;
   family?: string;
-  /** Local address asked for; undefined where the hook does not know it. */
+  /** Local address asked for, or of a connection the remote one; undefined where the hook does not know it. */
   address?: string;
   port?: number;
   pid: number;
@@ -77,6 +77,9 @@ function formatAddress(bytes: Uint8Array, ipv6: boolean): string {
   return new URL(`http://[${words.join(":")}]`).hostname.slice(1, -1);
 }
 
+/** Reasons whose event has an address: that asked for by bind(), or the destination. */
+const KNOWN_ADDRESS: readonly Reason[] = ["bind", "bind_zero", "connections", "connections_total"];
+
 /** @param nameOf name of the container with this cgroup id */
 export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => string | undefined): Denial {
   const reason = REASONS[event.reason] ?? "bind";
@@ -86,7 +89,7 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
     event.owner === 0n
       ? undefined
       : (nameOf(event.owner) ?? (reason === "cgroup" ? undefined : `with cgroup id ${event.owner}`));
-  const known = reason === "bind" || reason === "bind_zero";
+  const known = KNOWN_ADDRESS.includes(reason);
   const family = event.family === 0 ? undefined : (FAMILIES[event.family] ?? `family ${event.family}`);
   const internet = family !== undefined && INTERNET.includes(family);
   const marking =
@@ -151,6 +154,10 @@ function describeAction(denial: Denial): string {
       return "clone3() with CLONE_INTO_CGROUP";
     case "mount":
       return "mount of cgroup2 or bpffs";
+    case "connections":
+      return `connect() ${protocol} ${at}, over the limit for this destination`;
+    case "connections_total":
+      return `connect() ${protocol} ${at}, over the limit for all destinations`;
     case "bpf":
       return "bpf() on the isolator's maps or programs, or with a program that could undo a refusal";
   }

@@ -54,6 +54,12 @@ export const NEEDS: readonly FeatureNeeds[] = [
     ],
   },
   {
+    feature: "connections",
+    main: false,
+    requires: [...CONTAINER, ...hooks("connect4", "connect6", "sock_ops", "sock_release"), "map_sk_storage"],
+    prefers: [],
+  },
+  {
     feature: "sockets",
     main: false,
     requires: [...CONTAINER, ...hooks("sock_create")],

@@ -1,6 +1,13 @@
 /** A container's policy: what all features ask for, and the kernel's form of it (struct policy in bpf/layout.h). */
 import { decode, encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
+import {
+  connectionFields,
+  connectionFlags,
+  connectionHooks,
+  isConnections,
+  type ConnectionsPolicy,
+} from "./connections.js";
 import { isMemberships, type Membership } from "./classes.js";
 import {
   decodeMarking,
@@ -36,13 +43,15 @@ export interface Policy extends PortsPolicy {
   sockets?: SocketsPolicy;
   /** Undefined: "deny", with no word of what the kernel cannot refuse. */
   escape?: EscapeMode;
+  /** Undefined: not counted. */
+  connections?: ConnectionsPolicy;
 }
 
 /** Whether a value is a policy as far as whoever uses one relies on it: one that was stored may be damaged. */
 export function isPolicy(value: unknown): value is Policy {
   if (typeof value !== "object" || value === null) return false;
   const policy = value as Partial<Record<keyof Policy, unknown>>;
-  const { ports, judged, allowProtocols, sockets, escape, classes, marking } = policy;
+  const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections } = policy;
   return (
     ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
     EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
@@ -52,6 +61,7 @@ export function isPolicy(value: unknown): value is Policy {
     (sockets === undefined || (typeof sockets === "object" && sockets !== null)) &&
     (classes === undefined || isMemberships(classes)) &&
     (marking === undefined || isMarking(marking)) &&
+    (connections === undefined || isConnections(connections)) &&
     (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
   );
 }
@@ -72,6 +82,7 @@ export function hooksOf(policy: Policy): ReadonlySet<string> {
     ...socketHooks(policy.sockets),
     ...escapeHooks(escapeOf(policy)),
     ...markingHooks(policy.marking),
+    ...connectionHooks(policy.connections),
   ]);
 }
 
@@ -124,6 +135,7 @@ function flagsOf(policy: Policy): number {
     ...policy.allowProtocols.map((protocol) => PROTOCOL_FLAGS[protocol]),
     socketFlags(policy.sockets),
     escapeFlags(escapeOf(policy)),
+    connectionFlags(policy.connections),
     markingFlags(policy.marking),
   ];
   return bits.reduce((all, bit) => all | bit, 0);
@@ -144,6 +156,7 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     ring,
     judge_begin: policy.judged?.begin ?? 0,
     judge_end: policy.judged?.end ?? 0,
+    ...connectionFields(policy.connections),
     ...markingFields(policy.marking),
   });
 }

@@ -1,13 +1,23 @@
 /** What the compiled object holds besides the hooks' programs (hooks.ts). */
 import { layouts } from "./gen/layout.js";
 
-/** Value sizes in bytes; event_rings holds the id of a map. */
+/** What a value with a lock begins with: the lock, and 4 bytes that mean nothing. */
+export const LOCK_BYTES = 8;
+
+/** Value sizes in bytes; event_rings holds the id of a map; 0: user space never looks at one. */
 export const MAPS = {
   policies: layouts.structs.policy.size,
   counters: layouts.structs.counters.size,
   port_owners: layouts.structs.port_owner.size,
   event_rings: 4,
   socket_notes: layouts.structs.socket_note.size,
+  connect_totals: LOCK_BYTES + 2 * layouts.structs.connection_count.size,
+  connect_sets:
+    LOCK_BYTES + layouts.enums.connection_sizes.CONNECTION_PLACES * layouts.structs.connection_count.size,
+  connect_rules: layouts.enums.connection_sizes.CONNECTION_RULES * layouts.structs.connection_rule.size,
+  sock_connects: 0,
+  closed_connects: 0,
+  connect_pass: layouts.structs.connection_pass.size,
 } as const;
 
 export type MapName = keyof typeof MAPS;
@@ -15,3 +25,6 @@ export type MapName = keyof typeof MAPS;
 export const MAP_NAMES = Object.keys(MAPS) as MapName[];
 /** Its program in bpf/isolator.bpf.c says what it is for. */
 export const PRIMER = { name: "primer", attachType: 1 } as const;
+/** Programs that user space runs, by reading from them. */
+export const ITERATORS = ["connections_tcp"] as const;
+export type IteratorName = (typeof ITERATORS)[number];

@@ -97,7 +97,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 10,
     section: "cgroup/connect4",
     since: "6.1",
-    purpose: "sets the DSCP of what connects over IPv4",
+    purpose: "counts and limits IPv4 connections, sets their DSCP",
     optional: true,
   },
   {
@@ -106,7 +106,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 11,
     section: "cgroup/connect6",
     since: "6.1",
-    purpose: "sets the DSCP of what connects over IPv6",
+    purpose: "counts and limits IPv6 and v4-mapped connections, sets their DSCP",
     optional: true,
   },
   {
@@ -133,7 +133,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 3,
     section: "sockops",
     since: "5.6",
-    purpose: "sees listen() and the source port of a TCP connect(), sets the DSCP of TCP sockets",
+    purpose: "sees listen(), the source port and the end of TCP connections, sets the DSCP of TCP sockets",
   },
   {
     name: "sock_release",
@@ -141,7 +141,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 34,
     section: "cgroup/sock_release",
     since: "5.9",
-    purpose: "sees the source port of a UDP connect()",
+    purpose: "sees the source port of a UDP connect(), and its end",
   },
   {
     name: "ingress",

@@ -9,6 +9,9 @@ const ENOMEM = 12;
 const MAP_INFO = { id: 1, maxEntries: 4 } as const;
 const MAP_INFO_WORDS = 8;
 
+/** For BpfMap.update(): BPF_F_LOCK of the kernel. */
+export const UNDER_LOCK = 4;
+
 export class BpfMap {
   private knownId: number | undefined;
 
@@ -66,9 +69,12 @@ export class BpfMap {
     return values;
   }
 
-  /** @throws map-full when it has no room for a new key, map-failed */
-  update(key: Uint8Array, value: Uint8Array): void {
-    const result = libbpf().mapUpdate(this.fd, key, value, 0);
+  /**
+   * @param how UNDER_LOCK: under the lock that the value begins with, which a program may have taken
+   * @throws map-full when it has no room for a new key, map-failed
+   */
+  update(key: Uint8Array, value: Uint8Array, how = 0): void {
+    const result = libbpf().mapUpdate(this.fd, key, value, how);
     if (result < 0) throw this.failure("write", result);
   }
 

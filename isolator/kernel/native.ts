@@ -96,6 +96,11 @@ function bindLibbpf() {
       bpf,
       "int bpf_prog_attach_opts(int prog_fd, int cgroup_fd, int attach_type, const void *opts)",
     ),
+    linkCreate: bind<[number, number, number, Memory], number>(
+      bpf,
+      "int bpf_link_create(int prog_fd, int target_fd, int attach_type, const void *opts)",
+    ),
+    iterCreate: bind<[number], number>(bpf, "int bpf_iter_create(int link_fd)"),
     objectInfo: bind<[number, Memory, Memory], number>(
       bpf,
       "int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *size)",
@@ -160,6 +165,7 @@ function bindLibc() {
       "int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)",
     ),
     unshare: bind<[number], number>(c, "int unshare(int flags)"),
+    socket: bind<[number, number, number], number>(c, "int socket(int domain, int type, int protocol)"),
     close: bind<[number], number>(c, "int close(int fd)"),
     getsockopt: bind<[number, number, number, Memory, Memory], number>(
       c,

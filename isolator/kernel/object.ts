@@ -8,8 +8,24 @@ import { readLayouts } from "./btf.js";
 import { layouts } from "./gen/layout.js";
 
 /** Structs and enums of bpf/layout.h that user space reads or writes. */
-export const STRUCTS = ["policy", "counters", "port_owner", "event", "socket_note"] as const;
-export const ENUMS = ["ring_slot", "policy_flags", "enforcement", "ephemeral", "reason"] as const;
+export const STRUCTS = [
+  "policy",
+  "counters",
+  "port_owner",
+  "event",
+  "socket_note",
+  "connection_count",
+  "connection_rule",
+  "connection_pass",
+] as const;
+export const ENUMS = [
+  "ring_slot",
+  "policy_flags",
+  "enforcement",
+  "ephemeral",
+  "reason",
+  "connection_sizes",
+] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */
 export const OBJECT_FILE = fileURLToPath(new URL("../../bpf/isolator.bpf.o", import.meta.url));

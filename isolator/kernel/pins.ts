@@ -136,8 +136,14 @@ export function isPinned(instance: string): boolean {
   return exists(join(pinRoot(instance), buildId()));
 }
 
-/** What the values of some maps are. */
+/** What the values of some maps are. Those of connections hold several, and are opened for this build alone. */
 const STRUCT_OF = { policies: "policy", counters: "counters", port_owners: "port_owner" } as const;
+
+type OwnMap = "connect_totals" | "connect_rules";
+
+function isOwn(name: keyof typeof STRUCT_OF | OwnMap): name is OwnMap {
+  return !(name in STRUCT_OF);
+}
 
 /**
  * One map that is pinned for a build of the programs, or undefined where it is not, or has values of another layout than
@@ -146,12 +152,13 @@ const STRUCT_OF = { policies: "policy", counters: "counters", port_owners: "port
 export function openPinnedMap(
   instance: string,
   build: string,
-  name: keyof typeof STRUCT_OF,
+  name: keyof typeof STRUCT_OF | OwnMap,
 ): BpfMap | undefined {
   const fd = libbpf().objectGet(join(pinRoot(instance), build, `map_${name}`));
   if (fd < 0) return undefined;
-  const struct = STRUCT_OF[name];
-  if (build === buildId() || isDeepStrictEqual(readMapLayout(fd, struct), layouts.structs[struct]))
+  if (build === buildId()) return new BpfMap(name, fd, MAPS[name]);
+  const struct = isOwn(name) ? undefined : STRUCT_OF[name];
+  if (struct && isDeepStrictEqual(readMapLayout(fd, struct), layouts.structs[struct]))
     return new BpfMap(name, fd, MAPS[name]);
   libc().close(fd);
   return undefined;

@@ -11,7 +11,7 @@ import {
   type WantedHooks,
   type ProgramFds,
 } from "./attach.js";
-import { MAP_NAMES, MAPS, PRIMER, type MapName } from "./contents.js";
+import { ITERATORS, MAP_NAMES, MAPS, PRIMER, type IteratorName, type MapName } from "./contents.js";
 import { HOOKS } from "./hooks.js";
 import { load, loadObject, programFd } from "./load.js";
 import { BpfMap } from "./maps.js";
@@ -26,6 +26,7 @@ export class Programs {
     private readonly programs: ProgramFds,
     private readonly maps: ReadonlyMap<MapName, BpfMap>,
     private readonly primer: number,
+    private readonly iterators: ReadonlyMap<IteratorName, number>,
     /** What owns the file descriptors when nothing is pinned. */
     private readonly object: Pointer = null,
   ) {}
@@ -45,7 +46,8 @@ export class Programs {
     const maps = new Map(
       MAP_NAMES.map((name) => [name, new BpfMap(name, pins.get(`map_${name}`), MAPS[name])]),
     );
-    return new Programs(programs, maps, primer);
+    const iterators = new Map(ITERATORS.map((name) => [name, pins.get(`iterator_${name}`)]));
+    return new Programs(programs, maps, primer, iterators);
   }
 
   /**
@@ -61,6 +63,7 @@ export class Programs {
         MAP_NAMES.map((name) => [name, new BpfMap(name, libbpf().findMapFd(object, name), MAPS[name])]),
       ),
       programFd(object, PRIMER.name),
+      new Map(ITERATORS.map((name) => [name, programFd(object, name)])),
       object,
     );
   }
@@ -69,6 +72,13 @@ export class Programs {
     const map = this.maps.get(name);
     if (!map) throw new Error(`no map ${name}`);
     return map;
+  }
+
+  /** File descriptor of a program to be run by reading from it (iterator.ts). */
+  iterator(name: IteratorName): number {
+    const fd = this.iterators.get(name);
+    if (fd === undefined) throw new Error(`no iterator ${name}`);
+    return fd;
   }
 
   /**
@@ -128,7 +138,7 @@ export class Programs {
       libbpf().objectClose(this.object);
       return;
     }
-    for (const fd of [...this.programs.values(), this.primer]) libc().close(fd);
+    for (const fd of [...this.programs.values(), ...this.iterators.values(), this.primer]) libc().close(fd);
     for (const map of this.maps.values()) map.close();
   }
 }

@@ -51,6 +51,10 @@ function noPorts(cgroupId: bigint): Uint8Array {
     ring: ring_slot.NO_RING,
     judge_begin: 0,
     judge_end: 0,
+    max_connections: 0,
+    max_connections_total: 0,
+    connections_errno: 0,
+    connection_rules: 0,
     ...{ mark: 0, mark_mask: 0, priority: 0, tos: 0, reserved: new Uint8Array(3) },
   });
 }

@@ -29,7 +29,11 @@ export class Daemon implements IsolatorService {
 
   handshake(agent: bpf_isolator.Call.Handshake): void {
     // An operator's command says who it is too.
-    if (agent.mesos_version !== undefined) this.agent = agent;
+    if (agent.mesos_version === undefined) return;
+    this.agent = agent;
+    const { ip, port } = agent.agent_address ?? {};
+    if (ip !== undefined && port !== undefined && port > 0 && port < 65536)
+      this.isolator.agent = { ip, port };
   }
 
   recover(states: readonly RecoveredContainer[], orphans: readonly ContainerId[]): Promise<void> {

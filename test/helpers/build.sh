@@ -7,6 +7,7 @@ out=../../dist/test/helpers
 mkdir -p "$out"
 clang -O1 -Wall -Wextra -Werror -o "$out/attempt" attempt.c attempt/[a-z]*.c
 clang -O1 -Wall -Wextra -Werror -o "$out/traffic" traffic.c
+clang -O1 -Wall -Wextra -Werror -pthread -o "$out/connections" connections.c
 clang -O1 -Wall -Wextra -Werror -o "$out/prober" prober.c
 clang -O1 -Wall -Wextra -Werror -o "$out/marking" marking.c
 # The flags of bpf/build.sh.

@@ -1,8 +1,94 @@
 // Generated from bpf/layout.h by isolator/kernel/generate.ts (npm run generate). Do not edit.
 export const layouts = {
   "structs": {
-    "policy": {
+    "connection_count": {
+      "size": 112,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "address": {
+          "offset": 8,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 24,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 26,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 28,
+          "type": "u32"
+        },
+        "live": {
+          "offset": 32,
+          "type": "u32"
+        },
+        "closed": {
+          "offset": 36,
+          "type": "u32"
+        },
+        "span": {
+          "offset": 40,
+          "type": "u32"
+        },
+        "reserved2": {
+          "offset": 44,
+          "type": "u32"
+        },
+        "lapsing": {
+          "offset": 48,
+          "type": "u32",
+          "count": 16
+        }
+      }
+    },
+    "connection_rule": {
       "size": 48,
+      "fields": {
+        "address": {
+          "offset": 0,
+          "type": "u8",
+          "count": 16
+        },
+        "mask": {
+          "offset": 16,
+          "type": "u8",
+          "count": 16
+        },
+        "begin": {
+          "offset": 32,
+          "type": "u16"
+        },
+        "end": {
+          "offset": 34,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 36,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 38,
+          "type": "u16"
+        },
+        "limit": {
+          "offset": 40,
+          "type": "u32"
+        },
+        "reserved2": {
+          "offset": 44,
+          "type": "u32"
+        }
+      }
+    },
+    "policy": {
+      "size": 64,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -36,31 +122,47 @@ export const layouts = {
           "offset": 30,
           "type": "u16"
         },
-        "mark": {
+        "max_connections": {
           "offset": 32,
           "type": "u32"
         },
-        "mark_mask": {
+        "max_connections_total": {
           "offset": 36,
           "type": "u32"
         },
-        "priority": {
+        "connections_errno": {
           "offset": 40,
           "type": "u32"
         },
-        "tos": {
+        "connection_rules": {
           "offset": 44,
+          "type": "u32"
+        },
+        "mark": {
+          "offset": 48,
+          "type": "u32"
+        },
+        "mark_mask": {
+          "offset": 52,
+          "type": "u32"
+        },
+        "priority": {
+          "offset": 56,
+          "type": "u32"
+        },
+        "tos": {
+          "offset": 60,
           "type": "u8"
         },
         "reserved": {
-          "offset": 45,
+          "offset": 61,
           "type": "u8",
           "count": 3
         }
       }
     },
     "counters": {
-      "size": 320,
+      "size": 576,
       "fields": {
         "rx_packets": {
           "offset": 0,
@@ -89,19 +191,19 @@ export const layouts = {
         "denied": {
           "offset": 48,
           "type": "u64",
-          "count": 16
+          "count": 32
         },
         "audited": {
-          "offset": 176,
+          "offset": 304,
           "type": "u64",
-          "count": 16
+          "count": 32
         },
         "events_lost": {
-          "offset": 304,
+          "offset": 560,
           "type": "u64"
         },
         "self": {
-          "offset": 312,
+          "offset": 568,
           "type": "u64"
         }
       }
@@ -149,6 +251,35 @@ export const layouts = {
           "offset": 13,
           "type": "u8",
           "count": 3
+        }
+      }
+    },
+    "connection_pass": {
+      "size": 32,
+      "fields": {
+        "netns": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "started": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "number": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "released": {
+          "offset": 20,
+          "type": "u32"
+        },
+        "kept": {
+          "offset": 24,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 28,
+          "type": "u32"
         }
       }
     },
@@ -237,6 +368,7 @@ export const layouts = {
       "POLICY_DENY_XDP": 128,
       "POLICY_DENY_RECEIVED": 256,
       "POLICY_DENY_ESCAPE": 512,
+      "POLICY_COUNT_CONNECTIONS": 1024,
       "POLICY_SET_DSCP": 65536,
       "POLICY_SET_MARK": 131072,
       "POLICY_SET_PRIORITY": 262144,
@@ -258,6 +390,15 @@ export const layouts = {
     "ring_slot": {
       "NO_RING": 1024
     },
+    "connection_sizes": {
+      "CONNECTION_RULES": 16,
+      "CONNECTION_SETS": 4096,
+      "CONNECTION_PLACES": 8,
+      "CONNECTION_NO_PLACE": 16777215,
+      "CLOSED_CONNECTIONS": 32768,
+      "CONNECTION_SPAN_SHIFT": 33,
+      "CONNECTION_SPANS": 16
+    },
     "reason": {
       "REASON_BIND": 0,
       "REASON_BIND_ZERO": 1,
@@ -274,7 +415,9 @@ export const layouts = {
       "REASON_MOUNT": 12,
       "REASON_BPF": 13,
       "REASON_MARKING": 14,
-      "REASONS": 16
+      "REASON_CONNECTIONS": 15,
+      "REASON_CONNECTIONS_TOTAL": 16,
+      "REASONS": 32
     }
   }
 } as const;

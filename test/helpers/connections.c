@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A task that connects as it is told, one command a line on stdin, one answer a line on stdout: "ok", "ok NUMBER..."
+ * or "error NAME". What it opened stays open until it is told to close it.
+ *
+ *	socket tcp|udp|mptcp|udplite 4|6	"ok FD"
+ *	connect FD ADDRESS PORT		"ok" or "error ECONNREFUSED"; v4-mapped where an IPv6 socket gets ::ffff:...
+ *	ring FD ADDRESS PORT		the same by io_uring
+ *	fast FD ADDRESS PORT		by sendto(MSG_FASTOPEN)
+ *	defer FD | nonblock FD		TCP_FASTOPEN_CONNECT; O_NONBLOCK
+ *	bind FD ADDRESS PORT
+ *	write FD | read FD | close FD | shutdown FD | abort FD | unspec FD
+ *	fork | reap			a child that has all that is open now; kill it
+ *	hold N KIND ADDRESS PORT	N sockets: "ok CONNECTED REFUSED OTHER", refused being EAGAIN
+ *	race THREADS N KIND ADDRESS PORT	the same, N by each thread at once
+ *	cycles THREADS N HOW ADDRESS PORT	open, connect and end (how=close|abort|mptcp|udp|refused), N by each
+ *thread closeall
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MPTCP   262
+#define UDPLITE 136
+#define MAX_FDS 65536
+
+static bool open_fds[MAX_FDS];
+static pid_t child;
+
+struct target {
+	struct sockaddr_storage address;
+	socklen_t length;
+	int family;
+};
+
+static struct target target_of(const char *host, int port)
+{
+	struct target target = {.family = strchr(host, ':') ? AF_INET6 : AF_INET};
+
+	if (target.family == AF_INET6) {
+		struct sockaddr_in6 *in6 = (void *)&target.address;
+
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons(port);
+		inet_pton(AF_INET6, host, &in6->sin6_addr);
+		target.length = sizeof(*in6);
+	} else {
+		struct sockaddr_in *in = (void *)&target.address;
+
+		in->sin_family = AF_INET;
+		in->sin_port = htons(port);
+		inet_pton(AF_INET, host, &in->sin_addr);
+		target.length = sizeof(*in);
+	}
+	return target;
+}
+
+static int make(const char *kind, int family)
+{
+	if (!strcmp(kind, "udp"))
+		return socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (!strcmp(kind, "udplite"))
+		return socket(family, SOCK_DGRAM | SOCK_CLOEXEC, UDPLITE);
+	return socket(family, SOCK_STREAM | SOCK_CLOEXEC, strcmp(kind, "mptcp") ? 0 : MPTCP);
+}
+
+static int keep(int fd)
+{
+	if (fd >= 0 && fd < MAX_FDS)
+		open_fds[fd] = true;
+	return fd;
+}
+
+static void answer(int result)
+{
+	if (result < 0)
+		printf("error %s\n", strerrorname_np(errno));
+	else
+		printf("ok %d\n", result);
+}
+
+/* One connect by a ring of its own. */
+static int ring_connect(int fd, const struct target *to)
+{
+	struct io_uring_params params = {};
+	int ring = syscall(SYS_io_uring_setup, 2, &params);
+	struct io_uring_sqe *sqe;
+	unsigned *sq, *cq;
+	int result;
+
+	if (ring < 0)
+		return -1;
+	sq = mmap(NULL, params.sq_off.array + 2 * sizeof(unsigned), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+	          IORING_OFF_SQ_RING);
+	cq = mmap(NULL, params.cq_off.cqes + 4 * sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE, MAP_SHARED,
+	          ring, IORING_OFF_CQ_RING);
+	sqe = mmap(NULL, 2 * sizeof(*sqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = IORING_OP_CONNECT;
+	sqe->fd = fd;
+	sqe->addr = (unsigned long)&to->address;
+	sqe->off = to->length;
+	sq[params.sq_off.array / 4] = 0;
+	atomic_store((_Atomic unsigned *)&sq[params.sq_off.tail / 4], 1);
+	if (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0) {
+		close(ring);
+		return -1;
+	}
+	result = ((struct io_uring_cqe *)((char *)cq + params.cq_off.cqes))->res;
+	close(ring);
+	errno = -result;
+	return result < 0 ? -1 : result;
+}
+
+static atomic_int connected, refused, others;
+
+struct work {
+	int count;
+	const char *kind;
+	struct target to;
+	bool cycles;
+};
+
+static void count_result(int result)
+{
+	if (!result)
+		connected++;
+	else if (errno == EAGAIN)
+		refused++;
+	else
+		others++;
+}
+
+static void end(int fd, const char *how)
+{
+	if (!strcmp(how, "abort")) {
+		struct linger linger = {.l_onoff = 1};
+
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	}
+	close(fd);
+}
+
+static void *work_on(void *argument)
+{
+	const struct work *work = argument;
+
+	for (int i = 0; i < work->count; i++) {
+		int fd = make(work->kind, work->to.family);
+		int result = connect(fd, (const void *)&work->to.address, work->to.length);
+
+		count_result(result);
+		if (work->cycles || result)
+			end(fd, work->kind);
+		else
+			keep(fd);
+	}
+	return NULL;
+}
+
+static void run(int threads, struct work *work)
+{
+	pthread_t ids[256];
+
+	connected = refused = others = 0;
+	threads = threads > 256 ? 256 : threads;
+	for (int i = 0; i < threads; i++)
+		pthread_create(&ids[i], NULL, work_on, work);
+	for (int i = 0; i < threads; i++)
+		pthread_join(ids[i], NULL);
+	printf("ok %d %d %d\n", connected, refused, others);
+}
+
+static void close_all(void)
+{
+	for (int fd = 0; fd < MAX_FDS; fd++) {
+		if (open_fds[fd])
+			close(fd);
+		open_fds[fd] = false;
+	}
+}
+
+static bool accepted_fds[MAX_FDS];
+static atomic_int accepted;
+
+static void *accept_all(void *argument)
+{
+	int listener = (int)(long)argument, fd;
+
+	while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		accepted_fds[fd] = true;
+		accepted++;
+	}
+	return NULL;
+}
+
+static int start_listener(const char *host)
+{
+	struct target at = target_of(host, 0);
+	int fd = socket(at.family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in6 name;
+	socklen_t length = sizeof(name);
+	pthread_t thread;
+
+	if (fd < 0 || bind(fd, (void *)&at.address, at.length) || listen(fd, 4096) ||
+	    getsockname(fd, (void *)&name, &length) || pthread_create(&thread, NULL, accept_all, (void *)(long)fd))
+		return -1;
+	return ntohs(name.sin6_port);
+}
+
+static int drop(const char *how)
+{
+	for (int fd = 0; fd < MAX_FDS; fd++) {
+		if (accepted_fds[fd]) {
+			accepted_fds[fd] = false;
+			accepted--;
+			end(fd, strcmp(how, "reset") ? "close" : "abort");
+		}
+	}
+	return 0;
+}
+
+static void on_socket(const char *command, int fd)
+{
+	struct linger linger = {.l_onoff = 1};
+	struct sockaddr none = {.sa_family = AF_UNSPEC};
+	char byte = 'x';
+	int one = 1, result = 0;
+
+	if (!strcmp(command, "close") || !strcmp(command, "abort")) {
+		if (*command == 'a')
+			setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+		open_fds[fd] = false;
+		result = close(fd);
+	} else if (!strcmp(command, "shutdown")) {
+		result = shutdown(fd, SHUT_WR);
+	} else if (!strcmp(command, "unspec")) {
+		result = connect(fd, &none, sizeof(none));
+	} else if (!strcmp(command, "write")) {
+		result = write(fd, &byte, 1) == 1 ? 0 : -1;
+	} else if (!strcmp(command, "read")) {
+		result = read(fd, &byte, 1);
+	} else if (!strcmp(command, "defer")) {
+		result = setsockopt(fd, SOL_TCP, TCP_FASTOPEN_CONNECT, &one, sizeof(one));
+	} else if (!strcmp(command, "nonblock")) {
+		result = fcntl(fd, F_SETFL, O_NONBLOCK);
+	} else {
+		errno = ENOSYS;
+		result = -1;
+	}
+	answer(result);
+}
+
+static void obey(char *line)
+{
+	char command[16] = "", first[64] = "", second[64] = "", third[64] = "", fourth[64] = "", fifth[64] = "";
+	int words = sscanf(line, "%15s %63s %63s %63s %63s %63s", command, first, second, third, fourth, fifth);
+
+	if (!strcmp(command, "socket")) {
+		answer(keep(make(first, atoi(second) == 6 ? AF_INET6 : AF_INET)));
+	} else if (!strcmp(command, "closeall")) {
+		close_all();
+		answer(0);
+	} else if (!strcmp(command, "listen")) {
+		answer(start_listener(first));
+	} else if (!strcmp(command, "accepted")) {
+		answer(accepted);
+	} else if (!strcmp(command, "drop")) {
+		answer(drop(first));
+	} else if (!strcmp(command, "fork")) {
+		child = fork();
+		if (!child) {
+			close(0);
+			close(1);
+			pause();
+			_exit(0);
+		}
+		answer(child < 0 ? -1 : 0);
+	} else if (!strcmp(command, "reap")) {
+		kill(child, SIGKILL);
+		answer(waitpid(child, NULL, 0) < 0 ? -1 : 0);
+	} else if (!strcmp(command, "hold") && words == 5) {
+		struct work work = {.count = atoi(first), .kind = second, .to = target_of(third, atoi(fourth))};
+
+		run(1, &work);
+	} else if ((!strcmp(command, "race") || !strcmp(command, "cycles")) && words == 6) {
+		struct work work = {.count = atoi(second),
+		                    .kind = third,
+		                    .to = target_of(fourth, atoi(fifth)),
+		                    .cycles = *command == 'c'};
+
+		run(atoi(first), &work);
+	} else if (words == 4) {
+		struct target to = target_of(second, atoi(third));
+		int fd = atoi(first);
+
+		if (!strcmp(command, "connect"))
+			answer(connect(fd, (void *)&to.address, to.length));
+		else if (!strcmp(command, "bind"))
+			answer(bind(fd, (void *)&to.address, to.length));
+		else if (!strcmp(command, "ring"))
+			answer(ring_connect(fd, &to));
+		else
+			answer(sendto(fd, "x", 1, MSG_FASTOPEN, (void *)&to.address, to.length));
+	} else {
+		on_socket(command, atoi(first));
+	}
+}
+
+int main(void)
+{
+	struct rlimit limit = {.rlim_cur = MAX_FDS, .rlim_max = MAX_FDS};
+	char line[512];
+
+	signal(SIGPIPE, SIG_IGN);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	while (fgets(line, sizeof(line), stdin))
+		obey(line);
+	return 0;
+}
