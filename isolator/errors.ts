@@ -3,7 +3,7 @@
  * logs; the command that was called prints them once.
  */
 
-/** Stable names of the errors, for scripts and tests. README.md lists them with the exit codes. */
+/** Stable names of the errors, for scripts and tests; those of the protocol's answers are in isolator/protocol/status.ts. */
 export type ErrorCode =
   | "bad-argument"
   | "bad-container-id"

@@ -37,7 +37,15 @@ const SERVE_LOCK = "serve.lock";
 /** Locked by the process that passes over closed connections. */
 export const PASS_LOCK = "connections.lock";
 /** What else may be in it, besides its lock. */
-const STATE_FILES = ["containers", "rings", SERVE_LOCK, PASS_LOCK, "break-glass", "isolator.sock"];
+const STATE_FILES = [
+  "containers",
+  "rings",
+  SERVE_LOCK,
+  PASS_LOCK,
+  "break-glass",
+  "agent.json",
+  "isolator.sock",
+];
 
 export class Instance {
   readonly records: Records;

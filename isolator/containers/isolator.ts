@@ -14,6 +14,7 @@ import type { Policy } from "../features/policy.js";
 import { formatPorts, type PortRange } from "../features/ports.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { codecs, mesos } from "../mesos/messages.js";
+import { readAgentAddress, writeAgentAddress } from "./agent-address.js";
 import { Container, moveInto } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
 import type { EventLog } from "./event-log.js";
@@ -41,8 +42,8 @@ function networkOf(pid: number | "self"): string | undefined {
 }
 
 export class Isolator {
-  /** Undefined until its handshake. */
-  agent: AgentAddress | undefined;
+  /** Undefined until its first handshake. */
+  private agent: AgentAddress | undefined;
   private readonly registry = new Registry();
   private readonly queues = new Queues();
   private readonly patrol = new EscapePatrol((container, { pid, process, cgroup }) => {
@@ -74,6 +75,7 @@ export class Isolator {
     reach("start:locked");
     const isolator = new Isolator(instance, config, log);
     try {
+      isolator.agent = readAgentAddress(instance.stateDirectory);
       isolator.ring = await takeUp(instance, log, {
         onEvent: (event) => {
           isolator.onKernelEvent(event);
@@ -380,6 +382,22 @@ export class Isolator {
   /** One that could not be taken up, or that never was. */
   private removeUnknown(key: string): Promise<void> {
     return this.instance.locked(() => this.instance.removeAgents(key, CLEANUP_TIMEOUT));
+  }
+
+  /** An agent has said where it listens. Resolves when all containers' policies know it. */
+  async meetAgent(agent: AgentAddress): Promise<void> {
+    if (this.agent?.ip === agent.ip && this.agent.port === agent.port) return;
+    this.agent = agent;
+    try {
+      writeAgentAddress(this.instance.stateDirectory, agent);
+    } catch (error) {
+      this.log.add(
+        "warning",
+        "",
+        `the agent's address will not be known to the next daemon: ${messageOf(error)}`,
+      );
+    }
+    await this.reconfigure(this.config);
   }
 
   /** Another configuration. Resolves when all containers that are judged otherwise by it are. */

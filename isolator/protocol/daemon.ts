@@ -33,7 +33,7 @@ export class Daemon implements IsolatorService {
     this.agent = agent;
     const { ip, port } = agent.agent_address ?? {};
     if (ip !== undefined && port !== undefined && port > 0 && port < 65536)
-      this.isolator.agent = { ip, port };
+      void this.isolator.meetAgent({ ip, port });
   }
 
   recover(states: readonly RecoveredContainer[], orphans: readonly ContainerId[]): Promise<void> {
