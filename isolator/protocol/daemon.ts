@@ -8,9 +8,17 @@ import type { ContainerId } from "../containers/names.js";
 import { readOverview } from "../containers/overview.js";
 import { recordKey } from "../containers/records.js";
 import { buildId } from "../kernel/object.js";
-import type { bpf_isolator, mesos } from "../mesos/messages.js";
+import { bpf_isolator, type mesos } from "../mesos/messages.js";
 import type { DaemonIdentity, EventOptions, IsolatorService, RecoveredContainer } from "./service.js";
-import { isAbout, toContainerStatus, toEvent, toRunSummary, toStatistics, toSummary } from "./views.js";
+import {
+  isAbout,
+  stateOf,
+  toContainerStatus,
+  toEvent,
+  toRunSummary,
+  toStatistics,
+  toSummary,
+} from "./views.js";
 
 /** Containers of a list that are looked at before other calls have their turn: about 3 ms. */
 const AT_ONCE = 50;
@@ -113,16 +121,9 @@ export class Daemon implements IsolatorService {
   }
 
   facts(): bpf_isolator.DaemonStatus {
-    const entries = this.isolator.list();
     const states = new Map<string, bigint>();
-    for (const entry of entries) {
-      const name = !entry.container
-        ? "unmanaged"
-        : entry.cleaning
-          ? "cleaning"
-          : entry.recovered
-            ? "recovered"
-            : entry.container.record.stage;
+    for (const entry of this.isolator.list()) {
+      const name = bpf_isolator.ContainerSummary.State[stateOf(entry)].toLowerCase();
       states.set(name, (states.get(name) ?? 0n) + 1n);
     }
     const { errors, file, readAt } = this.config;

@@ -78,7 +78,8 @@ function networkOf({ config, container }: Entry): string | undefined {
   return escapeUntrusted(named?.name ?? "its own");
 }
 
-function stateOf({ container, recovered, cleaning }: Entry): bpf_isolator.ContainerSummary.State {
+/** How far a container is: the one place that says so. */
+export function stateOf({ container, recovered, cleaning }: Entry): bpf_isolator.ContainerSummary.State {
   if (!container) return State.UNMANAGED;
   if (cleaning) return State.CLEANING;
   if (recovered) return State.RECOVERED;
