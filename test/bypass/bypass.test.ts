@@ -42,12 +42,18 @@ function skipIfImpossible(test: TestContext, { status, detail, errno }: Outcome)
 /** With BPF LSM a listener that the mode forbids is refused, without it is unreachable. */
 let refusesListen = false;
 
-/** Whether, since the last call, the kernel chose one of the neighbour's ports for this container. */
-function choseNeighbours(policed: Cell): boolean {
-  const events = policed.poll().splice(0);
-  return events.some(
-    ({ reason, owner }) => reason !== layouts.enums.reason.REASON_BIND && owner === neighbour,
-  );
+/**
+ * Makes an attempt in the container. `choseNeighbours`: whether meanwhile the kernel chose one of the neighbour's ports for
+ * it, or for another of the attempts that run beside this one, whose events are not this one's to take away.
+ */
+async function attemptIn(policed: Cell, words: string): Promise<Outcome & { choseNeighbours: boolean }> {
+  const seen = policed.poll().length;
+  const outcome = await attempt(withPorts(words), policed.container.node);
+  const choseNeighbours = policed
+    .poll()
+    .slice(seen)
+    .some(({ reason, owner }) => reason !== layouts.enums.reason.REASON_BIND && owner === neighbour);
+  return { ...outcome, choseNeighbours };
 }
 
 let neighbour: bigint | undefined;
@@ -71,10 +77,10 @@ function stops({ words, step, errno }: Attempt, getCell: () => Cell | undefined,
       return;
     }
     assert.equal(off.status, 0, `without a policy it must get through: ${JSON.stringify(off)}`);
-    let on = await attempt(withPorts(words), policed.container.node);
+    let on = await attemptIn(policed, words);
     // The same port, stopped one step earlier, where the kernel happened to choose one of the neighbour's.
-    while (on.step !== step && !words.includes("NEIGHBOUR_PORT") && choseNeighbours(policed)) {
-      on = await attempt(withPorts(words), policed.container.node);
+    while (on.step !== step && !words.includes("NEIGHBOUR_PORT") && on.choseNeighbours) {
+      on = await attemptIn(policed, words);
     }
     if (words.startsWith("race-bind") && on.detail.includes("eperm=0 ")) {
       test.skip("the race did not meet the forbidden port");
@@ -95,10 +101,10 @@ function permits(words: string, getCell: () => Cell | undefined): void {
   it(`permits ${words}`, async (test) => {
     const policed = getCell();
     assert(policed);
-    let outcome = await attempt(withPorts(words), policed.container.node);
+    let outcome = await attemptIn(policed, words);
     // Rightly stopped where the kernel happened to choose a port of the neighbour's.
-    while (outcome.status === 1 && (choseNeighbours(policed) || choseJudged(outcome))) {
-      outcome = await attempt(withPorts(words), policed.container.node);
+    while (outcome.status === 1 && (outcome.choseNeighbours || choseJudged(outcome))) {
+      outcome = await attemptIn(policed, words);
     }
     if (skipIfImpossible(test, outcome)) return;
     if (words.startsWith("race-bind") && outcome.status === 1 && outcome.errno === null) {
