@@ -5,6 +5,7 @@
  * Calls about one root container and what is nested in it are done one after another; those of others beside them.
  */
 import { readlinkSync } from "node:fs";
+import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
 import { factsOf, portsOf } from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
@@ -54,6 +55,7 @@ export class Isolator {
   private readonly watchers = new Watchers();
   private readonly flusher: NodeJS.Timeout;
   private ring!: EventRing;
+  private endpoints: Cluster | undefined;
 
   private constructor(
     readonly instance: Instance,
@@ -84,6 +86,10 @@ export class Isolator {
           isolator.enter(container, bytes);
         },
       });
+      isolator.endpoints = new Cluster(instance.loaded, config, (message) => {
+        log.add("warning", "", message);
+      });
+      isolator.endpoints.setHost(isolator.agent?.ip);
       void isolator.reconfigure(config);
       for (const entry of isolator.list().reverse()) {
         // Nested ones before what they are nested in, of which the end would take them along.
@@ -93,6 +99,7 @@ export class Isolator {
       return isolator;
     } catch (error) {
       clearInterval(isolator.flusher);
+      isolator.endpoints?.stop();
       throw error;
     }
   }
@@ -102,9 +109,16 @@ export class Isolator {
     clearInterval(this.flusher);
     this.patrol.stop();
     for (const timer of this.retries) clearTimeout(timer);
+    this.endpoints?.stop();
     await this.queues.idle();
     this.ring.leave();
     await this.instance.endServing();
+  }
+
+  /** What is known of the cluster. */
+  get cluster(): Cluster {
+    if (!this.endpoints) throw new Error("it has not started");
+    return this.endpoints;
   }
 
   /** Every container that is known, parents before children. */
@@ -397,12 +411,14 @@ export class Isolator {
         `the agent's address will not be known to the next daemon: ${messageOf(error)}`,
       );
     }
+    this.endpoints?.setHost(agent.ip);
     await this.reconfigure(this.config);
   }
 
   /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
   async reconfigure(config: Config): Promise<void> {
     this.config = config;
+    this.endpoints?.reconfigure(config);
     await Promise.all(this.list().map((entry) => this.serially(entry.id, () => this.judgeAgain(entry))));
   }
 

@@ -24,6 +24,7 @@ const DEFAULTS: Config = {
   exemptions: [],
   classes: [],
   marking: [],
+  endpoints: { static: [] },
 };
 
 let directory = "";
@@ -116,6 +117,7 @@ marking:
         },
         { priority: 0, change: "ignore", wrongDscp: "count" },
       ],
+      endpoints: { static: [] },
     };
     assert.deepEqual(read(text), expected);
     assert.deepEqual(read(text.replaceAll("\n", "\r\n")), expected);
