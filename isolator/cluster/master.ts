@@ -84,7 +84,7 @@ export class MasterSource implements EndpointSource {
     const { heardAt, error } = this;
     return {
       name: this.name,
-      where: this.connection?.host ?? this.url(),
+      where: this.connection?.host ?? new URL(this.url()).host,
       state: this.subscribed ? "current" : this.everSubscribed ? "stale" : "waiting",
       ...(heardAt === undefined ? {} : { age: (performance.now() - heardAt) / 1000 }),
       ...(error === undefined ? {} : { error }),

@@ -211,10 +211,10 @@ describe("endpoints", () => {
     let swaps = 0;
     for (const name of ["db", "web", "db", "web"]) {
       master.replace(all(name));
-      let settled = false;
-      void directory.settled().then(() => (settled = true));
+      const state = { settled: false };
+      void directory.settled().then(() => (state.settled = true));
       // The first and the last of a set are of the same set.
-      while (!settled) {
+      while (!state.settled) {
         const [first, last] = [classesAt("10.20.0.0", 80), classesAt("10.20.11.183", 80)];
         seen.add(first);
         if (first !== last)
