@@ -484,9 +484,8 @@ static __always_inline bool counts_connections(const struct policy *policy)
 }
 
 /* connect(), of TCP before it chooses a port. */
-static __always_inline int connections_connect(struct bpf_sock_addr *ctx, __u8 family)
+static __always_inline int connections_connect(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family)
 {
-	const struct policy *policy = container_policy();
 	struct destination to = {};
 
 	if (!counts_connections(policy))
