@@ -221,15 +221,22 @@ struct connection_count {
 	__u32 lapsing[CONNECTION_SPANS]; /* how many of `closed` lapse at the start of a span, by its lowest bits */
 };
 
+/* What of a container's connections is counted over all destinations. */
+enum connection_total {
+	IN_ALL = 0,
+	WITHOUT_PLACE = 1, /* to destinations that found their set full */
+	CONNECTION_TOTALS = 2,
+};
+
 /* Part of the value of connect_rules: the first that fits the destination holds. */
 struct connection_rule {
 	__u8 address[16]; /* IPv4 as v4-mapped */
 	__u8 mask[16];
 	__u16 begin; /* ports, both included, host byte order */
 	__u16 end;
-	__u16 protocol; /* 0: any */
-	__u16 reserved;
-	__u32 limit; /* 0: not counted at all */
+	__u16 protocol;
+	__u16 protocol_mask; /* bits of the protocol that must be the same; 0: any */
+	__u32 limit;         /* 0: not counted at all */
 	__u32 reserved2;
 };
 

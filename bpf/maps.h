@@ -50,13 +50,11 @@ struct {
 	    });
 } event_rings SEC(".maps");
 
-/* Connections of a container in all, and to destinations that found their set full. Made and removed by user space.
- */
+/* Connections of a container over all destinations. Made and removed by user space. */
 struct connection_totals {
 	struct bpf_spin_lock lock;
 	__u32 reserved;
-	struct connection_count all;
-	struct connection_count others;
+	struct connection_count counts[CONNECTION_TOTALS];
 };
 
 struct {

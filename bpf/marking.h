@@ -156,13 +156,17 @@ static __noinline void mark_address(struct bpf_sock_addr *ctx, const struct poli
 	set_dscp(ctx, sk, policy);
 }
 
-/* bind() and connect(): before anything is sent. */
-static __always_inline void marking_address(struct bpf_sock_addr *ctx)
+/* connect(): before anything is sent. */
+static __always_inline void marking_connect(struct bpf_sock_addr *ctx, const struct policy *policy)
 {
-	const struct policy *policy = container_policy();
-
 	if (policy->flags & POLICY_SET_DSCP)
 		mark_address(ctx, policy, false);
+}
+
+/* bind(), likewise. */
+static __always_inline void marking_address(struct bpf_sock_addr *ctx)
+{
+	marking_connect(ctx, container_policy());
 }
 
 /*

@@ -11,7 +11,8 @@ export const MAPS = {
   port_owners: layouts.structs.port_owner.size,
   event_rings: 4,
   socket_notes: layouts.structs.socket_note.size,
-  connect_totals: LOCK_BYTES + 2 * layouts.structs.connection_count.size,
+  connect_totals:
+    LOCK_BYTES + layouts.enums.connection_total.CONNECTION_TOTALS * layouts.structs.connection_count.size,
   connect_sets:
     LOCK_BYTES + layouts.enums.connection_sizes.CONNECTION_PLACES * layouts.structs.connection_count.size,
   connect_rules: layouts.enums.connection_sizes.CONNECTION_RULES * layouts.structs.connection_rule.size,
