@@ -17,32 +17,35 @@ char LICENSE[] SEC("license") = "GPL";
 SEC("cgroup/sock_create")
 int sock_create(struct bpf_sock *ctx)
 {
-	int verdict = ports_sock_create(ctx);
+	const struct policy *policy = container_policy();
+	int verdict = ports_sock_create(ctx, policy);
 
 	if (verdict == ALLOW)
-		verdict = sockets_sock_create(ctx);
+		verdict = sockets_sock_create(ctx, policy);
 	if (verdict == ALLOW)
-		marking_sock_create(ctx);
+		marking_sock_create(ctx, policy);
 	return verdict;
 }
 
 SEC("cgroup/bind4")
 int bind4(struct bpf_sock_addr *ctx)
 {
-	int verdict = ports_bind(ctx, AF_INET);
+	const struct policy *policy = container_policy();
+	int verdict = ports_bind(ctx, policy, AF_INET);
 
 	if (verdict == ALLOW)
-		marking_address(ctx);
+		marking_address(ctx, policy);
 	return verdict;
 }
 
 SEC("cgroup/bind6")
 int bind6(struct bpf_sock_addr *ctx)
 {
-	int verdict = ports_bind(ctx, AF_INET6);
+	const struct policy *policy = container_policy();
+	int verdict = ports_bind(ctx, policy, AF_INET6);
 
 	if (verdict == ALLOW)
-		marking_address(ctx);
+		marking_address(ctx, policy);
 	return verdict;
 }
 
@@ -61,20 +64,22 @@ int post_bind6(struct bpf_sock *ctx)
 SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
-	int verdict = ports_sendmsg(ctx, AF_INET);
+	const struct policy *policy = container_policy();
+	int verdict = ports_sendmsg(ctx, policy, AF_INET);
 
 	if (verdict == ALLOW)
-		marking_sendmsg(ctx);
+		marking_sendmsg(ctx, policy);
 	return verdict;
 }
 
 SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
-	int verdict = ports_sendmsg(ctx, AF_INET6);
+	const struct policy *policy = container_policy();
+	int verdict = ports_sendmsg(ctx, policy, AF_INET6);
 
 	if (verdict == ALLOW)
-		marking_sendmsg(ctx);
+		marking_sendmsg(ctx, policy);
 	return verdict;
 }
 
@@ -95,7 +100,7 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 		verdict = connections_connect(ctx, policy, &to);
 	}
 	if (verdict == ALLOW)
-		marking_connect(ctx, policy);
+		marking_address(ctx, policy);
 	return verdict;
 }
 
@@ -170,6 +175,14 @@ int ingress(struct __sk_buff *skb)
 
 SEC("cgroup_skb/egress")
 int egress(struct __sk_buff *skb)
+{
+	account_sent(skb, container_counters());
+	return ALLOW;
+}
+
+/* Instead of the one before, where a policy asks for more of a packet than that it is counted. */
+SEC("cgroup_skb/egress")
+int egress_full(struct __sk_buff *skb)
 {
 	struct counters *counters = container_counters();
 	int verdict = marking_egress(skb);

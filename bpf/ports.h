@@ -141,9 +141,8 @@ static __noinline int refuse_bind(struct bpf_sock_addr *ctx, const struct policy
 }
 
 /* bind(): the port that the caller asks for. */
-static __always_inline int ports_bind(struct bpf_sock_addr *ctx, __u8 family)
+static __always_inline int ports_bind(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family)
 {
-	const struct policy *policy = container_policy();
 	__u32 port = bpf_ntohs(ctx->user_port);
 	const struct port_owner *owner = owner_of(port);
 
@@ -208,9 +207,8 @@ static __noinline int refuse_sendmsg(struct bpf_sock_addr *ctx, const struct pol
  * Unconnected UDP send: a socket that was never bound has its port by now (inet_autobind), and can receive from
  * anybody on it. Connected sockets come here by sendto() only.
  */
-static __always_inline int ports_sendmsg(struct bpf_sock_addr *ctx, __u8 family)
+static __always_inline int ports_sendmsg(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family)
 {
-	const struct policy *policy = container_policy();
 	struct bpf_sock *sk = ctx->sk;
 	const struct port_owner *owner;
 
@@ -259,10 +257,8 @@ static __noinline int refuse_protocol(struct bpf_sock *ctx, const struct policy 
 }
 
 /* socket(): protocols that have ports of their own but that no bind hook covers. */
-static __always_inline int ports_sock_create(struct bpf_sock *ctx)
+static __always_inline int ports_sock_create(struct bpf_sock *ctx, const struct policy *policy)
 {
-	const struct policy *policy = container_policy();
-
 	if (policy->enforcement &&
 	    (ctx->type == SOCK_RAW || ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_UDP))
 		return ALLOW;
