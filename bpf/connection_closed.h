@@ -37,7 +37,7 @@ static __always_inline void read_ends(struct sock_common *sk, struct connection_
  * The kernel keeps the port: 60 s from the peer's FIN, which it may still wait for as long (FIN-WAIT-2). What is
  * longer (a peer that sends its FIN again and again) is not known, but each of these is met by the pass while it is.
  */
-static __noinline void keep_closed(struct sock *sk, struct socket_connections *connections)
+static __noinline void keep_closed(struct sock *sk, struct hold holds[LEVELS])
 {
 	bool done = BPF_CORE_READ(sk, __sk_common.skc_flags) >> bpf_core_enum_value(enum sock_flags, SOCK_DONE) & 1;
 	struct closed_connection closed = {.closed_at = bpf_ktime_get_ns()}, *before;
@@ -45,7 +45,7 @@ static __noinline void keep_closed(struct sock *sk, struct socket_connections *c
 	struct connection_ends ends = {};
 
 	for (int i = 0; i < LEVELS; i++) {
-		struct hold *hold = &connections->now[i];
+		struct hold *hold = &holds[i];
 
 		if (!hold->cgroup_id)
 			continue;
@@ -53,7 +53,6 @@ static __noinline void keep_closed(struct sock *sk, struct socket_connections *c
 		closed.holds[i].cgroup_id = hold->cgroup_id;
 		closed.holds[i].place = hold->place;
 		closed.holds[i].lapses = lapses;
-		hold->cgroup_id = 0;
 	}
 	read_ends(&sk->__sk_common, &ends);
 	/*

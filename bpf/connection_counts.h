@@ -22,6 +22,7 @@ struct connection_limits {
 	__u32 each;
 	__u32 total;
 	__u32 lapses; /* as in struct hold */
+	__u32 span;   /* now */
 };
 
 static __always_inline __u32 this_span(void)
@@ -205,8 +206,7 @@ __noinline int make_place(const struct destination *to, __u32 span)
 }
 
 /* @returns 0, or why not */
-__noinline int take_place(const struct destination *to, const struct connection_limits *limits, __u32 place,
-                          __u32 span)
+__noinline int take_place(const struct destination *to, const struct connection_limits *limits, __u32 place)
 {
 	struct connection_set *set = set_at(place);
 	struct connection_count *count;
@@ -218,8 +218,8 @@ __noinline int take_place(const struct destination *to, const struct connection_
 	each = limits->each;
 	lapses = limits->lapses;
 	count = place_in(set, place);
-	if (is_behind(count, span))
-		advance_place(place, span);
+	if (is_behind(count, limits->span))
+		advance_place(place, limits->span);
 	bpf_spin_lock(&set->lock);
 	if (!is_for(count, to))
 		result = PLACE_IS_TAKEN;
@@ -232,7 +232,7 @@ __noinline int take_place(const struct destination *to, const struct connection_
 }
 
 /* @param other whether the destination found its set full; @returns 0, or why not */
-__noinline int take_total(__u64 cgroup_id, const struct connection_limits *limits, __u32 span, bool other)
+__noinline int take_total(__u64 cgroup_id, const struct connection_limits *limits, bool other)
 {
 	struct connection_totals *totals = bpf_map_lookup_elem(&connect_totals, &cgroup_id);
 	__u32 each, total, lapses;
@@ -243,7 +243,7 @@ __noinline int take_total(__u64 cgroup_id, const struct connection_limits *limit
 	each = limits->each;
 	total = limits->total;
 	lapses = limits->lapses;
-	advance_totals(cgroup_id, totals, span);
+	advance_totals(cgroup_id, totals, limits->span);
 	bpf_spin_lock(&totals->lock);
 	if (totals->counts[IN_ALL].cgroup_id != cgroup_id || held(&totals->counts[IN_ALL]) >= total) {
 		result = REFUSED_BY_TOTAL;
@@ -342,7 +342,7 @@ static __always_inline bool may_have_new_place(__u64 cgroup_id)
 }
 
 /* @returns the place where one more is counted, or why not */
-__noinline int take_any_place(const struct destination *to, const struct connection_limits *limits, __u32 span)
+__noinline int take_any_place(const struct destination *to, const struct connection_limits *limits)
 {
 	int place, result;
 
@@ -351,12 +351,12 @@ __noinline int take_any_place(const struct destination *to, const struct connect
 	for (int i = 0; i < TRIES; i++) {
 		place = find_place(to);
 		if (place < 0 && may_have_new_place(to->cgroup_id))
-			place = make_place(to, span);
+			place = make_place(to, limits->span);
 		if (place == SET_IS_FULL)
 			return place;
 		if (place < 0)
 			continue;
-		result = take_place(to, limits, place, span);
+		result = take_place(to, limits, place);
 		if (!result)
 			return place;
 		if (result != PLACE_IS_TAKEN)
@@ -366,8 +366,7 @@ __noinline int take_any_place(const struct destination *to, const struct connect
 }
 
 /* @returns 0 and fills in the hold, or why not */
-__noinline int take(struct hold *hold, const struct destination *to, const struct connection_limits *limits,
-                    __u32 span)
+__noinline int take(struct hold *hold, const struct destination *to, const struct connection_limits *limits)
 {
 	struct hold taken = {};
 	int place, result;
@@ -376,15 +375,15 @@ __noinline int take(struct hold *hold, const struct destination *to, const struc
 		return REFUSED_BY_TOTAL;
 	taken.cgroup_id = to->cgroup_id;
 	taken.lapses = limits->lapses;
-	place = take_any_place(to, limits, span);
+	place = take_any_place(to, limits);
 	if (place == REFUSED_BY_LIMIT)
 		return place;
 	taken.place = place < 0 ? CONNECTION_NO_PLACE : place;
-	result = take_total(taken.cgroup_id, limits, span, place < 0);
+	result = take_total(taken.cgroup_id, limits, place < 0);
 	if (!result)
 		*hold = taken;
 	else if (place >= 0)
-		change_place(&taken, taken.lapses ? 0 : -1, taken.lapses ? -1 : 0, taken.lapses, span);
+		change_place(&taken, taken.lapses ? 0 : -1, taken.lapses ? -1 : 0, taken.lapses, limits->span);
 	return result;
 }
 

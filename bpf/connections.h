@@ -110,23 +110,135 @@ static __always_inline bool is_kernels(struct bpf_sock *sk)
 {
 	struct sock *kernel = kernel_sock(sk);
 
-	return kernel && BPF_CORE_READ_BITFIELD_PROBED(kernel, sk_kern_sock);
+	return kernel && BPF_CORE_READ_BITFIELD(kernel, sk_kern_sock);
+}
+
+static __always_inline struct socket_hold *hold_at(__u64 cookie)
+{
+	__u32 key = cookie & (SOCKET_HOLDS - 1);
+
+	return bpf_map_lookup_elem(&socket_holds, &key);
+}
+
+/* What the socket with this cookie holds without memory of its own; NULL: nothing. */
+static __always_inline struct socket_hold *hold_of(__u64 cookie)
+{
+	struct socket_hold *holder = hold_at(cookie);
+
+	return holder && holder->cookie == cookie ? holder : NULL;
+}
+
+/* @returns NULL where it is another socket's place */
+static __always_inline struct socket_hold *claim_hold(__u64 cookie)
+{
+	struct socket_hold *holder = hold_at(cookie);
+
+	if (!holder || holder->cookie == cookie)
+		return holder;
+	return !holder->cookie && !__sync_val_compare_and_swap(&holder->cookie, 0, cookie) ? holder : NULL;
+}
+
+/* Done all the same, where the policy only audits. */
+static __always_inline void take_in_any_case(struct hold *hold, const struct destination *to,
+                                             const struct connection_limits *limits)
+{
+	struct connection_limits none = {
+	    .each = NO_LIMIT, .total = NO_LIMIT, .lapses = limits->lapses, .span = limits->span};
+
+	take(hold, to, &none);
+}
+
+static __always_inline void leave_hold(struct socket_hold *holder, __u32 span)
+{
+	give_back(&holder->hold, span);
+	holder->watched = 0;
+	holder->cookie = 0;
+}
+
+/* For a TCP socket of a root container that no inner level counts: without memory of its own unless it is refused. */
+static __noinline int take_simply(struct bpf_sock_addr *ctx, const struct policy *policy, struct socket_hold *holder,
+                                  const struct destination *to, const struct connection_limits *limits)
+{
+	struct bpf_sock *sk = ctx->sk;
+	int why;
+
+	/* Left by one that failed before its SYN was sent, which no hook tells. */
+	give_back(&holder->hold, limits->span);
+	why = take(&holder->hold, to, limits);
+	if (!why)
+		return ALLOW;
+	if (refuses_nothing(policy))
+		take_in_any_case(&holder->hold, to, limits);
+	else
+		leave_hold(holder, limits->span);
+	if (!sk)
+		return DENY;
+	return refuse_connect(policy, bpf_sk_storage_get(&sock_connects, sk, 0, BPF_SK_STORAGE_GET_F_CREATE), to,
+	                      why);
+}
+
+/* For any other socket. */
+static __noinline int take_noted(struct bpf_sock_addr *ctx, const struct policy *policy, const struct destination *to,
+                                 const struct connection_limits *limits)
+{
+	__u32 level = policy->level & (LEVELS - 1), span = limits->span;
+	struct socket_connections *connections;
+	bool tcp = ctx->protocol == IPPROTO_TCP;
+	int why, verdict = ALLOW;
+	struct bpf_sock *sk = ctx->sk;
+	struct socket_hold *holder;
+	struct hold *hold;
+
+	if (!sk)
+		return DENY;
+	/* An inner level counts it since the last connect(), which failed. */
+	holder = tcp ? hold_of(bpf_get_socket_cookie(ctx)) : NULL;
+	if (holder)
+		leave_hold(holder, span);
+	connections = bpf_sk_storage_get(&sock_connects, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	/* The task has used up what the kernel gives a socket (net.core.optmem_max): not a way round. */
+	if (!connections)
+		return refuse_connect(policy, NULL, to, REFUSED_BY_TOTAL);
+	settle_next(&connections->now[level], &connections->next[level], span);
+	if (tcp) {
+		give_back(&connections->now[level], span);
+		hold = &connections->now[level];
+	} else {
+		if (!limits->each) {
+			give_back(&connections->now[level], span);
+			return ALLOW;
+		}
+		if (connections->now[level].cgroup_id && holds_already(&connections->now[level], to))
+			return ALLOW;
+		hold = &connections->next[level];
+	}
+	why = take(hold, to, limits);
+	if (why) {
+		verdict = refuse_connect(policy, connections, to, why);
+		if (verdict == ALLOW)
+			take_in_any_case(hold, to, limits);
+	} else if (connections->refused.cgroup_id == to->cgroup_id) {
+		connections->refused.protocol = 0;
+	}
+	if (verdict == DENY)
+		take_nothing(connections, tcp);
+	else if (!level)
+		for (int i = 0; i < LEVELS; i++)
+			settle_next(&connections->now[i], &connections->next[i], span);
+	return verdict;
 }
 
 /* A function that the verifier walks through once, whatever came before. */
 __noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *policy, struct destination *to)
 {
-	struct connection_limits limits = {};
-	struct socket_connections *connections;
+	struct connection_limits limits = {.span = this_span()};
+	struct socket_hold *holder = NULL;
 	struct bpf_sock *sk = ctx->sk;
 	bool tcp = ctx->protocol == IPPROTO_TCP;
-	__u32 level, span = this_span();
-	struct hold *hold;
-	int why, verdict;
+	int verdict;
 
 	if (!sk || !policy || !to)
 		return DENY;
-	level = policy->level & (LEVELS - 1);
 	if (denied_below()) {
 		connections_refused(ctx);
 		return ALLOW;
@@ -136,46 +248,15 @@ __noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *pol
 	if (!limits.each && tcp)
 		return ALLOW;
 	limits.total = policy->max_connections_total ? policy->max_connections_total : NO_LIMIT;
-	/* The kernel's own (an MPTCP subflow) is never released: until its SYN is sent it holds for a while only. */
-	if (tcp && is_kernels(sk))
-		limits.lapses = span + 2;
-	connections = bpf_sk_storage_get(&sock_connects, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!connections) {
-		/* The task has used up what the kernel gives a socket (net.core.optmem_max): not a way round. */
-		verdict = refuse_connect(policy, NULL, to, REFUSED_BY_TOTAL);
-		goto out;
-	}
-	settle_next(&connections->now[level], &connections->next[level], span);
 	if (tcp) {
-		/* Left by one that failed before its SYN was sent, which no hook tells. */
-		give_back(&connections->now[level], span);
-		hold = &connections->now[level];
-	} else {
-		if (!limits.each) {
-			give_back(&connections->now[level], span);
-			return ALLOW;
-		}
-		if (connections->now[level].cgroup_id && holds_already(&connections->now[level], to))
-			return ALLOW;
-		hold = &connections->next[level];
+		/* The kernel's own (an MPTCP subflow) is never released: until its SYN is sent it holds for a while
+		 * only. */
+		if (is_kernels(sk))
+			limits.lapses = limits.span + 2;
+		else if (!policy->level && !bpf_sk_storage_get(&sock_connects, sk, 0, 0))
+			holder = claim_hold(bpf_get_socket_cookie(ctx));
 	}
-	verdict = ALLOW;
-	why = take(hold, to, &limits, span);
-	if (why) {
-		verdict = refuse_connect(policy, connections, to, why);
-		if (verdict == ALLOW) {
-			limits.each = limits.total = NO_LIMIT;
-			take(hold, to, &limits, span);
-		}
-	} else if (connections->refused.cgroup_id == to->cgroup_id) {
-		connections->refused.protocol = 0;
-	}
-	if (verdict == DENY)
-		take_nothing(connections, tcp);
-	else if (!policy->level)
-		for (int i = 0; i < LEVELS; i++)
-			settle_next(&connections->now[i], &connections->next[i], span);
-out:
+	verdict = holder ? take_simply(ctx, policy, holder, to, &limits) : take_noted(ctx, policy, to, &limits);
 	if (verdict == DENY)
 		bpf_set_retval(-(int)policy->connections_errno);
 	return verdict;
@@ -193,7 +274,7 @@ static __always_inline int connections_connect(struct bpf_sock_addr *ctx, const 
 	return counts_connections(policy) && count_connect(ctx, policy, to) != ALLOW ? DENY : ALLOW;
 }
 
-static __noinline void watch(struct bpf_sock_ops *ctx, struct socket_connections *connections)
+static __noinline void watch(struct socket_connections *connections)
 {
 	for (int i = 0; i < LEVELS; i++) {
 		struct hold *hold = &connections->now[i];
@@ -204,7 +285,6 @@ static __noinline void watch(struct bpf_sock_ops *ctx, struct socket_connections
 		}
 	}
 	connections->watched = 1;
-	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 /* The SYN is about to be sent. Whichever level counts first does it for all. */
@@ -212,47 +292,84 @@ static __always_inline void connections_connecting(struct bpf_sock_ops *ctx)
 {
 	struct socket_connections *connections;
 	struct bpf_sock *sk = ctx->sk;
+	struct socket_hold *holder;
 
 	if (!counts_connections(container_policy()) || !sk)
 		return;
+	holder = hold_of(bpf_get_socket_cookie(ctx));
+	if (holder) {
+		holder->watched = 1;
+	} else {
+		connections = bpf_sk_storage_get(&sock_connects, sk, 0, 0);
+		if (!connections || connections->watched)
+			return;
+		watch(connections);
+	}
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+/* @returns whether there is something to give back: in `holds`, and not on the socket any more */
+static __always_inline bool part_with_holds(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct hold holds[LEVELS])
+{
+	struct socket_hold *holder = hold_of(bpf_get_socket_cookie(ctx));
+	struct socket_connections *connections;
+
+	if (holder) {
+		holds[0] = holder->hold;
+		holder->hold.cgroup_id = 0;
+		holder->watched = 0;
+		holder->cookie = 0;
+		return true;
+	}
 	connections = bpf_sk_storage_get(&sock_connects, sk, 0, 0);
-	if (connections && !connections->watched)
-		watch(ctx, connections);
+	if (!connections || !connections->watched)
+		return false;
+	connections->watched = 0;
+	for (int i = 0; i < LEVELS; i++) {
+		holds[i] = connections->now[i];
+		connections->now[i].cgroup_id = 0;
+	}
+	return true;
 }
 
 /* The socket leaves the connection; for a while the kernel may keep its port without it. */
-static __noinline void end_connection(struct bpf_sock *ended, struct socket_connections *connections, __u32 from)
+static __noinline void end_connection(struct bpf_sock_ops *ctx)
 {
+	struct hold holds[LEVELS] = {};
+	__u32 from = ctx->args[0];
 	bool closes = from == BPF_TCP_FIN_WAIT2 || from == BPF_TCP_CLOSING;
+	struct bpf_sock *ended = ctx->sk;
+	struct sock *sk;
 
-	struct sock *sk = kernel_sock(ended);
-
-	connections->watched = 0;
-	if (closes && sk && !BPF_CORE_READ(sk, sk_err))
-		keep_closed(sk, connections);
+	if (!ended || !part_with_holds(ctx, ended, holds))
+		return;
+	sk = closes ? kernel_sock(ended) : NULL;
+	if (sk && !BPF_CORE_READ(sk, sk_err))
+		keep_closed(sk, holds);
 	else
-		give_all_back(connections->now);
+		give_all_back(holds);
 }
 
 static __always_inline void connections_state(struct bpf_sock_ops *ctx)
 {
-	struct socket_connections *connections;
-	struct bpf_sock *sk = ctx->sk;
-
-	if (ctx->args[1] != BPF_TCP_CLOSE || !sk)
-		return;
-	connections = bpf_sk_storage_get(&sock_connects, sk, 0, 0);
-	if (connections && connections->watched)
-		end_connection(sk, connections, ctx->args[0]);
+	if (ctx->args[1] == BPF_TCP_CLOSE)
+		end_connection(ctx);
 }
 
 /* The last file descriptor is closed. A watched TCP socket may live on: its state callback ends it. */
 static __always_inline void connections_release(struct bpf_sock *ctx)
 {
 	struct socket_connections *connections;
+	struct socket_hold *holder;
 
 	if (!counts_connections(container_policy()))
 		return;
+	holder = hold_of(bpf_get_socket_cookie(ctx));
+	if (holder) {
+		if (!holder->watched)
+			leave_hold(holder, this_span());
+		return;
+	}
 	connections = bpf_sk_storage_get(&sock_connects, ctx, 0, 0);
 	if (!connections || connections->watched)
 		return;

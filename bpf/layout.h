@@ -190,6 +190,7 @@ enum connection_sizes {
 	CONNECTION_PLACES = 8,
 	CONNECTION_NO_PLACE = 0xffffff, /* hold.place of one that found its set full */
 	CLOSED_CONNECTIONS = 32768,
+	SOCKET_HOLDS = 131072, /* sockets whose hold needs no memory of their own */
 	/* Time is counted in spans of 2^33 ns, about 8.6 s. */
 	CONNECTION_SPAN_SHIFT = 33,
 	CONNECTION_SPANS = 16,
@@ -257,6 +258,17 @@ struct hold {
 	__u32 lapses;                /* 0: live; else the span at whose start it lapses */
 };
 
+/*
+ * What a socket of a root container holds, for TCP: value of socket_holds, at the lowest bits of its cookie. One that
+ * finds another's there has a struct socket_connections.
+ */
+struct socket_hold {
+	__u64 cookie; /* 0: nobody's */
+	struct hold hold;
+	__u32 watched; /* its state callback will say when it is closed */
+	__u32 reserved;
+};
+
 /* Value of closed_connects. */
 struct closed_connection {
 	struct hold holds[LEVELS];
@@ -275,7 +287,10 @@ struct connection_ends {
 	__u32 reserved;
 };
 
-/* What is remembered of a socket that connects, by level. */
+/*
+ * What is remembered of any other socket that connects, by level. The kernel takes a microsecond to make one and to
+ * free it, a fiftieth of a connection.
+ */
 struct socket_connections {
 	struct hold now[LEVELS];
 	struct hold next[LEVELS];   /* UDP: of a connect() that an outer level may still refuse */

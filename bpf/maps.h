@@ -102,6 +102,13 @@ struct {
 	__type(value, struct socket_connections);
 } sock_connects SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SOCKET_HOLDS);
+	__type(key, __u32);
+	__type(value, struct socket_hold);
+} socket_holds SEC(".maps");
+
 /* Connections in timewait whose ends are known. One that finds it full lapses by time alone. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

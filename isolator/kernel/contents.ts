@@ -17,6 +17,7 @@ export const MAPS = {
     LOCK_BYTES + layouts.enums.connection_sizes.CONNECTION_PLACES * layouts.structs.connection_count.size,
   connect_rules: layouts.enums.connection_sizes.CONNECTION_RULES * layouts.structs.connection_rule.size,
   sock_connects: 0,
+  socket_holds: 0,
   closed_connects: 0,
   connect_pass: layouts.structs.connection_pass.size,
 } as const;

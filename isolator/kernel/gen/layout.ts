@@ -363,6 +363,7 @@ export const layouts = {
       "CONNECTION_PLACES": 8,
       "CONNECTION_NO_PLACE": 16777215,
       "CLOSED_CONNECTIONS": 32768,
+      "SOCKET_HOLDS": 131072,
       "CONNECTION_SPAN_SHIFT": 33,
       "CONNECTION_SPANS": 16
     },
