@@ -2,8 +2,10 @@
 /*
  * Connections: the counts (README.md, "Connections"), by container and destination, and by container in all.
  *
- * Nothing loops or calls under a lock but what the verifier walks through quickly: what has lapsed is taken out, and
- * places are searched for, by functions of their own before the lock is taken, and looked at again under it.
+ * `live` changes by atomic instructions alone, so that a connection takes no lock: one more is counted where the sum
+ * is below the limit, before the same one is counted anywhere less. All else of a count changes under the lock of its
+ * map value. Places are searched for without it, and looked at again once something is held at them, since then they
+ * stay.
  */
 #pragma once
 
@@ -60,19 +62,46 @@ static __always_inline __u32 held(const struct connection_count *count)
 }
 
 /*
- * Under the lock, and after advance() where `closed` grows. A closed one that has lapsed meanwhile is out already:
- * then `closed` changes nothing. Never below 0.
+ * Under the lock, and after advance() where it grows. One that has lapsed meanwhile is out already: then nothing
+ * changes. Never below 0.
  */
-static __always_inline void change(struct connection_count *count, int live, int closed, __u32 lapses)
+static __always_inline void change_closed(struct connection_count *count, int closed, __u32 lapses)
 {
 	__u32 *lapsing = &count->lapsing[lapses & (CONNECTION_SPANS - 1)];
 
-	if (live > 0 || count->live)
-		count->live += live;
 	if ((__s32)(lapses - count->span) > 0 && (closed > 0 || *lapsing)) {
 		*lapsing += closed;
 		count->closed += closed;
 	}
+}
+
+/* @returns 0, REFUSED_BY_LIMIT or PLACE_IS_TAKEN */
+static __always_inline int take_live(struct connection_count *count, __u32 most)
+{
+	__u32 live;
+
+	for (int i = 0; i < TRIES; i++) {
+		live = *(volatile __u32 *)&count->live;
+		if (live & CONNECTION_CLAIMED)
+			return PLACE_IS_TAKEN;
+		if (live + count->closed >= most)
+			return REFUSED_BY_LIMIT;
+		if (__sync_val_compare_and_swap(&count->live, live, live + 1) == live)
+			return 0;
+	}
+	/* Others were quicker each time. This way it is in at once, and out again if it was one too many. */
+	live = __sync_fetch_and_add(&count->live, 1);
+	if (!(live & CONNECTION_CLAIMED) && live + count->closed < most)
+		return 0;
+	__sync_fetch_and_add(&count->live, -1);
+	return live & CONNECTION_CLAIMED ? PLACE_IS_TAKEN : REFUSED_BY_LIMIT;
+}
+
+/* Never below 0. */
+static __always_inline void give_live(struct connection_count *count)
+{
+	if (count->live)
+		__sync_fetch_and_add(&count->live, -1);
 }
 
 static __always_inline bool is_for(const struct connection_count *count, const struct destination *to)
@@ -171,13 +200,14 @@ __noinline int claim_place(const struct destination *to, __u32 place)
 			break;
 		}
 	}
-	if (result < 0 && !held(count)) {
+	if (result < 0 && !count->closed && !__sync_val_compare_and_swap(&count->live, 0, CONNECTION_CLAIMED)) {
 		count->cgroup_id = to->cgroup_id;
 		((__u64 *)count->address)[0] = ((const __u64 *)to->address)[0];
 		((__u64 *)count->address)[1] = ((const __u64 *)to->address)[1];
 		count->port = to->port;
 		count->protocol = to->protocol;
 		count->reserved = to->reserved;
+		__sync_fetch_and_add(&count->live, -CONNECTION_CLAIMED);
 		result = place;
 	}
 	bpf_spin_unlock(&set->lock);
@@ -210,24 +240,18 @@ __noinline int take_place(const struct destination *to, const struct connection_
 {
 	struct connection_set *set = set_at(place);
 	struct connection_count *count;
-	__u32 each, lapses;
-	int result = 0;
+	int result;
 
 	if (!to || !limits || !set)
 		return SET_IS_FULL;
-	each = limits->each;
-	lapses = limits->lapses;
 	count = place_in(set, place);
 	if (is_behind(count, limits->span))
 		advance_place(place, limits->span);
-	bpf_spin_lock(&set->lock);
-	if (!is_for(count, to))
-		result = PLACE_IS_TAKEN;
-	else if (held(count) >= each)
-		result = REFUSED_BY_LIMIT;
-	else
-		change(count, !lapses, !!lapses, lapses);
-	bpf_spin_unlock(&set->lock);
+	result = take_live(count, limits->each);
+	if (!result && !is_for(count, to)) {
+		give_live(count);
+		return PLACE_IS_TAKEN;
+	}
 	return result;
 }
 
@@ -235,34 +259,24 @@ __noinline int take_place(const struct destination *to, const struct connection_
 __noinline int take_total(__u64 cgroup_id, const struct connection_limits *limits, bool other)
 {
 	struct connection_totals *totals = bpf_map_lookup_elem(&connect_totals, &cgroup_id);
-	__u32 each, total, lapses;
-	int result = 0;
 
 	if (!totals || !limits)
 		return REFUSED_BY_TOTAL;
-	each = limits->each;
-	total = limits->total;
-	lapses = limits->lapses;
 	advance_totals(cgroup_id, totals, limits->span);
-	bpf_spin_lock(&totals->lock);
-	if (totals->counts[IN_ALL].cgroup_id != cgroup_id || held(&totals->counts[IN_ALL]) >= total) {
-		result = REFUSED_BY_TOTAL;
-	} else if (other && held(&totals->counts[WITHOUT_PLACE]) >= each) {
-		result = REFUSED_BY_LIMIT;
-	} else {
-		change(&totals->counts[IN_ALL], !lapses, !!lapses, lapses);
-		if (other)
-			change(&totals->counts[WITHOUT_PLACE], !lapses, !!lapses, lapses);
+	if (totals->counts[IN_ALL].cgroup_id != cgroup_id || take_live(&totals->counts[IN_ALL], limits->total))
+		return REFUSED_BY_TOTAL;
+	if (other && take_live(&totals->counts[WITHOUT_PLACE], limits->each)) {
+		give_live(&totals->counts[IN_ALL]);
+		return REFUSED_BY_LIMIT;
 	}
-	bpf_spin_unlock(&totals->lock);
-	return result;
+	return 0;
 }
 
+/* One more is counted before one less, so that no connection is counted nowhere for a moment. */
 __noinline int change_place(const struct hold *hold, int live, int closed, __u32 lapses, __u32 span)
 {
 	struct connection_count *count;
 	struct connection_set *set;
-	__u64 cgroup_id;
 
 	if (!hold)
 		return 0;
@@ -270,13 +284,19 @@ __noinline int change_place(const struct hold *hold, int live, int closed, __u32
 	if (!set)
 		return 0;
 	count = place_in(set, hold->place);
-	cgroup_id = hold->cgroup_id;
-	if (closed > 0 && is_behind(count, span))
-		advance_place(hold->place, span);
-	bpf_spin_lock(&set->lock);
-	if (count->cgroup_id == cgroup_id)
-		change(count, live, closed, lapses);
-	bpf_spin_unlock(&set->lock);
+	if (count->cgroup_id != hold->cgroup_id)
+		return 0;
+	if (live > 0)
+		__sync_fetch_and_add(&count->live, 1);
+	if (closed) {
+		if (closed > 0 && is_behind(count, span))
+			advance_place(hold->place, span);
+		bpf_spin_lock(&set->lock);
+		change_closed(count, closed, lapses);
+		bpf_spin_unlock(&set->lock);
+	}
+	if (live < 0)
+		give_live(count);
 	return 0;
 }
 
@@ -292,17 +312,27 @@ __noinline int change_total(const struct hold *hold, int live, int closed, __u32
 	other = hold->place == CONNECTION_NO_PLACE;
 	totals = bpf_map_lookup_elem(&connect_totals, &cgroup_id);
 	/* A container that is gone, whose socket somebody else still has. */
-	if (!totals)
+	if (!totals || totals->counts[IN_ALL].cgroup_id != cgroup_id)
 		return 0;
-	if (closed > 0)
-		advance_totals(cgroup_id, totals, span);
-	bpf_spin_lock(&totals->lock);
-	if (totals->counts[IN_ALL].cgroup_id == cgroup_id) {
-		change(&totals->counts[IN_ALL], live, closed, lapses);
+	if (live > 0) {
+		__sync_fetch_and_add(&totals->counts[IN_ALL].live, 1);
 		if (other)
-			change(&totals->counts[WITHOUT_PLACE], live, closed, lapses);
+			__sync_fetch_and_add(&totals->counts[WITHOUT_PLACE].live, 1);
 	}
-	bpf_spin_unlock(&totals->lock);
+	if (closed) {
+		if (closed > 0)
+			advance_totals(cgroup_id, totals, span);
+		bpf_spin_lock(&totals->lock);
+		change_closed(&totals->counts[IN_ALL], closed, lapses);
+		if (other)
+			change_closed(&totals->counts[WITHOUT_PLACE], closed, lapses);
+		bpf_spin_unlock(&totals->lock);
+	}
+	if (live < 0) {
+		give_live(&totals->counts[IN_ALL]);
+		if (other)
+			give_live(&totals->counts[WITHOUT_PLACE]);
+	}
 	return 0;
 }
 
@@ -374,17 +404,22 @@ __noinline int take(struct hold *hold, const struct destination *to, const struc
 	if (!hold || !to || !limits)
 		return REFUSED_BY_TOTAL;
 	taken.cgroup_id = to->cgroup_id;
-	taken.lapses = limits->lapses;
 	place = take_any_place(to, limits);
 	if (place == REFUSED_BY_LIMIT)
 		return place;
 	taken.place = place < 0 ? CONNECTION_NO_PLACE : place;
 	result = take_total(taken.cgroup_id, limits, place < 0);
-	if (!result)
-		*hold = taken;
-	else if (place >= 0)
-		change_place(&taken, taken.lapses ? 0 : -1, taken.lapses ? -1 : 0, taken.lapses, limits->span);
-	return result;
+	if (result) {
+		if (place >= 0)
+			change_place(&taken, -1, 0, 0, limits->span);
+		return result;
+	}
+	if (limits->lapses) {
+		change_hold(&taken, -1, 1, limits->lapses, limits->span);
+		taken.lapses = limits->lapses;
+	}
+	*hold = taken;
+	return 0;
 }
 
 /* Whether it is for this destination. */

@@ -194,6 +194,7 @@ enum connection_sizes {
 	/* Time is counted in spans of 2^33 ns, about 8.6 s. */
 	CONNECTION_SPAN_SHIFT = 33,
 	CONNECTION_SPANS = 16,
+	CONNECTION_CLAIMED = 0x40000000,
 };
 
 /* Whom connections are counted for, and where they go: what is the same in all of it shares a count. */
@@ -215,7 +216,7 @@ struct connection_count {
 	__u16 port;
 	__u16 protocol;
 	__u32 reserved;
-	__u32 live;
+	__u32 live; /* with CONNECTION_CLAIMED while the place changes hands */
 	__u32 closed;
 	__u32 span; /* up to and with this one, what lapsed is taken out of `closed` */
 	__u32 reserved2;

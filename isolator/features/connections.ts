@@ -135,7 +135,8 @@ function spanNow(): number {
 }
 
 function heldOf(bytes: Uint8Array, now: number): { live: number; held: number } {
-  const { live, closed, span, lapsing } = decode(COUNT, bytes);
+  const { live: word, closed, span, lapsing } = decode(COUNT, bytes);
+  const live = word & ~sizes.CONNECTION_CLAIMED;
   let left = closed;
   // What has lapsed since a program looked last.
   for (let at = span + 1; at <= now && at <= span + sizes.CONNECTION_SPANS; at++)

@@ -365,7 +365,8 @@ export const layouts = {
       "CLOSED_CONNECTIONS": 32768,
       "SOCKET_HOLDS": 131072,
       "CONNECTION_SPAN_SHIFT": 33,
-      "CONNECTION_SPANS": 16
+      "CONNECTION_SPANS": 16,
+      "CONNECTION_CLAIMED": 1073741824
     },
     "policy_flags": {
       "POLICY_INHERIT_PORTS": 1,
