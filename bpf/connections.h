@@ -288,13 +288,13 @@ static __noinline void watch(struct socket_connections *connections)
 }
 
 /* The SYN is about to be sent. Whichever level counts first does it for all. */
-static __always_inline void connections_connecting(struct bpf_sock_ops *ctx)
+static __always_inline void connections_connecting(struct bpf_sock_ops *ctx, const struct policy *policy)
 {
 	struct socket_connections *connections;
 	struct bpf_sock *sk = ctx->sk;
 	struct socket_hold *holder;
 
-	if (!counts_connections(container_policy()) || !sk)
+	if (!counts_connections(policy) || !sk)
 		return;
 	holder = hold_of(bpf_get_socket_cookie(ctx));
 	if (holder) {
