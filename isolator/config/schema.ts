@@ -28,6 +28,7 @@ import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
+import { ViolationsSchema, type ViolationRule } from "./violations.js";
 
 /** Name of the instance where neither the file nor the command line gives one. */
 export const DEFAULT_INSTANCE = "default";
@@ -230,6 +231,7 @@ export const ConfigSchema = z
       .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
     classes: ClassesSchema,
     marking: MarkingSchema,
+    violations: ViolationsSchema.optional(),
   })
   .meta({
     title: "bpf-isolator",
@@ -260,6 +262,8 @@ export interface Config {
   exemptions: Exemption[];
   classes: ContainerClass[];
   marking: MarkingRule[];
+  /** Undefined: what is refused is refused, and nothing more. */
+  violations?: ViolationRule;
 }
 
 function asList(value: unknown): unknown[] {
@@ -348,5 +352,6 @@ export function toConfig(input: ConfigInput): Config {
     })),
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
+    ...(input.violations === undefined ? {} : { violations: input.violations }),
   };
 }
