@@ -112,7 +112,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	     sockets[16] = "sock_connects", closed[16] = "closed_connects", pass[16] = "connect_pass",
 	     endpoints[16] = "endpoint_sets", blocks[16] = "endpoint_blocks", states[16] = "endpoint_states",
 	     classes[16] = "owner_classes", addresses[16] = "host_addresses", one_set[16] = "endpoint_set",
-	     one_block[16] = "endpoint_block";
+	     one_block[16] = "endpoint_block",
+	     holds[16] = "socket_holds";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -123,7 +124,7 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		return same_name(name, counters);
 	case BPF_MAP_TYPE_ARRAY:
 		return same_name(name, owners) || same_name(name, sets) || same_name(name, pass) ||
-		       same_name(name, states);
+		       same_name(name, states) || same_name(name, holds);
 	case BPF_MAP_TYPE_SK_STORAGE:
 		return same_name(name, notes) || same_name(name, sockets);
 	case BPF_MAP_TYPE_HASH:

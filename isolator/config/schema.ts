@@ -29,6 +29,7 @@ import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } 
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
+import { ViolationsSchema, type ViolationRule } from "./violations.js";
 
 /** Name of the instance where neither the file nor the command line gives one. */
 export const DEFAULT_INSTANCE = "default";
@@ -232,6 +233,7 @@ export const ConfigSchema = z
     classes: ClassesSchema,
     marking: MarkingSchema,
     endpoints: EndpointsSchema,
+    violations: ViolationsSchema.optional(),
   })
   .meta({
     title: "bpf-isolator",
@@ -263,6 +265,8 @@ export interface Config {
   classes: ContainerClass[];
   marking: MarkingRule[];
   endpoints: EndpointsConfig;
+  /** Undefined: what is refused is refused, and nothing more. */
+  violations?: ViolationRule;
 }
 
 function asList(value: unknown): unknown[] {
@@ -357,5 +361,6 @@ export function toConfig(input: ConfigInput): Config {
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
     endpoints: toEndpoints(input.endpoints),
+    ...(input.violations === undefined ? {} : { violations: input.violations }),
   };
 }

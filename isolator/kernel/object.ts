@@ -33,6 +33,7 @@ export const ENUMS = [
   "class_bit",
   "endpoint_current",
   "endpoint_origin",
+  "connection_total",
 ] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */
