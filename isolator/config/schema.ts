@@ -24,6 +24,7 @@ import {
   type ExtraProtocol,
   type PortRange,
 } from "../features/ports.js";
+import { AgentApiSchema, toAgentApi, type AgentApi } from "./agent-api.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
@@ -232,6 +233,7 @@ export const ConfigSchema = z
     classes: ClassesSchema,
     marking: MarkingSchema,
     violations: ViolationsSchema.optional(),
+    agent_api: AgentApiSchema.optional(),
   })
   .meta({
     title: "bpf-isolator",
@@ -264,6 +266,8 @@ export interface Config {
   marking: MarkingRule[];
   /** Undefined: what is refused is refused, and nothing more. */
   violations?: ViolationRule;
+  /** Undefined: the agent is not asked. */
+  agentApi?: AgentApi;
 }
 
 function asList(value: unknown): unknown[] {
@@ -353,5 +357,6 @@ export function toConfig(input: ConfigInput): Config {
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
     ...(input.violations === undefined ? {} : { violations: input.violations }),
+    ...(input.agent_api === undefined ? {} : { agentApi: toAgentApi(input.agent_api) }),
   };
 }
