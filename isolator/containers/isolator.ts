@@ -490,10 +490,8 @@ export class Isolator {
       const parent = parentId && this.find(parentId);
       // Without what an earlier answer has said.
       const plain = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
-      const { appId: _, ...rest } = facts;
-      const { labels, labelsIgnored, appId } = plain;
-      const told = { ...rest, labels, labelsIgnored, ...(appId === undefined ? {} : { appId }) };
-      entry.facts = withTask(told, task);
+      const { ports, ownNetwork } = facts;
+      entry.facts = withTask({ ...plain, ...(ports ? { ports } : {}), ownNetwork }, task);
       await this.judgeAgain(entry);
     });
   }

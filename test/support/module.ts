@@ -55,7 +55,7 @@ export interface Outcome {
 
 /** An id of a container as JSON has it. */
 export function jsonId(name: string): Json {
-  const [root = "", ...nested] = idOf(name);
+  const [root, ...nested] = idOf(name);
   return nested.reduce<Json>((parent, value) => ({ value, parent }), { value: root });
 }
 
