@@ -70,6 +70,10 @@ const ABOUT: Readonly<Partial<Record<string, About>>> = {
     ],
     status: ASKS_DAEMON,
   },
+  endpoints: {
+    examples: [["the cluster's addresses by class", "bpf-isolator endpoints"]],
+    status: ASKS_DAEMON,
+  },
   "break-glass": {
     examples: [
       ["refuse nothing from now on, and report it", "bpf-isolator break-glass --audit"],

@@ -1,6 +1,7 @@
-/** The commands that ask a daemon: list, usage, top, status, events. */
+/** The commands that ask a daemon: list, usage, top, status, events, endpoints. */
 import { InvalidArgumentError, Option, type Command } from "commander";
 import type { DaemonOptions } from "./daemon.js";
+import type { EndpointsOptions } from "./endpoints.js";
 import type { EventsOptions } from "./events.js";
 import type { TopOptions } from "./top.js";
 
@@ -11,7 +12,7 @@ export type Sort = (typeof SORTS)[number];
 /** Exit status of these commands for the errors that scripts tell apart. 1: any other. */
 export const OPERATOR_STATUS: Partial<Record<string, number>> = { "no-daemon": 3, "shutting-down": 3 };
 
-export const OPERATOR_COMMANDS = ["list", "usage", "top", "status", "events"];
+export const OPERATOR_COMMANDS = ["list", "usage", "top", "status", "events", "endpoints"];
 
 function add(program: Command, name: string, description: string): Command {
   return program
@@ -66,6 +67,13 @@ export function addOperatorCommands(program: Command): void {
       process.exitCode = await status(options);
     },
   );
+  add(program, "endpoints", "list which addresses and ports of the cluster are in which class")
+    .option("--class <name>", "only those in this class of the configuration")
+    .option("--export", "print them as a file that endpoints.file of another daemon reads")
+    .action(async (options: EndpointsOptions) => {
+      const { endpoints } = await import("./endpoints.js");
+      process.exitCode = await endpoints(options);
+    });
   add(
     program,
     "events",

@@ -15,6 +15,7 @@ const COMMANDS = [
   "top",
   "status",
   "events",
+  "endpoints",
   "break-glass",
   "completion",
 ];
