@@ -14,6 +14,7 @@ import { messageOf } from "../errors.js";
 import { findOverlap, RANGE_SETTING, RESERVED_SETTING } from "../features/reserved-ports.js";
 import { formatPorts, type PortRange } from "../features/ports.js";
 import { sysctl } from "../kernel/machine.js";
+import { ServiceManager } from "../kernel/notify.js";
 import { Daemon } from "../protocol/daemon.js";
 import { ProtocolServer } from "../protocol/server.js";
 import { socketPath } from "../protocol/client.js";
@@ -83,15 +84,17 @@ function untilAsked(onReload: () => void): Promise<NodeJS.Signals> {
   });
 }
 
-function reload(holder: ConfigHolder, isolator: Isolator, log: EventLog): void {
+function reload(holder: ConfigHolder, isolator: Isolator, log: EventLog, manager: ServiceManager): void {
   const problems = holder.reload();
   if (problems.length > 0) {
     log.add("configuration", "", `the configuration was not changed: ${problems.join("; ")}`);
+    manager.status(`the configuration was not changed: ${problems[0] ?? ""}`);
     return;
   }
   const { file = "all defaults" } = holder;
   void isolator.reconfigure(holder.config).then(() => {
     log.add("configuration", "", `the configuration was read again: ${file}`);
+    manager.status(`serving; the configuration was read again: ${file}`);
   });
 }
 
@@ -101,6 +104,7 @@ function reload(holder: ConfigHolder, isolator: Isolator, log: EventLog): void {
  * @throws bad-config, already-serving, and all that Instance.open() and loading programs throw
  */
 export async function serve(options: ServeOptions): Promise<number> {
+  const manager = ServiceManager.find();
   const logger = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime });
   const holder = ConfigHolder.open(options.config);
   const { instance: name, notice } = chooseInstance(holder.source, options.instance);
@@ -127,7 +131,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   });
   labels.expect();
   reloadNow = () => {
-    reload(holder, isolator, log);
+    reload(holder, isolator, log, manager);
   };
   // The file was read before that.
   if (early.reload) reloadNow();
@@ -142,6 +146,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   });
   const containers = isolator.list().length;
   logger.info({ version, pid: process.pid, socket: path, containers }, `serving instance ${name}`);
+  manager.ready(`serving instance ${name}`);
   const { judged } = holder.config;
   warnOfOverlap(
     logger,
@@ -149,6 +154,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   );
   const signal = await asked;
   logger.info(`ending on ${signal}: containers stay enforced`);
+  manager.stopping();
   await server.close();
   labels.stop();
   await isolator.stop();
