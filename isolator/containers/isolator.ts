@@ -6,6 +6,7 @@
  */
 import { readlinkSync } from "node:fs";
 import type { Config } from "../config/schema.js";
+import { badLimits } from "../config/connections.js";
 import { factsOf, portsOf } from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
@@ -18,6 +19,7 @@ import { readAgentAddress, writeAgentAddress } from "./agent-address.js";
 import { Container, moveInto } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
 import type { EventLog } from "./event-log.js";
+import { HostShare } from "./host-share.js";
 import type { Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
@@ -53,6 +55,7 @@ export class Isolator {
   private readonly retries = new Set<NodeJS.Timeout>();
   private readonly watchers = new Watchers();
   private readonly flusher: NodeJS.Timeout;
+  readonly hostShare: HostShare;
   private ring!: EventRing;
 
   private constructor(
@@ -61,6 +64,9 @@ export class Isolator {
     readonly log: EventLog,
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
+    this.hostShare = new HostShare(instance, log, () =>
+      this.list().flatMap(({ container }) => container ?? []),
+    );
     this.flusher = setInterval(() => {
       for (const { name } of this.registry.all()) log.flush(name);
     }, FLUSH).unref();
@@ -93,6 +99,7 @@ export class Isolator {
       return isolator;
     } catch (error) {
       clearInterval(isolator.flusher);
+      isolator.hostShare.stop();
       throw error;
     }
   }
@@ -100,6 +107,7 @@ export class Isolator {
   /** Ends this process's part: containers stay enforced and counted, and the next daemon takes them up. */
   async stop(): Promise<void> {
     clearInterval(this.flusher);
+    this.hostShare.stop();
     this.patrol.stop();
     for (const timer of this.retries) clearTimeout(timer);
     await this.queues.idle();
@@ -487,6 +495,8 @@ export class Isolator {
     this.registry.add(entry);
     const gaps = entry.container?.gaps() ?? [];
     if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
+    for (const what of entry.facts ? badLimits(entry.facts) : [])
+      this.log.add("warning", entry.name, `no limit for connections: ${what}`);
     const watch = entry.container?.escapeWatch();
     if (watch) this.patrol.add(entry.name, watch);
   }
