@@ -22,6 +22,7 @@ import {
   releaseClosed,
   type PassResult,
 } from "./connections.js";
+import { forgetClasses, writeClasses } from "./owner-classes.js";
 import { reach } from "./points.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
@@ -205,6 +206,7 @@ export class Container {
     undo.push(async () => {
       await instance.closed.delete(node.id);
       closeConnections(programs, node.id);
+      forgetClasses(programs, node.id);
     });
     container.applyPolicy(glass);
     reach("prepare:policy");
@@ -259,6 +261,7 @@ export class Container {
   /** Writes the policy to the kernel, less what `break-glass` has switched off. */
   applyPolicy(glass = this.glass): void {
     if (glass === "detach") return;
+    writeClasses(this.programs, this.cgroupId, this.policy.classes);
     openConnections(this.programs, this.cgroupId, this.policy.connections);
     if (this.policy.connections) this.instance.closed.add(this.cgroupId, this.programs);
     const value = encodePolicy(
@@ -396,6 +399,7 @@ export class Container {
       reach("cleanup:node");
       await this.instance.closed.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
+      forgetClasses(this.programs, this.cgroupId);
       this.final = final;
       this.instance.records.remove(this.held);
       this.removed = true;

@@ -17,6 +17,11 @@ export const STRUCTS = [
   "connection_count",
   "connection_rule",
   "connection_pass",
+  "endpoint_key",
+  "address_block",
+  "class_set",
+  "endpoint_state",
+  "endpoint_found",
 ] as const;
 export const ENUMS = [
   "ring_slot",
@@ -25,6 +30,9 @@ export const ENUMS = [
   "ephemeral",
   "reason",
   "connection_sizes",
+  "class_bit",
+  "endpoint_current",
+  "endpoint_origin",
   "connection_total",
 ] as const;
 
