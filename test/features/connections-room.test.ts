@@ -23,6 +23,8 @@ const { CONNECTION_SETS, CONNECTION_PLACES, CONNECTION_SPANS, CONNECTION_SPAN_SH
   layouts.enums.connection_sizes;
 /** cgroup id of no container. */
 const NOBODY = 1n;
+/** Whoever has taken all the room. */
+let neighbour = NOBODY;
 let count = 0;
 
 async function counted(connections: ConnectionsPolicy): Promise<Cell & { task: Connector }> {
@@ -43,8 +45,8 @@ function withMap<T>(name: "connect_sets" | "connect_totals", use: (map: BpfMap) 
   }
 }
 
-/** Gives each place of connect_sets that `which` is about to nobody, with one connection, or makes it free. */
-function setPlaces(which: (cgroupId: bigint) => boolean, live: number): void {
+/** Gives each place of connect_sets that `which` is about to a container, with one connection, or makes it free. */
+function setPlaces(which: (cgroupId: bigint) => boolean, owner: bigint | undefined): void {
   const { cgroup_id, live: liveField } = COUNT.fields;
   withMap("connect_sets", (sets) => {
     for (let set = 0; set < CONNECTION_SETS; set++) {
@@ -53,8 +55,8 @@ function setPlaces(which: (cgroupId: bigint) => boolean, live: number): void {
       for (let place = 0; place < CONNECTION_PLACES; place++) {
         const at = LOCK_BYTES + place * COUNT.size;
         if (!which(view.getBigUint64(at + cgroup_id.offset, true))) continue;
-        view.setBigUint64(at + cgroup_id.offset, live > 0 ? NOBODY : 0n, true);
-        view.setUint32(at + liveField.offset, live, true);
+        view.setBigUint64(at + cgroup_id.offset, owner ?? 0n, true);
+        view.setUint32(at + liveField.offset, owner === undefined ? 0 : 1, true);
       }
       sets.update(u32Key(set), value);
     }
@@ -72,6 +74,7 @@ function hasten(bytes: Uint8Array): void {
 describe("connections", () => {
   const servers: Listener[] = [];
   before(async () => {
+    neighbour = (await counted({ max: 1 })).container.cgroupId;
     for (let i = 0; i < 6; i++) servers.push(await Listener.start("127.0.0.1", true));
   });
   after(async () => {
@@ -82,7 +85,7 @@ describe("connections", () => {
   it("with room for 4 destinations: others share one count and one limit, and none is counted twice or not at all", async () => {
     const box = await counted({ max: 2 });
     for (let i = 0; i < 4; i++) assert.equal((await box.task.connect(port(i))).result, "ok");
-    setPlaces((cgroupId) => cgroupId !== box.container.cgroupId, 1);
+    setPlaces((cgroupId) => cgroupId !== box.container.cgroupId, neighbour);
     // Those that have a place keep it, and a limit of their own.
     assert.deepEqual(await box.task.tell(`hold 2 tcp 127.0.0.1 ${port(0)}`), [1, 1, 0]);
     // The fifth and the sixth have none: they share.
@@ -94,7 +97,7 @@ describe("connections", () => {
     await box.task.try(`abort ${fifth.fd}`);
     assert.equal(held(box).shared, 1);
     // Room again: not before the last that shares is gone, so that no destination is counted at two places.
-    setPlaces((cgroupId) => cgroupId === NOBODY, 0);
+    setPlaces((cgroupId) => cgroupId === neighbour, undefined);
     assert.equal((await box.task.connect(port(4))).result, "ok");
     assert.deepEqual(held(box), { held: 7, live: 7, shared: 2 });
     await box.task.kill();
@@ -104,6 +107,17 @@ describe("connections", () => {
     assert.equal((await task.connect(port(4))).result, "ok");
     assert.deepEqual(held(box), { held: 1, live: 1, shared: 0 });
     assert.equal(box.container.destinations().length, 1);
+  });
+
+  it("of a container that is gone, which nobody gave back, make room for others", async () => {
+    const box = await counted({ max: 1 });
+    const mine = ({ container }: Cell) => container.destinations().map(({ port: to, held: n }) => [to, n]);
+    setPlaces((cgroupId) => cgroupId !== box.container.cgroupId, NOBODY);
+    assert.equal((await box.task.connect(port(2))).result, "ok");
+    assert.equal((await box.task.connect(port(2))).result, "EAGAIN");
+    assert.deepEqual(mine(box), [[port(2), 1]]);
+    assert.equal(held(box).shared, 0);
+    setPlaces((cgroupId) => cgroupId === NOBODY, undefined);
   });
 
   it("in timewait that find no room to be known by their ends lapse by time alone, and count until then", async () => {
