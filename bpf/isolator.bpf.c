@@ -10,6 +10,7 @@
 #include "escape.h"
 #include "marking.h"
 #include "ports.h"
+#include "remap.h"
 #include "sockets.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -31,7 +32,8 @@ SEC("cgroup/bind4")
 int bind4(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
-	int verdict = ports_bind(ctx, policy, AF_INET);
+	__u32 asked = remap_bind(ctx, policy);
+	int verdict = ports_bind(ctx, policy, AF_INET, asked);
 
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
@@ -42,7 +44,8 @@ SEC("cgroup/bind6")
 int bind6(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
-	int verdict = ports_bind(ctx, policy, AF_INET6);
+	__u32 asked = remap_bind(ctx, policy);
+	int verdict = ports_bind(ctx, policy, AF_INET6, asked);
 
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
@@ -65,8 +68,10 @@ SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
-	int verdict = ports_sendmsg(ctx, policy, AF_INET);
+	int verdict;
 
+	remap_sendmsg(ctx, policy, AF_INET);
+	verdict = ports_sendmsg(ctx, policy, AF_INET);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
@@ -76,8 +81,10 @@ SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
-	int verdict = ports_sendmsg(ctx, policy, AF_INET6);
+	int verdict;
 
+	remap_sendmsg(ctx, policy, AF_INET6);
+	verdict = ports_sendmsg(ctx, policy, AF_INET6);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
@@ -87,8 +94,10 @@ SEC("cgroup/connect4")
 int connect4(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
-	int verdict = connections_connect(ctx, policy, AF_INET);
+	int verdict;
 
+	remap_connect(ctx, policy, AF_INET);
+	verdict = connections_connect(ctx, policy, AF_INET);
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
 	return verdict;
@@ -98,11 +107,55 @@ SEC("cgroup/connect6")
 int connect6(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
-	int verdict = connections_connect(ctx, policy, AF_INET6);
+	int verdict;
 
+	remap_connect(ctx, policy, AF_INET6);
+	verdict = connections_connect(ctx, policy, AF_INET6);
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
 	return verdict;
+}
+
+SEC("cgroup/recvmsg4")
+int recvmsg4(struct bpf_sock_addr *ctx)
+{
+	remap_recvmsg(ctx, AF_INET);
+	return ALLOW;
+}
+
+SEC("cgroup/recvmsg6")
+int recvmsg6(struct bpf_sock_addr *ctx)
+{
+	remap_recvmsg(ctx, AF_INET6);
+	return ALLOW;
+}
+
+SEC("cgroup/getsockname4")
+int getsockname4(struct bpf_sock_addr *ctx)
+{
+	remap_getsockname(ctx);
+	return ALLOW;
+}
+
+SEC("cgroup/getsockname6")
+int getsockname6(struct bpf_sock_addr *ctx)
+{
+	remap_getsockname(ctx);
+	return ALLOW;
+}
+
+SEC("cgroup/getpeername4")
+int getpeername4(struct bpf_sock_addr *ctx)
+{
+	remap_getpeername(ctx);
+	return ALLOW;
+}
+
+SEC("cgroup/getpeername6")
+int getpeername6(struct bpf_sock_addr *ctx)
+{
+	remap_getpeername(ctx);
+	return ALLOW;
 }
 
 SEC("cgroup/setsockopt")
@@ -135,10 +188,12 @@ int sock_ops(struct bpf_sock_ops *ctx)
 		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		ports_listen(ctx);
+		remap_tcp(ctx);
 		marking_tcp(ctx);
 		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		ports_connect(ctx);
+		remap_tcp(ctx);
 		connections_connecting(ctx);
 		marking_tcp(ctx);
 		break;

@@ -118,3 +118,20 @@ struct {
 	__type(key, __u32);
 	__type(value, struct connection_pass);
 } connect_pass SEC(".maps");
+
+/* Ports of containers with mappings. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct port_remap_key);
+	__type(value, struct port_remap);
+} port_remaps SEC(".maps");
+
+/* Accepted sockets have their listener's (BPF_F_CLONE). */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct remap_note);
+} remap_notes SEC(".maps");

@@ -51,6 +51,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
     ...(config.escape === undefined ? {} : { escape: config.escape }),
     ...(facts.ownNetwork ? { ownNetwork: true } : {}),
     ...(config.judged ? { judged: config.judged } : {}),
+    ...(facts.remap && config.remap === "on" && !facts.ownNetwork ? { remap: facts.remap } : {}),
     ...(config.connections ? { connections: exceptAgent(config.connections, agent) } : {}),
     ...(classes.length > 0 ? { classes } : {}),
     ...(marking ? { marking } : {}),

@@ -28,6 +28,7 @@ import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
+import { RemapSchema, type RemapMode } from "./remap.js";
 
 /** Name of the instance where neither the file nor the command line gives one. */
 export const DEFAULT_INSTANCE = "default";
@@ -215,6 +216,7 @@ export const ConfigSchema = z
     connections_errno: z.enum(CONNECT_ERRNOS).default("EAGAIN").meta({
       description: "What a connect() over a limit gives.",
     }),
+    remap: RemapSchema,
     trusted_roles: z
       .array(name("Role."))
       .max(MAX_ROLES, { error: `has too many roles: give at most ${MAX_ROLES}` })
@@ -256,6 +258,7 @@ export interface Config {
   judged?: PortRange;
   /** Undefined: not counted. */
   connections?: ConnectionsPolicy;
+  remap: RemapMode;
   trustedRoles: string[];
   exemptions: Exemption[];
   classes: ContainerClass[];
@@ -341,6 +344,7 @@ export function toConfig(input: ConfigInput): Config {
     ...(input.escape === undefined ? {} : { escape: input.escape }),
     ...(typeof judged === "object" ? { judged } : {}),
     ...toConnections(input),
+    remap: input.remap,
     trustedRoles: input.trusted_roles,
     exemptions: input.exemptions.map(({ match, enforce }) => ({
       ...toMatch(match),

@@ -23,6 +23,7 @@ import {
   type PassResult,
 } from "./connections.js";
 import { reach } from "./points.js";
+import { deleteMappings, writeMappings } from "./remap.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
 import { openRing } from "./rings.js";
@@ -204,6 +205,7 @@ export class Container {
     undo.push(async () => {
       await instance.closed.delete(node.id);
       closeConnections(programs, node.id);
+      deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
     });
     container.applyPolicy();
     reach("prepare:policy");
@@ -261,6 +263,7 @@ export class Container {
     if (glass === "detach") return;
     openConnections(this.programs, this.cgroupId, this.policy.connections);
     if (this.policy.connections) this.instance.closed.add(this.cgroupId, this.programs);
+    writeMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
     const value = encodePolicy(
       throughGlass(this.policy, glass),
       this.cgroupId,
@@ -316,6 +319,7 @@ export class Container {
       table.release(dropped, chain, this.parent?.policy.ports);
       reach("update:released");
       this.applyPolicy();
+      deleteMappings(this.programs.map("port_remaps"), this.cgroupId, before.remap, policy.remap);
       if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
       reach("update:done");
@@ -394,6 +398,7 @@ export class Container {
       reach("cleanup:node");
       await this.instance.closed.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
+      deleteMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
       this.final = final;
       this.instance.records.remove(this.held);
       this.removed = true;

@@ -99,6 +99,22 @@ export class BpfMap {
     return true;
   }
 
+  /** Every key that there is now, in no order; one that comes or goes meanwhile may be missed. @param size of a key, bytes */
+  keys(size: number): Uint8Array[] {
+    const keys: Uint8Array[] = [];
+    let before: Uint8Array | null = null;
+    // A key that is deleted meanwhile begins all anew: never more than there is room for.
+    for (const most = this.info("maxEntries"); keys.length < most;) {
+      const next = new Uint8Array(size);
+      const result = libbpf().mapNextKey(this.fd, before, next);
+      if (result === -ENOENT) break;
+      if (result < 0) throw this.failure("read", result);
+      keys.push(next);
+      before = next;
+    }
+    return keys;
+  }
+
   close(): void {
     libc().close(this.fd);
   }

@@ -17,6 +17,8 @@ export const STRUCTS = [
   "connection_count",
   "connection_rule",
   "connection_pass",
+  "port_remap_key",
+  "port_remap",
 ] as const;
 export const ENUMS = [
   "ring_slot",
@@ -25,6 +27,7 @@ export const ENUMS = [
   "ephemeral",
   "reason",
   "connection_sizes",
+  "remap_way",
 ] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */

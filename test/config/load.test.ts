@@ -20,6 +20,7 @@ const DEFAULTS: Config = {
   ephemeral: "allow",
   allowProtocols: [],
   sockets: {},
+  remap: "on",
   trustedRoles: [],
   exemptions: [],
   classes: [],
@@ -67,6 +68,7 @@ judge: agent_range
 agent_ports: 31000-32000
 sockets: {raw: deny, packet: allow, xdp: deny}
 escape: allow
+remap: off
 trusted_roles: [ops, "*"]
 exemptions:
   - match: { role: storage, labels: { a: b, "c d": "" } }
@@ -88,6 +90,7 @@ marking:
       allowProtocols: ["sctp", "dccp"],
       sockets: { raw: "deny", xdp: "deny" },
       escape: "allow",
+      remap: "off",
       judged: { begin: 31000, end: 32000 },
       trustedRoles: ["ops", "*"],
       exemptions: [

@@ -283,6 +283,40 @@ export const layouts = {
         }
       }
     },
+    "port_remap_key": {
+      "size": 16,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "port": {
+          "offset": 8,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 10,
+          "type": "u16"
+        },
+        "way": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "port_remap": {
+      "size": 4,
+      "fields": {
+        "port": {
+          "offset": 0,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 2,
+          "type": "u16"
+        }
+      }
+    },
     "event": {
       "size": 80,
       "fields": {
@@ -340,8 +374,11 @@ export const layouts = {
         },
         "reserved": {
           "offset": 45,
-          "type": "u8",
-          "count": 3
+          "type": "u8"
+        },
+        "asked_port": {
+          "offset": 46,
+          "type": "u16"
         },
         "comm": {
           "offset": 48,
@@ -369,6 +406,7 @@ export const layouts = {
       "POLICY_DENY_RECEIVED": 256,
       "POLICY_DENY_ESCAPE": 512,
       "POLICY_COUNT_CONNECTIONS": 1024,
+      "POLICY_REMAP": 2048,
       "POLICY_SET_DSCP": 65536,
       "POLICY_SET_MARK": 131072,
       "POLICY_SET_PRIORITY": 262144,
@@ -398,6 +436,10 @@ export const layouts = {
       "CLOSED_CONNECTIONS": 32768,
       "CONNECTION_SPAN_SHIFT": 33,
       "CONNECTION_SPANS": 16
+    },
+    "remap_way": {
+      "REMAP_TO_HOST": 0,
+      "REMAP_TO_CONTAINER": 1
     },
     "reason": {
       "REASON_BIND": 0,

@@ -486,6 +486,11 @@ export const descriptor = {
       "marking": {
        "type": "Marking",
        "id": 41
+      },
+      "port_mappings": {
+       "rule": "repeated",
+       "type": "mesos.NetworkInfo.PortMapping",
+       "id": 50
       }
      },
      "nested": {
@@ -618,6 +623,10 @@ export const descriptor = {
         "dscp": {
          "type": "uint32",
          "id": 13
+        },
+        "asked_port": {
+         "type": "uint32",
+         "id": 14
         }
        }
       }
