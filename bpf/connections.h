@@ -511,12 +511,12 @@ static __noinline void watch(struct bpf_sock_ops *ctx, struct socket_connections
 }
 
 /* The SYN is about to be sent. Whichever level counts first does it for all. */
-static __always_inline void connections_connecting(struct bpf_sock_ops *ctx)
+static __always_inline void connections_connecting(struct bpf_sock_ops *ctx, const struct policy *policy)
 {
 	struct socket_connections *connections;
 	struct bpf_sock *sk = ctx->sk;
 
-	if (!counts_connections(container_policy()) || !sk)
+	if (!counts_connections(policy) || !sk)
 		return;
 	connections = bpf_sk_storage_get(&sock_connects, sk, 0, 0);
 	if (connections && !connections->watched)

@@ -182,23 +182,28 @@ int sock_release(struct bpf_sock *ctx)
 SEC("sockops")
 int sock_ops(struct bpf_sock_ops *ctx)
 {
+	const struct policy *policy;
+
+	/* Most calls are for none of these: they do not pay for a look at the policy. */
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_STATE_CB:
 		connections_state(ctx);
 		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
-		ports_listen(ctx);
-		remap_tcp(ctx);
-		marking_tcp(ctx);
+		policy = container_policy();
+		ports_listen(ctx, policy);
+		remap_tcp(ctx, policy);
+		marking_tcp(ctx, policy);
 		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		policy = container_policy();
 		ports_connect(ctx);
-		remap_tcp(ctx);
-		connections_connecting(ctx);
-		marking_tcp(ctx);
+		remap_tcp(ctx, policy);
+		connections_connecting(ctx, policy);
+		marking_tcp(ctx, policy);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		marking_tcp(ctx);
+		marking_tcp(ctx, container_policy());
 		break;
 	}
 	return ALLOW;

@@ -122,10 +122,8 @@ static __noinline void note_chosen(struct bpf_sock_ops *ctx, const struct policy
 		note->by_number = port;
 }
 
-static __always_inline void remap_tcp(struct bpf_sock_ops *ctx)
+static __always_inline void remap_tcp(struct bpf_sock_ops *ctx, const struct policy *policy)
 {
-	const struct policy *policy = container_policy();
-
 	if (remaps(policy))
 		note_chosen(ctx, policy);
 }
