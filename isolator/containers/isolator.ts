@@ -276,7 +276,7 @@ export class Isolator {
             `container ${name} was never prepared here, or is cleaned up: process ${pid} is not put under a policy`,
           );
         }
-        if (ancestor.container) moveInto(ancestor.container.node, pid, name);
+        if (ancestor.container) await moveInto(ancestor.container.node, pid, name);
         this.patrol.note(ancestor.name, pid);
         return;
       }
@@ -289,7 +289,7 @@ export class Isolator {
       if (!entry.container) return;
       // First: where the host's rules cannot be applied, the process is not to run without them.
       await this.checkNetwork(entry, entry.container, pid);
-      entry.container.isolate(pid);
+      await entry.container.isolate(pid);
       this.patrol.note(name, pid);
     });
   }
