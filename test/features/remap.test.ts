@@ -407,10 +407,15 @@ describe("bad mappings", () => {
   ];
   for (const [text, why] of cases) {
     it(`${text.slice(0, 40)}: ${why.source.slice(0, 60)}`, () => {
-      assert.throws(() => { requireWithin(checkMappings(parseMappings(text)), parsePorts("31000-31009")); }, {
-        code: "bad-argument",
-        message: why,
-      });
+      assert.throws(
+        () => {
+          requireWithin(checkMappings(parseMappings(text)), parsePorts("31000-31009"));
+        },
+        {
+          code: "bad-argument",
+          message: why,
+        },
+      );
     });
   }
 
