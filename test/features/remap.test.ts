@@ -137,16 +137,16 @@ describe("bind() to a container port", () => {
   });
 
   for (const family of FAMILIES) {
-    for (const proto of PROTOCOLS) {
-      for (const addr of ["any", "loopback"])
-        gives(`bind port=80 family=${family} addr=${addr} proto=${proto}`, 31000, 80);
-    }
+    for (const proto of PROTOCOLS) gives(`bind port=80 family=${family} proto=${proto}`, 31000, 80);
+    gives(`bind port=80 family=${family} addr=any`, 31000, 80);
   }
+  gives("bind port=80 family=6 addr=any proto=udp", 31000, 80);
   gives("bind port=80 addr=127.0.0.5", 31000, 80);
   gives("bind port=443", 31001, 443);
   gives("bind port=53 proto=udp", 31002, 53);
-  for (const name of ["reuseport", "fork-bind", "thread-bind", "daemon-bind", "exec-bind", "freebind"])
-    for (const proto of ["tcp", "udp", "mptcp"]) gives(`${name} port=80 proto=${proto}`, 31000, 80);
+  for (const name of ["reuseport", "fork-bind", "thread-bind", "exec-bind", "freebind"])
+    gives(`${name} port=80`, 31000, 80);
+  for (const proto of ["udp", "mptcp"]) gives(`reuseport port=80 proto=${proto}`, 31000, 80);
   for (const name of ["fastopen-listen", "child-cgroup", "netns", "transparent"])
     gives(`${name} port=80`, 31000, 80);
   for (const how of ["", " async=1", " sqpoll=1"])
@@ -187,8 +187,9 @@ describe("a race on the address in memory", () => {
 });
 
 describe("a host port", () => {
-  for (const proto of PROTOCOLS)
-    for (const family of FAMILIES) gives(`bind port=31000 family=${family} proto=${proto}`, 31000, 31000);
+  for (const family of FAMILIES) gives(`bind port=31000 family=${family}`, 31000, 31000);
+  for (const proto of ["udp", "mptcp", "udplite"]) gives(`bind port=31000 proto=${proto}`, 31000, 31000);
+  gives("bind port=31000 family=6 proto=mptcp", 31000, 31000);
   gives("io-uring-bind port=31000", 31000, 31000);
   // The kernel chooses it: nobody has asked for 82.
   for (const proto of ["tcp", "mptcp", "udp"])
@@ -236,7 +237,7 @@ describe("a connection to a local address and a container port", () => {
   });
 
   for (const proto of ["tcp", "mptcp"]) {
-    for (const family of FAMILIES) {
+    for (const family of proto === "tcp" ? ["4"] : FAMILIES) {
       it(`reaches it by ${proto}, family ${family}`, async (test) => {
         const words = `connect listen-port=80 proto=${proto} family=${family}`;
         const outcome = await attempt(words, box.container.node);

@@ -39,6 +39,9 @@ export interface Setting {
 /** Ports of the task that is isolated, and of the other end. */
 const PORTS = { begin: 31000, end: 31005 };
 export const PEER_PORT = 20000;
+/** Of the container that has port mappings. */
+const MAPPED_PORTS = { begin: 31050, end: 31055 };
+export const MAPPED_PORT = 80;
 
 /** Path of the built command. @throws Error when it is not built */
 export function builtCommand(): string {
@@ -67,20 +70,29 @@ async function startBare(setting: Setting, name: "bare" | "null", port: number):
   return { name, task, host, port };
 }
 
-/** @throws Error when the command is not built, or its task has no program on it */
-export async function startOurs(setting: Setting): Promise<Variant> {
+/**
+ * @param mapped whether it has port mappings, of MAPPED_PORT among a hundred
+ * @throws Error when the command is not built, or its task has no program on it
+ */
+export async function startOurs(setting: Setting, mapped = false): Promise<Variant> {
   const { host } = setting.network;
-  const command = [process.execPath, builtCommand(), "run", "--ports", `${PORTS.begin}-${PORTS.end}`];
+  const { begin, end } = mapped ? MAPPED_PORTS : PORTS;
+  const others = Array.from({ length: 100 }, (_, i) => `${i + 1000}:${i + 32000}`);
+  const command = [process.execPath, builtCommand(), "run"];
+  const ports = mapped
+    ? ["--ports", `${begin}-${end},32000-32099`, "--map", `${MAPPED_PORT}:${end},${others.join(",")}`]
+    : ["--ports", `${begin}-${end}`];
+  const name = `bench-${process.pid}`;
   const argv = inNamespace(
     host.namespace,
-    ...[...command, "--name", `bench-${process.pid}`, "--instance", `bench-${process.pid}`],
+    ...[...command, ...ports, "--name", mapped ? `${name}-mapped` : name, "--instance", name],
     ...["--", setting.built.load, String(setting.cpu)],
   );
   const task = await LoadEnd.start("ours", argv, setting.cleanup);
   if (effectivePrograms(nodeOf(task.pid)).size === 0)
     throw new Error("the task under `run` has no program on it");
-  await task.command(`open ${PORTS.begin}`);
-  return { name: "ours", task, host, port: PORTS.begin };
+  await task.command(`open ${begin}`);
+  return { name: "ours", task, host, port: begin };
 }
 
 /**
