@@ -54,6 +54,9 @@ enum policy_flags {
 	POLICY_DROP_DSCP = 1048576,   /* a packet with another DSCP is dropped, not only counted */
 };
 
+/* Mappings that a policy has in itself. */
+#define REMAPS_AT_HAND 4
+
 /* One container's policy: the value of cgroup storage. User space swaps it whole, programs never write it. */
 struct policy {
 	__u64 cgroup_id;         /* of the container's own node; 0: not written yet */
@@ -79,6 +82,13 @@ struct policy {
 	__u32 priority;
 	__u8 tos; /* DSCP in its place in the traffic class: the upper six bits */
 	__u8 reserved[3];
+	/* Of POLICY_REMAP: the first mappings, for bind() to look at nothing else. Ports in host byte order. */
+	__u16 remap_port[REMAPS_AT_HAND]; /* what a task asks for */
+	__u16 remap_host[REMAPS_AT_HAND]; /* what it gets */
+	__u8 remap_tcp;                   /* bit i: mapping i is for TCP */
+	__u8 remap_udp;
+	__u8 remap_more; /* 1: there are others, in port_remaps, which has all */
+	__u8 reserved2[5];
 };
 
 /*
@@ -205,12 +215,10 @@ struct port_remap {
 
 /* What is remembered of a socket of a container with mappings. Ports in host byte order; 0: none. */
 struct remap_note {
-	__u16 by_number;   /* it is bound to this host port without a mapping: no other is told */
-	__u16 mapped;      /* the last bind() was to this one, by a mapping of a nested container */
-	__u16 mapped_from; /* level of that container */
-	__u16 peer;        /* it last went to this port, */
-	__u16 peer_asked;  /* where this one was asked for, */
-	__u16 peer_from;   /* by a mapping of this level */
+	__u16 by_number;  /* it is bound to this host port without a mapping: no other is told */
+	__u16 peer;       /* it last went to this port, */
+	__u16 peer_asked; /* where this one was asked for, */
+	__u16 peer_from;  /* by a mapping of this level */
 };
 
 enum connection_sizes {
@@ -308,7 +316,7 @@ struct socket_connections {
 	__u8 reserved[7];
 };
 
-_Static_assert(sizeof(struct policy) == 64, "policy has a hole");
+_Static_assert(sizeof(struct policy) == 88, "policy has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
 _Static_assert(sizeof(struct counters) == 8 * (8 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");

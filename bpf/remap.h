@@ -4,8 +4,8 @@
  * mappings").
  *
  * The kernel has copied the address by the time that the hook runs, and binds what is in its copy. The rights that a
- * port below 1024 needs are asked for after it, for the port that is really bound. A socket says by itself nothing
- * of a mapping, so that bind() costs no memory; what bound a host port by its number has a note.
+ * port below 1024 needs are asked for after it, for the port that is really bound. A socket that has its port by a
+ * mapping needs no note of it, so that bind() costs no memory: the one that bound a host port by its number has.
  */
 #pragma once
 
@@ -17,26 +17,34 @@ static __always_inline bool remaps(const struct policy *policy)
 	return policy->flags & POLICY_REMAP;
 }
 
-/* What a port is by a mapping of this level; 0: there is none. */
-static __always_inline __u32 remapped(const struct policy *policy, __u32 port, __u32 protocol, enum remap_way way)
+/* The same for a container with more mappings than are at hand. */
+static __noinline __u32 look_up_remap(const struct policy *policy, __u32 port, bool tcp, enum remap_way way)
 {
 	struct port_remap_key key = {.cgroup_id = policy->cgroup_id, .port = port, .way = way};
 	const struct port_remap *found;
 
-	switch (protocol) {
-	case IPPROTO_TCP:
-	case IPPROTO_MPTCP:
-		key.protocol = IPPROTO_TCP;
-		break;
-	case IPPROTO_UDP:
-	case IPPROTO_UDPLITE:
-		key.protocol = IPPROTO_UDP;
-		break;
-	default:
-		return 0;
-	}
+	key.protocol = tcp ? IPPROTO_TCP : IPPROTO_UDP;
 	found = bpf_map_lookup_elem(&port_remaps, &key);
 	return found ? found->port : 0;
+}
+
+/*
+ * What a port is by a mapping of this level; 0: there is none. A look into the hash map takes longer than all else
+ * that bind() does here.
+ */
+static __always_inline __u32 remapped(const struct policy *policy, __u32 port, __u32 protocol, enum remap_way way)
+{
+	const __u16 *from = way == REMAP_TO_HOST ? policy->remap_port : policy->remap_host;
+	const __u16 *to = way == REMAP_TO_HOST ? policy->remap_host : policy->remap_port;
+	bool tcp = protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
+	__u32 valid = tcp ? policy->remap_tcp : policy->remap_udp;
+
+	if (!tcp && protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE)
+		return 0;
+	for (int i = 0; i < REMAPS_AT_HAND; i++)
+		if (from[i] == port && valid & 1u << i)
+			return to[i];
+	return policy->remap_more ? look_up_remap(policy, port, tcp, way) : 0;
 }
 
 /* The socket that the task has, whose names it asks for: for a subflow of MPTCP not that one. */
@@ -52,50 +60,43 @@ static __always_inline struct remap_note *remap_note(struct bpf_sock *sk, __u64 
 	return bpf_sk_storage_get(&remap_notes, sk, 0, flags);
 }
 
-/* The port has no mapping. One that is a mapping's host port is to be called by its number where that was asked for.
+/*
+ * The port has no mapping. One that is a mapping's host port is to be called by its number where that was asked for.
+ * Not where it is a nested container's: that has the mapping too, and its program knows what was asked for. The note
+ * of a bind() that fails stays: should the socket then be bound to the same port by a mapping, it is called by its
+ * number.
  */
 static __noinline void bind_by_number(struct bpf_sock_addr *ctx, const struct policy *policy, __u32 port)
 {
+	const struct port_owner *owner = owner_of(port);
+	__u32 below = policy->level + 1;
 	struct bpf_sock *sk = ctx->sk;
 	struct remap_note *note;
 
-	if (!sk || !remapped(policy, port, ctx->protocol, REMAP_TO_CONTAINER))
+	if (!sk || !owner || (below < LEVELS && owner->chain[below]))
 		return;
 	note = remap_note(sk, BPF_SK_STORAGE_GET_F_CREATE);
-	/* In this very bind() a nested container's mapping has made it this number. */
-	if (note && !(note->mapped == port && note->mapped_from > policy->level))
+	if (note)
 		note->by_number = port;
-}
-
-static __noinline __u32 bind_remapped(struct bpf_sock_addr *ctx, const struct policy *policy)
-{
-	__u32 port = bpf_ntohs(ctx->user_port), host;
-	struct bpf_sock *sk = ctx->sk;
-	struct remap_note *note;
-
-	if (!port)
-		return 0;
-	host = remapped(policy, port, ctx->protocol, REMAP_TO_HOST);
-	if (!host) {
-		bind_by_number(ctx, policy, port);
-		return 0;
-	}
-	ctx->user_port = bpf_htons(host);
-	/* Of a bind() before this one that failed. Only a level above another must know who made the number. */
-	note = sk ? remap_note(sk, policy->level ? BPF_SK_STORAGE_GET_F_CREATE : 0) : NULL;
-	if (note) {
-		note->by_number = 0;
-		note->mapped = host;
-		note->mapped_from = policy->level;
-	}
-	return port;
 }
 
 /* bind(), before its port is judged. @returns the port that was asked for where another has taken its place, else 0
  */
 static __always_inline __u32 remap_bind(struct bpf_sock_addr *ctx, const struct policy *policy)
 {
-	return remaps(policy) ? bind_remapped(ctx, policy) : 0;
+	__u32 port, host;
+
+	if (!remaps(policy))
+		return 0;
+	port = bpf_ntohs(ctx->user_port);
+	host = port ? remapped(policy, port, ctx->protocol, REMAP_TO_HOST) : 0;
+	if (host) {
+		ctx->user_port = bpf_htons(host);
+		return port;
+	}
+	if (port && remapped(policy, port, ctx->protocol, REMAP_TO_CONTAINER))
+		bind_by_number(ctx, policy, port);
+	return 0;
 }
 
 /* Whether bind() was given the port. Where the kernel chose it, nobody asked for it by another number. */

@@ -59,8 +59,8 @@ function joined(sources: readonly PortMapping[][]): PortMapping[] {
 }
 
 /**
- * The mappings of a container. Those of a nested one are its own, or else its parent's to the ports that it has: its
- * executor_info is a copy of its root's and says nothing of itself.
+ * The mappings of a container. A nested one has its own, and its parent's to the ports that it has, where they do not
+ * contradict. Its executor_info is a copy of its root's and says nothing of itself.
  * @param ports of its own; undefined: its parent's
  * @param inherited its parent's mappings
  * @param name of the container, for errors
@@ -89,8 +89,12 @@ export function mappingsOf(
           ofDiscovery(task_info?.discovery ?? executor_info?.discovery),
           labels.flatMap(parseMappings),
         ]);
-    if (own.length > 0 || !ports) return checkMappings(own);
-    return mappingsWithin(inherited, ports);
+    const mappings = checkMappings(own);
+    const taken = new Set(mappings.flatMap(({ containerPort, hostPort }) => [containerPort, hostPort]));
+    const free = mappingsWithin(inherited, ports ?? []).filter(
+      ({ containerPort, hostPort }) => !taken.has(containerPort) && !taken.has(hostPort),
+    );
+    return [...mappings, ...free];
   } catch (error) {
     if (!(error instanceof IsolatorError)) throw error;
     throw new IsolatorError(error.code, `container ${name}: ${error.message}`, error);

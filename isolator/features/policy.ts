@@ -26,7 +26,7 @@ import {
   type ExtraProtocol,
   type PortsPolicy,
 } from "./ports.js";
-import { isMappings, remapFlags, remapHooks, type PortMapping } from "./remap.js";
+import { isMappings, remapFields, remapFlags, remapHooks, type PortMapping } from "./remap.js";
 import { openSockets, socketFlags, socketHooks, socketsOf, type SocketsPolicy } from "./sockets.js";
 
 export const ENFORCE_MODES = ["on", "audit", "off"] as const;
@@ -164,6 +164,7 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     judge_end: policy.judged?.end ?? 0,
     ...connectionFields(policy.connections),
     ...markingFields(policy.marking),
+    ...remapFields(policy.remap),
   });
 }
 

@@ -171,6 +171,7 @@ export function isMappings(value: unknown): value is PortMapping[] {
 }
 
 const { policy_flags: flags, remap_way: ways } = layouts.enums;
+const AT_HAND: number = layouts.structs.policy.fields.remap_port.count;
 const KEY = layouts.structs.port_remap_key;
 const VALUE = layouts.structs.port_remap;
 const PROTOCOL_NUMBERS: Record<RemapProtocol, number> = { tcp: 6, udp: 17 };
@@ -178,6 +179,21 @@ const PROTOCOL_NUMBERS: Record<RemapProtocol, number> = { tcp: 6, udp: 17 };
 /** Bits of enum policy_flags. */
 export function remapFlags(mappings: readonly PortMapping[] = []): number {
   return mappings.length > 0 ? flags.POLICY_REMAP : 0;
+}
+
+/** Fields of struct policy: the first mappings. */
+export function remapFields(mappings: readonly PortMapping[] = []) {
+  const atHand = mappings.slice(0, AT_HAND);
+  const bits = (protocol: RemapProtocol): number =>
+    atHand.reduce((all, mapping, i) => all | (protocolsOf(mapping).includes(protocol) ? 1 << i : 0), 0);
+  return {
+    remap_port: atHand.map(({ containerPort }) => containerPort),
+    remap_host: atHand.map(({ hostPort }) => hostPort),
+    remap_tcp: bits("tcp"),
+    remap_udp: bits("udp"),
+    remap_more: mappings.length > atHand.length ? 1 : 0,
+    reserved2: new Uint8Array(5),
+  };
 }
 
 /** Names of the hooks that the policy needs. */

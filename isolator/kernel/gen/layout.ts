@@ -88,7 +88,7 @@ export const layouts = {
       }
     },
     "policy": {
-      "size": 64,
+      "size": 88,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -158,6 +158,33 @@ export const layouts = {
           "offset": 61,
           "type": "u8",
           "count": 3
+        },
+        "remap_port": {
+          "offset": 64,
+          "type": "u16",
+          "count": 4
+        },
+        "remap_host": {
+          "offset": 72,
+          "type": "u16",
+          "count": 4
+        },
+        "remap_tcp": {
+          "offset": 80,
+          "type": "u8"
+        },
+        "remap_udp": {
+          "offset": 81,
+          "type": "u8"
+        },
+        "remap_more": {
+          "offset": 82,
+          "type": "u8"
+        },
+        "reserved2": {
+          "offset": 83,
+          "type": "u8",
+          "count": 5
         }
       }
     },

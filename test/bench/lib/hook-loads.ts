@@ -1,7 +1,7 @@
 /** Loads that run the programs of one hook or some, for the benchmarks that read the kernel's BPF statistics. */
 import type { Hook } from "./hooks.js";
 import { PEER_ADDRESS6 } from "./topology.js";
-import { MAPPED_PORT, PEER_PORT, type Variant } from "./variants.js";
+import { MAPPED_PORT, MAPPED_PORT_OF_MANY, PEER_PORT, type Variant } from "./variants.js";
 
 export interface Load {
   name: string;
@@ -49,6 +49,14 @@ export const LOADS: readonly Load[] = [
     command: () => `bindto ${MAPPED_PORT} 6 udp`,
     count: 20_000,
     hooks: ["bind6"],
+    mapped: true,
+  },
+  {
+    name: "bind() to the last of 101 mapped ports, TCP, IPv4",
+    worker: "task",
+    command: () => `bindto ${MAPPED_PORT_OF_MANY} 4 tcp`,
+    count: 20_000,
+    hooks: ["bind4"],
     mapped: true,
   },
   {

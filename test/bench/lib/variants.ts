@@ -42,6 +42,8 @@ export const PEER_PORT = 20000;
 /** Of the container that has port mappings. */
 const MAPPED_PORTS = { begin: 31050, end: 31055 };
 export const MAPPED_PORT = 80;
+/** The last of a hundred. */
+export const MAPPED_PORT_OF_MANY = 1099;
 
 /** Path of the built command. @throws Error when it is not built */
 export function builtCommand(): string {
@@ -71,7 +73,7 @@ async function startBare(setting: Setting, name: "bare" | "null", port: number):
 }
 
 /**
- * @param mapped whether it has port mappings, of MAPPED_PORT among a hundred
+ * @param mapped whether it has port mappings: MAPPED_PORT first, then a hundred others
  * @throws Error when the command is not built, or its task has no program on it
  */
 export async function startOurs(setting: Setting, mapped = false): Promise<Variant> {
