@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { assertNothingLeft, instanceName } from "../support/instance.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
-import { isolator, runIsolator } from "../support/process.js";
+import { ATTEMPT, isolator, runIsolator } from "../support/process.js";
 import { until } from "../support/wait.js";
 
 enterOwnNetwork();
@@ -144,17 +144,10 @@ describe("run --map", () => {
   }
 
   it("without --ports has the host ports", async () => {
-    const python = "import socket; s = socket.create_server(('127.0.0.1', 80)); print(s.getsockname()[1])";
-    const options = ["run", "--instance", instance, "--map", "80:31020"];
-    const { status, stdout } = await runIsolator([...options, "--", "/usr/bin/python3", "-c", python]);
-    assert.deepEqual([status, stdout], [0, "80\n"]);
-    const other = await runIsolator([
-      ...options,
-      "--",
-      "/usr/bin/python3",
-      "-c",
-      python.replace("80", "31021"),
-    ]);
+    const options = ["run", "--instance", instance, "--map", "80:31020", "--", ATTEMPT, "bind"];
+    const { status, stdout } = await runIsolator([...options, "port=80", "real-port=31020"]);
+    assert.deepEqual([status, (JSON.parse(stdout) as { port: number }).port], [0, 80]);
+    const other = await runIsolator([...options, "port=31021"]);
     assert.match(other.stderr, /denied bind\(\) tcp 127\.0\.0\.1:31021/);
   });
 });

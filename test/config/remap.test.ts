@@ -153,6 +153,11 @@ describe("port mappings", () => {
     assert.equal(said({ resources: [ports("31001-31002")], ...copy }, pod), "81:31001,82:31002/udp");
     assert.equal(said({ resources: [ports("31005")], ...copy }, pod), "none");
     assert.equal(said({ resources: [ports("31005")], ...networks([mapping(80, 31005)]) }, pod), "80:31005");
+    const more = { resources: [ports("31001,31005")], ...networks([mapping(80, 31005)]) };
+    assert.equal(said(more, pod), "80:31005,81:31001");
+    // Two that contradict: its own.
+    const other = { resources: [ports("31000,31001")], ...networks([mapping(80, 31001)]) };
+    assert.equal(said(other, pod), "80:31001");
     // With its parent's ports it is under its parent's mappings, in the parent's program.
     assert.equal(said({ resources: [], ...copy }, pod), "none");
     assert.equal(said({ resources: [ports("31001")], ...copy }, true), "none");

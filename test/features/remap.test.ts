@@ -141,6 +141,8 @@ describe("bind() to a container port", () => {
     gives(`bind port=80 family=${family} addr=any`, 31000, 80);
   }
   gives("bind port=80 family=6 addr=any proto=udp", 31000, 80);
+  // The fifth of its mappings, which is not in the policy itself.
+  gives("bind port=8080", 81, 8080);
   gives("bind port=80 addr=127.0.0.5", 31000, 80);
   gives("bind port=443", 31001, 443);
   gives("bind port=53 proto=udp", 31002, 53);
@@ -190,6 +192,7 @@ describe("a host port", () => {
   for (const family of FAMILIES) gives(`bind port=31000 family=${family}`, 31000, 31000);
   for (const proto of ["udp", "mptcp", "udplite"]) gives(`bind port=31000 proto=${proto}`, 31000, 31000);
   gives("bind port=31000 family=6 proto=mptcp", 31000, 31000);
+  gives("bind port=81", 81, 81);
   gives("io-uring-bind port=31000", 31000, 31000);
   // The kernel chooses it: nobody has asked for 82.
   for (const proto of ["tcp", "mptcp", "udp"])
