@@ -7,6 +7,7 @@
  */
 #include "accounting.h"
 #include "connections.h"
+#include "endpoints.h"
 #include "escape.h"
 #include "marking.h"
 #include "ports.h"
@@ -90,30 +91,38 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 	return verdict;
 }
 
-SEC("cgroup/connect4")
-int connect4(struct bpf_sock_addr *ctx)
+/*
+ * connect(), of TCP before it chooses a port. Where it goes is judged first, then counted, so that only what is
+ * allowed takes a place; it is marked last.
+ */
+static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 {
 	const struct policy *policy = container_policy();
-	int verdict;
+	struct destination to = {};
+	int verdict = ALLOW;
 
-	remap_connect(ctx, policy, AF_INET);
-	verdict = connections_connect(ctx, policy, AF_INET);
+	if (!policy->enforcement)
+		return DENY;
+	remap_connect(ctx, policy, family);
+	if (policy->flags & DESTINATION_FLAGS && has_destination(ctx->protocol)) {
+		read_destination(ctx, family, &to);
+		verdict = connections_connect(ctx, policy, &to);
+	}
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
 	return verdict;
 }
 
+SEC("cgroup/connect4")
+int connect4(struct bpf_sock_addr *ctx)
+{
+	return connecting(ctx, AF_INET);
+}
+
 SEC("cgroup/connect6")
 int connect6(struct bpf_sock_addr *ctx)
 {
-	const struct policy *policy = container_policy();
-	int verdict;
-
-	remap_connect(ctx, policy, AF_INET6);
-	verdict = connections_connect(ctx, policy, AF_INET6);
-	if (verdict == ALLOW)
-		marking_address(ctx, policy);
-	return verdict;
+	return connecting(ctx, AF_INET6);
 }
 
 SEC("cgroup/recvmsg4")
@@ -249,6 +258,13 @@ int connections_tcp(struct bpf_iter__tcp *ctx)
 {
 	connections_pass(ctx->sk_common);
 	return 0;
+}
+
+/* On no interface: user space runs it (BPF_PROG_TEST_RUN). */
+SEC("xdp")
+int endpoint_query(struct xdp_md *ctx)
+{
+	return endpoints_answer(ctx);
 }
 
 /*

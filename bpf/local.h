@@ -14,7 +14,8 @@ struct ip_address {
 };
 
 /* The address that a hook was given; `family` must be a constant: the verifier lets each hook read its own's only. */
-static __always_inline void read_address(const struct bpf_sock_addr *ctx, __u8 family, struct ip_address *address)
+static __always_inline void read_given_address(const struct bpf_sock_addr *ctx, __u8 family,
+                                               struct ip_address *address)
 {
 	if (family == AF_INET) {
 		address->words[2] = bpf_htonl(0xffff);
@@ -33,7 +34,7 @@ static __always_inline bool is_ipv4(const struct ip_address *address)
 }
 
 /* 127.0.0.0/8 and ::1; and 0.0.0.0 and ::, for which a connect() goes there. */
-static __always_inline bool is_loopback(const struct ip_address *address)
+static __always_inline bool is_loopback_address(const struct ip_address *address)
 {
 	__u32 last = bpf_ntohl(address->words[3]);
 
@@ -105,12 +106,12 @@ static long look_at_device(__u32 index, struct address_search *search)
 }
 
 /* In the network namespace of the socket. Some ten ns for each device. */
-static __noinline bool is_local(struct bpf_sock *sk, const struct ip_address *address)
+static __noinline bool is_own_address(struct bpf_sock *sk, const struct ip_address *address)
 {
 	struct address_search search = {.address = *address};
 	struct net *net;
 
-	if (is_loopback(address))
+	if (is_loopback_address(address))
 		return true;
 	if (!sk)
 		return false;

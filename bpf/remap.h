@@ -167,7 +167,7 @@ static __always_inline __u32 own_port(struct bpf_sock_addr *ctx, const struct po
 	__u32 host = remapped(policy, bpf_ntohs(ctx->user_port), ctx->protocol, REMAP_TO_HOST);
 	const struct port_owner *owner = owner_of(host);
 
-	return host && owner && owns(policy, owner) && is_local(ctx->sk, address) ? host : 0;
+	return host && owner && owns(policy, owner) && is_own_address(ctx->sk, address) ? host : 0;
 }
 
 static __noinline void connect_remapped(struct bpf_sock_addr *ctx, const struct policy *policy,
@@ -195,7 +195,7 @@ static __always_inline void remap_connect(struct bpf_sock_addr *ctx, const struc
 
 	if (!remaps(policy))
 		return;
-	read_address(ctx, family, &address);
+	read_given_address(ctx, family, &address);
 	connect_remapped(ctx, policy, &address);
 }
 
@@ -225,7 +225,7 @@ static __always_inline void remap_sendmsg(struct bpf_sock_addr *ctx, const struc
 
 	if (!remaps(policy))
 		return;
-	read_address(ctx, family, &address);
+	read_given_address(ctx, family, &address);
 	send_remapped(ctx, policy, &address);
 }
 
@@ -244,8 +244,8 @@ static __always_inline void remap_recvmsg(struct bpf_sock_addr *ctx, __u8 family
 	__u32 asked = asked_peer(ctx);
 	struct ip_address address = {};
 
-	read_address(ctx, family, &address);
-	if (asked && is_local(ctx->sk, &address))
+	read_given_address(ctx, family, &address);
+	if (asked && is_own_address(ctx->sk, &address))
 		ctx->user_port = bpf_htons(asked);
 }
 

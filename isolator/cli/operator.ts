@@ -1,12 +1,13 @@
-/** The commands that ask a daemon: list, usage, status, events. */
+/** The commands that ask a daemon: list, usage, status, events, endpoints. */
 import type { Command } from "commander";
 import type { DaemonOptions } from "./daemon.js";
+import type { EndpointsOptions } from "./endpoints.js";
 import type { EventsOptions } from "./events.js";
 
 /** Exit status of these commands for the errors that scripts tell apart. 1: any other. */
 export const OPERATOR_STATUS: Partial<Record<string, number>> = { "no-daemon": 3, "shutting-down": 3 };
 
-export const OPERATOR_COMMANDS = ["list", "usage", "status", "events"];
+export const OPERATOR_COMMANDS = ["list", "usage", "status", "events", "endpoints"];
 
 const STATUS_TEXT = "\nExit status: 0 it is printed, 1 an error, 2 bad usage, 3 no daemon answers.";
 
@@ -39,6 +40,13 @@ export function addOperatorCommands(program: Command): void {
       process.exitCode = await status(options);
     },
   );
+  add(program, "endpoints", "list which addresses and ports of the cluster are in which class")
+    .option("--class <name>", "only those in this class of the configuration")
+    .option("--export", "print them as a file that endpoints.file of another daemon reads")
+    .action(async (options: EndpointsOptions) => {
+      const { endpoints } = await import("./endpoints.js");
+      process.exitCode = await endpoints(options);
+    });
   add(
     program,
     "events",

@@ -97,8 +97,7 @@ function labelsOf(
 }
 
 /** Marathon writes the app's id as a host name into DiscoveryInfo.name: "cart.shop" is "/shop/cart". */
-function appIdOf(config: mesos.slave.ContainerConfig): string | undefined {
-  const text = config.task_info?.discovery?.name ?? config.executor_info?.discovery?.name;
+function appIdOf(text: string | undefined): string | undefined {
   if (text === undefined || text === "" || Buffer.byteLength(text) > MAX_LABEL_SIZE) return undefined;
   return `/${text.split(".").reverse().join("/")}`;
 }
@@ -121,7 +120,8 @@ export function factsOf(
   const roles = rolesOf(resources);
   const frameworkId = config.executor_info?.framework_id?.value ?? inherited?.frameworkId;
   const executorId = config.executor_info?.executor_id.value ?? inherited?.executorId;
-  const appId = appIdOf(config) ?? inherited?.appId;
+  const { executor_info: executor, task_info: task } = config;
+  const appId = appIdOf(task?.discovery?.name ?? executor?.discovery?.name) ?? inherited?.appId;
   const networks = config.container_info?.network_infos ?? [];
   const ports = parent && resources.length === 0 ? undefined : portsOf(resources, name);
   const remap = mappingsOf(config, parent !== undefined, ports, inherited?.remap ?? [], name);
@@ -136,5 +136,26 @@ export function factsOf(
     ...(executorId === undefined ? {} : { executorId }),
     ...(appId === undefined ? {} : { appId }),
     ...labelsOf([config.task_info?.labels, config.executor_info?.labels]),
+  };
+}
+
+/**
+ * What a master says of a task: the same as an agent would of its container, but for the labels of pods' tasks, which no
+ * agent shows. An executor's own labels the master tells only with its first state, so they are left out.
+ * @throws bad-argument
+ */
+export function factsOfTask(task: mesos.v1.master.Task): ContainerFacts {
+  const resources = task.resources ?? [];
+  const appId = appIdOf(task.discovery?.name);
+  return {
+    ports: portsOf(resources, task.task_id.value),
+    ownNetwork: (task.container?.network_infos ?? []).some((network) => Boolean(network.name)),
+    nested: false,
+    roles: rolesOf(resources),
+    frameworkId: task.framework_id.value,
+    // A command task's executor is named as the task is, and the master leaves that out.
+    executorId: task.executor_id?.value ?? task.task_id.value,
+    ...(appId === undefined ? {} : { appId }),
+    ...labelsOf([task.labels]),
   };
 }

@@ -25,10 +25,12 @@ import {
   type PortRange,
 } from "../features/ports.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
+import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } from "./endpoints.js";
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
 import { RemapSchema, type RemapMode } from "./remap.js";
+import { ViolationsSchema, type ViolationRule } from "./violations.js";
 
 /** Name of the instance where neither the file nor the command line gives one. */
 export const DEFAULT_INSTANCE = "default";
@@ -232,6 +234,8 @@ export const ConfigSchema = z
       .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
     classes: ClassesSchema,
     marking: MarkingSchema,
+    endpoints: EndpointsSchema,
+    violations: ViolationsSchema.optional(),
   })
   .meta({
     title: "bpf-isolator",
@@ -263,6 +267,9 @@ export interface Config {
   exemptions: Exemption[];
   classes: ContainerClass[];
   marking: MarkingRule[];
+  endpoints: EndpointsConfig;
+  /** Undefined: what is refused is refused, and nothing more. */
+  violations?: ViolationRule;
 }
 
 function asList(value: unknown): unknown[] {
@@ -278,7 +285,7 @@ function asMap(value: unknown): Record<string, unknown> {
  * @param value any, also one with other problems: these are looked for in what is there
  */
 export function crossProblems(value: unknown): Problem[] {
-  const { judge, agent_ports, trusted_roles, exemptions, classes, marking } = asMap(value);
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, endpoints } = asMap(value);
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -315,7 +322,12 @@ export function crossProblems(value: unknown): Problem[] {
       });
     }
   });
-  return [...problems, ...classProblems(classes), ...markingProblems(marking, classes)];
+  return [
+    ...problems,
+    ...classProblems(classes),
+    ...markingProblems(marking, classes),
+    ...endpointProblems(endpoints, classes),
+  ];
 }
 
 function toConnections(input: ConfigInput): { connections?: ConnectionsPolicy } {
@@ -352,5 +364,7 @@ export function toConfig(input: ConfigInput): Config {
     })),
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
+    endpoints: toEndpoints(input.endpoints),
+    ...(input.violations === undefined ? {} : { violations: input.violations }),
   };
 }

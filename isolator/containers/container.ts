@@ -22,6 +22,7 @@ import {
   releaseClosed,
   type PassResult,
 } from "./connections.js";
+import { forgetClasses, writeClasses } from "./owner-classes.js";
 import { reach } from "./points.js";
 import { deleteMappings, writeMappings } from "./remap.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
@@ -207,6 +208,7 @@ export class Container {
       await instance.closed.delete(node.id);
       closeConnections(programs, node.id);
       deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
+      forgetClasses(programs, node.id);
     });
     container.applyPolicy(glass);
     reach("prepare:policy");
@@ -261,6 +263,7 @@ export class Container {
   /** Writes the policy to the kernel, less what `break-glass` has switched off. */
   applyPolicy(glass = this.glass): void {
     if (glass === "detach") return;
+    writeClasses(this.programs, this.cgroupId, this.policy.classes);
     openConnections(this.programs, this.cgroupId, this.policy.connections);
     if (this.policy.connections) this.instance.closed.add(this.cgroupId, this.programs);
     writeMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
@@ -399,6 +402,7 @@ export class Container {
       await this.instance.closed.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
+      forgetClasses(this.programs, this.cgroupId);
       this.final = final;
       this.instance.records.remove(this.held);
       this.removed = true;

@@ -5,6 +5,7 @@
  * Calls about one root container and what is nested in it are done one after another; those of others beside them.
  */
 import { readlinkSync } from "node:fs";
+import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
 import { factsOf, portsOf } from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
@@ -26,6 +27,7 @@ import { reach } from "./points.js";
 import { nodeNames, recordKey } from "./records.js";
 import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
 import { takeUp } from "./take-up.js";
+import { describeViolation, limitationOf, Violations } from "./violations.js";
 
 /** ms that cleanup() waits for processes to end before it answers and goes on in the background. */
 const CLEANUP_TIMEOUT = 1_000;
@@ -64,13 +66,16 @@ export class Isolator {
   private readonly registry = new Registry();
   private readonly queues = new Queues();
   private readonly patrol = new EscapePatrol((container, { pid, process, cgroup }) => {
-    const message = `${process}[${pid}] has left it for cgroup ${cgroup}, where its rules do not hold`;
-    this.log.add("escaped", container, message);
+    const what = `${process}[${pid}] has left it for cgroup ${cgroup}, where its rules do not hold`;
+    this.log.add("escaped", container, what);
+    if (this.violations.kills) this.raise(container, what);
   });
   private readonly retries = new Set<NodeJS.Timeout>();
   private readonly watchers = new Watchers();
+  private readonly violations: Violations;
   private readonly flusher: NodeJS.Timeout;
   private ring!: EventRing;
+  private endpoints: Cluster | undefined;
 
   private constructor(
     readonly instance: Instance,
@@ -78,8 +83,10 @@ export class Isolator {
     readonly log: EventLog,
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
+    this.violations = new Violations(config.violations);
     this.flusher = setInterval(() => {
       for (const { name } of this.registry.all()) log.flush(name);
+      this.judgeViolations();
     }, FLUSH).unref();
   }
 
@@ -101,6 +108,10 @@ export class Isolator {
           isolator.enter(container, bytes);
         },
       });
+      isolator.endpoints = new Cluster(instance.loaded, config, (message) => {
+        log.add("warning", "", message);
+      });
+      isolator.endpoints.setHost(isolator.agent?.ip);
       void isolator.reconfigure(config);
       for (const entry of isolator.list().reverse()) {
         // Nested ones before what they are nested in, of which the end would take them along.
@@ -110,6 +121,7 @@ export class Isolator {
       return isolator;
     } catch (error) {
       clearInterval(isolator.flusher);
+      isolator.endpoints?.stop();
       throw error;
     }
   }
@@ -119,9 +131,16 @@ export class Isolator {
     clearInterval(this.flusher);
     this.patrol.stop();
     for (const timer of this.retries) clearTimeout(timer);
+    this.endpoints?.stop();
     await this.queues.idle();
     this.ring.leave();
     await this.instance.endServing();
+  }
+
+  /** What is known of the cluster. */
+  get cluster(): Cluster {
+    if (!this.endpoints) throw new Error("it has not started");
+    return this.endpoints;
   }
 
   /** Every container that is known, parents before children. */
@@ -316,10 +335,33 @@ export class Isolator {
     );
   }
 
-  /** mesos::slave::Isolator::watch(): pending until the container's end. Nothing that is enforced here ends a container. */
-  // eslint-disable-next-line require-yield -- no limitation is raised, and a stream that ends is the answer at cleanup
+  /** mesos::slave::Isolator::watch(): pending until the container's end, or until it has to end. */
   async *watch(id: ContainerId, signal: AbortSignal): AsyncGenerator<mesos.slave.ContainerLimitation> {
-    await this.watchers.wait(formatId(id), signal);
+    const name = formatId(id);
+    const limitation = await this.watchers.limitation(name, signal);
+    if (!limitation) return;
+    yield limitation;
+    await this.watchers.wait(name, signal);
+  }
+
+  /** Looks at the containers that were refused something since the last look. */
+  private judgeViolations(): void {
+    for (const name of this.violations.take()) {
+      const entry = this.registry.named(name);
+      if (!entry?.container || entry.cleaning) continue;
+      const violation = this.violations.look(name, entry.container.usage().denied, Date.now());
+      if (!violation) continue;
+      const what = describeViolation(violation);
+      this.log.add("violations", name, what);
+      if (this.violations.kills) this.raise(name, what);
+    }
+  }
+
+  /** The agent is to end a container. @param what it did */
+  private raise(name: string, what: string): void {
+    const ports = this.registry.named(name)?.container?.policy.ports ?? [];
+    if (this.watchers.raise(name, limitationOf(name, what, ports)))
+      this.log.add("limitation", name, "the agent is told to end it");
   }
 
   /**
@@ -396,6 +438,7 @@ export class Isolator {
     this.ring.poll();
     this.registry.delete(entry);
     this.patrol.remove(entry.name);
+    this.violations.forget(entry.name);
     this.log.forget(entry.name);
     this.watchers.end(entry.name);
   }
@@ -418,12 +461,15 @@ export class Isolator {
         `the agent's address will not be known to the next daemon: ${messageOf(error)}`,
       );
     }
+    this.endpoints?.setHost(agent.ip);
     await this.reconfigure(this.config);
   }
 
   /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
   async reconfigure(config: Config): Promise<void> {
     this.config = config;
+    this.endpoints?.reconfigure(config);
+    this.violations.set(config.violations);
     await Promise.all(this.list().map((entry) => this.serially(entry.id, () => this.judgeAgain(entry))));
   }
 
@@ -457,6 +503,7 @@ export class Isolator {
   private onKernelEvent(event: KernelEvent): void {
     const container = this.nameOf(event.cgroup_id) ?? `with cgroup id ${event.cgroup_id}`;
     this.log.denial(container, () => toDenial(event, (cgroupId) => this.nameOf(cgroupId)));
+    this.violations.note(container);
   }
 
   private tellTakeOver(name: string, ports: readonly PortRange[], owner: bigint): void {
@@ -506,6 +553,7 @@ export class Isolator {
 
   private register(entry: Entry): void {
     this.registry.add(entry);
+    if (entry.container) this.violations.look(entry.name, entry.container.usage().denied, Date.now());
     const gaps = entry.container?.gaps() ?? [];
     if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
     const watch = entry.container?.escapeWatch();

@@ -19,6 +19,11 @@ export const STRUCTS = [
   "connection_pass",
   "port_remap_key",
   "port_remap",
+  "endpoint_key",
+  "address_block",
+  "class_set",
+  "endpoint_state",
+  "endpoint_found",
 ] as const;
 export const ENUMS = [
   "ring_slot",
@@ -28,6 +33,10 @@ export const ENUMS = [
   "reason",
   "connection_sizes",
   "remap_way",
+  "class_bit",
+  "endpoint_current",
+  "endpoint_origin",
+  "connection_total",
 ] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */

@@ -15,7 +15,7 @@ import { Programs, enableStatistics } from "./lib/programs.js";
 import { type Spread, pairs, spread } from "./lib/stats.js";
 import { table } from "./lib/table.js";
 import { makeNetwork } from "./lib/topology.js";
-import { type Setting, type Variant, startEmpty, startOurs, startPeer } from "./lib/variants.js";
+import { type Setting, type Variant, startEmpty, startMapped, startOurs, startPeer } from "./lib/variants.js";
 
 /** ns that a hook's program may take more than an empty one. */
 const TARGETS: Partial<Record<Hook, number>> = {
@@ -74,7 +74,7 @@ async function measure(options: Options, cleanup: Cleanup): Promise<Figure[]> {
     await (options.ours ? startOurs(setting) : startEmpty(setting, CORE_HOOKS, "null")),
     cleanup,
   );
-  const mapped = options.ours ? subject(await startOurs(setting, true), cleanup) : ours;
+  const mapped = options.ours ? subject(await startMapped(setting), cleanup) : ours;
   const empty = subject(await startEmpty(setting, ours.programs.hooks), cleanup);
   enableStatistics(cleanup);
   // A round gives two pairs: one in each order.

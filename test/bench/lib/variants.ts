@@ -13,9 +13,10 @@ import type { Host, Network } from "./topology.js";
 
 /**
  * bare: no isolation, and no cgroup of its own. null: the same once more, so its distance from bare is the noise.
- * empty: a cgroup with empty programs on the hooks that ours uses. ours: `bpf-isolator run`. netns: portmapping.ts.
+ * empty: a cgroup with empty programs on the hooks that ours uses. ours: `bpf-isolator run`.
+ * counted: the same with connections counted. mapped: with port mappings. netns: portmapping.ts.
  */
-export type VariantName = "bare" | "null" | "empty" | "ours" | "netns";
+export type VariantName = "bare" | "null" | "empty" | "ours" | "counted" | "mapped" | "netns";
 
 export interface Variant {
   name: VariantName;
@@ -38,9 +39,10 @@ export interface Setting {
 
 /** Ports of the task that is isolated, and of the other end. */
 const PORTS = { begin: 31000, end: 31005 };
+const COUNTED_PORTS = { begin: 31050, end: 31055 };
 export const PEER_PORT = 20000;
 /** Of the container that has port mappings. */
-const MAPPED_PORTS = { begin: 31050, end: 31055 };
+const MAPPED_PORTS = { begin: 31060, end: 31065 };
 export const MAPPED_PORT = 80;
 /** The last of a hundred. */
 export const MAPPED_PORT_OF_MANY = 1099;
@@ -65,7 +67,7 @@ export async function startPeer(setting: Setting): Promise<LoadEnd> {
   return peer;
 }
 
-async function startBare(setting: Setting, name: "bare" | "null", port: number): Promise<Variant> {
+export async function startBare(setting: Setting, name: "bare" | "null", port: number): Promise<Variant> {
   const { host } = setting.network;
   const task = await startPlain(setting, name, host.namespace);
   await task.command(`open ${port}`);
@@ -73,28 +75,53 @@ async function startBare(setting: Setting, name: "bare" | "null", port: number):
 }
 
 /**
- * @param mapped whether it has port mappings: MAPPED_PORT first, then a hundred others
+ * @param more options of `run`
+ * @param morePorts more of its ports, to follow the first ones
  * @throws Error when the command is not built, or its task has no program on it
  */
-export async function startOurs(setting: Setting, mapped = false): Promise<Variant> {
-  const { host } = setting.network;
-  const { begin, end } = mapped ? MAPPED_PORTS : PORTS;
-  const others = Array.from({ length: 100 }, (_, i) => `${i + 1000}:${i + 32000}`);
-  const command = [process.execPath, builtCommand(), "run"];
-  const ports = mapped
-    ? ["--ports", `${begin}-${end},32000-32099`, "--map", `${MAPPED_PORT}:${end},${others.join(",")}`]
-    : ["--ports", `${begin}-${end}`];
-  const name = `bench-${process.pid}`;
+async function startRun(
+  { network: { host }, built, cpu, cleanup }: Setting,
+  name: "ours" | "counted" | "mapped",
+  ports: { begin: number; end: number },
+  more: readonly string[],
+  morePorts = "",
+): Promise<Variant> {
+  const instance = `bench-${process.pid}`;
   const argv = inNamespace(
     host.namespace,
-    ...[...command, ...ports, "--name", mapped ? `${name}-mapped` : name, "--instance", name],
-    ...["--", setting.built.load, String(setting.cpu)],
+    ...[
+      process.execPath,
+      builtCommand(),
+      "run",
+      "--ports",
+      `${ports.begin}-${ports.end}${morePorts}`,
+      ...more,
+    ],
+    ...["--name", `${name}-${process.pid}`, "--instance", instance, "--", built.load, String(cpu)],
   );
-  const task = await LoadEnd.start("ours", argv, setting.cleanup);
+  const task = await LoadEnd.start(name, argv, cleanup);
   if (effectivePrograms(nodeOf(task.pid)).size === 0)
     throw new Error("the task under `run` has no program on it");
-  await task.command(`open ${begin}`);
-  return { name: "ours", task, host, port: begin };
+  await task.command(`open ${ports.begin}`);
+  return { name, task, host, port: ports.begin };
+}
+
+/** @throws as startRun() */
+export function startOurs(setting: Setting): Promise<Variant> {
+  return startRun(setting, "ours", PORTS, []);
+}
+
+/** Under limits that it never reaches. @throws as startRun() */
+export function startCounted(setting: Setting): Promise<Variant> {
+  const limits = ["--max-connections", "1000000", "--max-connections-total", "1000000"];
+  return startRun(setting, "counted", COUNTED_PORTS, limits);
+}
+
+/** With port mappings: MAPPED_PORT first, then a hundred others. @throws as startRun() */
+export function startMapped(setting: Setting): Promise<Variant> {
+  const first = `${MAPPED_PORT}:${MAPPED_PORTS.end}`;
+  const others = Array.from({ length: 100 }, (_, i) => `${i + 1000}:${i + 32000}`);
+  return startRun(setting, "mapped", MAPPED_PORTS, ["--map", [first, ...others].join(",")], ",32000-32099");
 }
 
 /**
@@ -116,7 +143,7 @@ export async function startEmpty(
   return { name, task, host, port };
 }
 
-async function startNetns(setting: Setting): Promise<Variant> {
+export async function startNetns(setting: Setting): Promise<Variant> {
   const { mesos, task: namespace } = setting.network;
   prepareHost(mesos);
   isolate(mesos, namespace, PORTS.begin, PORTS.end);
