@@ -45,6 +45,7 @@ enum policy_flags {
 	POLICY_DENY_RECEIVED = 256, /* made outside of the container and handed in */
 	POLICY_DENY_ESCAPE = 512,   /* ways out of the node, and into the programs and maps */
 	POLICY_COUNT_CONNECTIONS = 1024,
+	POLICY_REMAP = 2048, /* it has entries in port_remaps */
 	/* Which parts of the marking there are. */
 	POLICY_SET_DSCP = 65536,
 	POLICY_SET_MARK = 131072,
@@ -52,6 +53,9 @@ enum policy_flags {
 	POLICY_DENY_MARKING = 524288, /* setsockopt() that would change it is refused, not ignored */
 	POLICY_DROP_DSCP = 1048576,   /* a packet with another DSCP is dropped, not only counted */
 };
+
+/* Mappings that a policy has in itself. */
+#define REMAPS_AT_HAND 4
 
 /* One container's policy: the value of cgroup storage. User space swaps it whole, programs never write it. */
 struct policy {
@@ -78,6 +82,13 @@ struct policy {
 	__u32 priority;
 	__u8 tos; /* DSCP in its place in the traffic class: the upper six bits */
 	__u8 reserved[3];
+	/* Of POLICY_REMAP: the first mappings, for bind() to look at nothing else. Ports in host byte order. */
+	__u16 remap_port[REMAPS_AT_HAND]; /* what a task asks for */
+	__u16 remap_host[REMAPS_AT_HAND]; /* what it gets */
+	__u8 remap_tcp;                   /* bit i: mapping i is for TCP */
+	__u8 remap_udp;
+	__u8 remap_more; /* 1: there are others, in port_remaps, which has all */
+	__u8 reserved2[5];
 };
 
 /*
@@ -149,7 +160,8 @@ struct event {
 	 */
 	__u8 option;
 	__u8 dscp; /* of that packet */
-	__u8 reserved[3];
+	__u8 reserved;
+	__u16 asked_port; /* of bind(): the port that the caller gave, where a mapping made it `port`; else 0 */
 	__u8 comm[16];    /* the process's name: from the task, so never trusted */
 	__u8 address[16]; /* the local address asked for, network byte order; IPv4 in the first 4 bytes */
 };
@@ -180,6 +192,33 @@ enum listener_verdict {
 	LISTENER_UNKNOWN = 0,
 	LISTENER_ALLOWED = 1,
 	LISTENER_FORBIDDEN = 2,
+};
+
+enum remap_way {
+	REMAP_TO_HOST = 0,      /* what a task asks for -> what it gets */
+	REMAP_TO_CONTAINER = 1, /* what a socket has -> what the task is told */
+};
+
+/* Key of port_remaps. */
+struct port_remap_key {
+	__u64 cgroup_id;
+	__u16 port;     /* host byte order */
+	__u16 protocol; /* IPPROTO_TCP (MPTCP too) or IPPROTO_UDP (UDP-Lite too) */
+	enum remap_way way;
+};
+
+/* Value of port_remaps. */
+struct port_remap {
+	__u16 port; /* host byte order */
+	__u16 reserved;
+};
+
+/* What is remembered of a socket of a container with mappings. Ports in host byte order; 0: none. */
+struct remap_note {
+	__u16 by_number;  /* it is bound to this host port without a mapping: no other is told */
+	__u16 peer;       /* it last went to this port, */
+	__u16 peer_asked; /* where this one was asked for, */
+	__u16 peer_from;  /* by a mapping of this level */
 };
 
 enum connection_sizes {
@@ -366,12 +405,13 @@ struct endpoint_found {
 	__u32 reserved;
 };
 
-_Static_assert(sizeof(struct policy) == 64, "policy has a hole");
+_Static_assert(sizeof(struct policy) == 88, "policy has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
 _Static_assert(sizeof(struct counters) == 8 * (8 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
+_Static_assert(sizeof(struct port_remap_key) == 16, "port_remap_key has a hole");
 _Static_assert(sizeof(struct event) == 80, "event has a hole");
 _Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key has a hole");
 _Static_assert(sizeof(struct endpoint_found) == 40, "endpoint_found has a hole");

@@ -22,6 +22,7 @@ import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } 
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
+import { RemapSchema, type RemapMode } from "./remap.js";
 import { ViolationsSchema, type ViolationRule } from "./violations.js";
 
 /** Name of the instance where neither the file nor the command line gives one. */
@@ -130,6 +131,7 @@ export const ConfigSchema = z
         "Ways out of the container's cgroup and into the isolator's programs. deny: refused where the kernel has BPF LSM; elsewhere what left is reported, and each container's event says what is not closed if deny is given here. allow: neither.",
     }),
     ...CONNECTION_KEYS,
+    remap: RemapSchema,
     trusted_roles: z
       .array(name("Role."))
       .max(MAX_ROLES, { error: `has too many roles: give at most ${MAX_ROLES}` })
@@ -176,6 +178,7 @@ export interface Config {
   connections?: ConnectionsPolicy;
   /** What a connect() over a limit gives. */
   connectErrno: ConnectErrno;
+  remap: RemapMode;
   trustedRoles: string[];
   exemptions: Exemption[];
   classes: ContainerClass[];
@@ -259,6 +262,7 @@ export function toConfig(input: ConfigInput): Config {
     ...(typeof judged === "object" ? { judged } : {}),
     ...toConnections(input),
     connectErrno: input.connections_errno,
+    remap: input.remap,
     trustedRoles: input.trusted_roles,
     exemptions: input.exemptions.map(({ match, enforce }) => ({
       ...toMatch(match),

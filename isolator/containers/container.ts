@@ -24,6 +24,7 @@ import {
 } from "./connections.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
 import { reach } from "./points.js";
+import { deleteMappings, writeMappings } from "./remap.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
 import { openRing } from "./rings.js";
@@ -206,6 +207,7 @@ export class Container {
     undo.push(async () => {
       await instance.closed.delete(node.id);
       closeConnections(programs, node.id);
+      deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
     });
     container.applyPolicy(glass);
@@ -264,6 +266,7 @@ export class Container {
     writeClasses(this.programs, this.cgroupId, this.policy.classes);
     openConnections(this.programs, this.cgroupId, this.policy.connections);
     if (this.policy.connections) this.instance.closed.add(this.cgroupId, this.programs);
+    writeMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
     const value = encodePolicy(
       throughGlass(this.policy, glass),
       this.cgroupId,
@@ -319,6 +322,7 @@ export class Container {
       table.release(dropped, chain, this.parent?.policy.ports);
       reach("update:released");
       this.applyPolicy();
+      deleteMappings(this.programs.map("port_remaps"), this.cgroupId, before.remap, policy.remap);
       if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
       reach("update:done");
@@ -399,6 +403,7 @@ export class Container {
       reach("cleanup:node");
       await this.instance.closed.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
+      deleteMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
       forgetClasses(this.programs, this.cgroupId);
       this.final = final;
       this.instance.records.remove(this.held);

@@ -20,6 +20,8 @@ export const MAPS = {
   socket_holds: 0,
   closed_connects: 0,
   connect_pass: layouts.structs.connection_pass.size,
+  port_remaps: layouts.structs.port_remap.size,
+  remap_notes: 0,
   endpoint_sets: 4,
   endpoint_blocks: 4,
   endpoint_states: layouts.structs.endpoint_state.size,
