@@ -15,6 +15,7 @@ import {
   type ExtraProtocol,
   type PortRange,
 } from "../features/ports.js";
+import { AgentApiSchema, toAgentApi, type AgentApi } from "./agent-api.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
 import { CONNECTION_KEYS, toConnections } from "./connections.js";
 import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } from "./endpoints.js";
@@ -146,6 +147,7 @@ export const ConfigSchema = z
     marking: MarkingSchema,
     endpoints: EndpointsSchema,
     violations: ViolationsSchema.optional(),
+    agent_api: AgentApiSchema.optional(),
   })
   .meta({
     title: "bpf-isolator",
@@ -181,6 +183,8 @@ export interface Config {
   endpoints: EndpointsConfig;
   /** Undefined: what is refused is refused, and nothing more. */
   violations?: ViolationRule;
+  /** Undefined: the agent is not asked. */
+  agentApi?: AgentApi;
 }
 
 function asList(value: unknown): unknown[] {
@@ -264,5 +268,6 @@ export function toConfig(input: ConfigInput): Config {
     marking: toMarking(input.marking),
     endpoints: toEndpoints(input.endpoints),
     ...(input.violations === undefined ? {} : { violations: input.violations }),
+    ...(input.agent_api === undefined ? {} : { agentApi: toAgentApi(input.agent_api) }),
   };
 }
