@@ -229,7 +229,7 @@ enum connection_sizes {
 	CONNECTION_PLACES = 8,
 	CONNECTION_NO_PLACE = 0xffffff, /* hold.place of one that found its set full */
 	CLOSED_CONNECTIONS = 32768,
-	SOCKET_HOLDS = 131072, /* sockets whose hold needs no memory of their own */
+	SOCKET_HOLDS = 262144, /* sockets whose hold needs no memory of their own */
 	/* Time is counted in spans of 2^33 ns, about 8.6 s. */
 	CONNECTION_SPAN_SHIFT = 33,
 	CONNECTION_SPANS = 16,
@@ -299,8 +299,8 @@ struct hold {
 };
 
 /*
- * What a socket of a root container holds, for TCP: value of socket_holds, at the lowest bits of its cookie. One that
- * finds another's there has a struct socket_connections.
+ * What a socket of a root container holds, for TCP: value of socket_holds, at one of two places that its cookie says.
+ * One that finds others at both has a struct socket_connections.
  */
 struct socket_hold {
 	__u64 cookie; /* 0: nobody's */
