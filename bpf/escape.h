@@ -112,8 +112,7 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	     sockets[16] = "sock_connects", closed[16] = "closed_connects", pass[16] = "connect_pass",
 	     endpoints[16] = "endpoint_sets", blocks[16] = "endpoint_blocks", states[16] = "endpoint_states",
 	     classes[16] = "owner_classes", addresses[16] = "host_addresses", one_set[16] = "endpoint_set",
-	     one_block[16] = "endpoint_block",
-	     holds[16] = "socket_holds";
+	     one_block[16] = "endpoint_block", holds[16] = "socket_holds";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);

@@ -4,11 +4,13 @@
  * enforced and counted.
  */
 import { pino, type Logger } from "pino";
+import { TaskLabels, type Learner } from "../agent/task-labels.js";
 import { ConfigHolder } from "../config/holder.js";
 import { chooseInstance } from "../config/load.js";
 import { EventLog, type IsolatorEvent } from "../containers/event-log.js";
 import { Instance } from "../containers/instance.js";
 import { Isolator } from "../containers/isolator.js";
+import { messageOf } from "../errors.js";
 import { findOverlap, RANGE_SETTING, RESERVED_SETTING } from "../features/reserved-ports.js";
 import { formatPorts, type PortRange } from "../features/ports.js";
 import { sysctl } from "../kernel/machine.js";
@@ -45,6 +47,30 @@ function warnOfOverlap(logger: Logger, ports: readonly PortRange[]): void {
     `the kernel may give the task ports ${formatPorts(overlap.ports)} to other programs as ephemeral ports` +
       (overlap.fix === null ? "" : `: ${overlap.fix}`),
   );
+}
+
+/** What the agent says of tasks, for an isolator. */
+function learnerOf(isolator: Isolator, log: EventLog): Learner {
+  return {
+    agentUrl: () => {
+      const { ip, port } = isolator.agentAddress ?? {};
+      if (ip === undefined || port === undefined) return undefined;
+      return `http://${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
+    },
+    unlabelled: () => isolator.untold(),
+    learn: (name, task) => {
+      isolator.learnTask(name, task).catch((error: unknown) => {
+        log.add("warning", name, `what the agent says of its tasks cannot be used: ${messageOf(error)}`);
+      });
+    },
+    onProblem: ({ message }) => {
+      log.add(
+        "warning",
+        "",
+        `${message}; containers whose tasks' labels are not known stay in their parent's classes`,
+      );
+    },
+  };
 }
 
 /** Resolves with the first signal that asks for the end. */
@@ -97,6 +123,14 @@ export async function serve(options: ServeOptions): Promise<number> {
     reloadNow();
   });
   const isolator = await Isolator.start(instance, holder.config, log);
+  const labels = new TaskLabels(learnerOf(isolator, log), holder.config.agentApi);
+  isolator.onUntold = () => {
+    labels.expect();
+  };
+  holder.subscribe(({ agentApi }) => {
+    labels.set(agentApi);
+  });
+  labels.expect();
   reloadNow = () => {
     reload(holder, isolator, log, manager);
   };
@@ -123,6 +157,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   logger.info(`ending on ${signal}: containers stay enforced`);
   manager.stopping();
   await server.close();
+  labels.stop();
   await isolator.stop();
   return 0;
 }

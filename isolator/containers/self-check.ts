@@ -31,6 +31,11 @@ export interface SelfCheckOptions {
   onFailure: (container: string, message: string) => void;
 }
 
+/** May be so from one step to the next. */
+function isLeaving({ cleaning }: Entry): boolean {
+  return cleaning;
+}
+
 export class SelfCheck {
   private at: number | undefined;
   private checked = 0;
@@ -66,16 +71,17 @@ export class SelfCheck {
 
   private async lookAtAll(): Promise<void> {
     const failures = new Map<string, string>();
+    const { signal } = this.stopping;
     let checked = 0;
     for (const entry of this.options.entries()) {
       await breathe();
-      if (this.stopping.signal.aborted) return;
+      if (signal.aborted) return;
       const { container, name } = entry;
-      if (!container || entry.cleaning) continue;
+      if (!container || isLeaving(entry)) continue;
       checked++;
       const failure = await this.lookAt(name, container);
       // On its way out meanwhile: nothing is to be as it was.
-      if (failure !== undefined && !entry.cleaning) failures.set(name, failure);
+      if (failure !== undefined && !isLeaving(entry)) failures.set(name, failure);
     }
     for (const [name, failure] of failures)
       if (this.failures.get(name) !== failure) this.options.onFailure(name, failure);
