@@ -28,6 +28,7 @@ const OPTIONAL: readonly { head: string; text: (container: Summary) => string }[
     text: ({ port_mappings = [] }) => (port_mappings.length > 0 ? shorten(mappingsText(port_mappings)) : ""),
   },
   { head: "CLASSES", text: ({ classes = [] }) => (classes.length > 0 ? shorten(classesText(classes)) : "") },
+  { head: "CONNECTIONS", text: ({ connections }) => (connections ? `${connections.held ?? 0}` : "") },
   { head: "MARKING", text: ({ marking }) => (marking ? markingText(marking) : "") },
 ];
 /** Characters of a list; --json has all. */

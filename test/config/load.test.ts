@@ -21,6 +21,7 @@ const DEFAULTS: Config = {
   allowProtocols: [],
   sockets: {},
   remap: "on",
+  connectErrno: "EAGAIN",
   trustedRoles: [],
   exemptions: [],
   classes: [],
@@ -93,6 +94,7 @@ marking:
       escape: "allow",
       remap: "off",
       judged: { begin: 31000, end: 32000 },
+      connectErrno: "EAGAIN",
       trustedRoles: ["ops", "*"],
       exemptions: [
         {
