@@ -7,6 +7,7 @@
  */
 #include "accounting.h"
 #include "connections.h"
+#include "egress.h"
 #include "endpoints.h"
 #include "escape.h"
 #include "marking.h"
@@ -69,6 +70,8 @@ int sendmsg4(struct bpf_sock_addr *ctx)
 	int verdict = ports_sendmsg(ctx, policy, AF_INET);
 
 	if (verdict == ALLOW)
+		verdict = egress_sendmsg(ctx, policy, AF_INET);
+	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
 }
@@ -79,6 +82,8 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 	const struct policy *policy = container_policy();
 	int verdict = ports_sendmsg(ctx, policy, AF_INET6);
 
+	if (verdict == ALLOW)
+		verdict = egress_sendmsg(ctx, policy, AF_INET6);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
@@ -98,7 +103,9 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 		return DENY;
 	if (policy->flags & DESTINATION_FLAGS && has_destination(ctx->protocol)) {
 		read_destination(ctx, family, &to);
-		verdict = connections_connect(ctx, policy, &to);
+		verdict = egress_connect(policy, &to);
+		if (verdict == ALLOW)
+			verdict = connections_connect(ctx, policy, &to);
 	}
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
@@ -191,8 +198,10 @@ SEC("cgroup_skb/egress")
 int egress_full(struct __sk_buff *skb)
 {
 	struct counters *counters = container_counters();
-	int verdict = marking_egress(skb);
+	int verdict = egress_packet(skb);
 
+	if (verdict == ALLOW)
+		verdict = marking_egress(skb);
 	if (verdict == DENY)
 		count(&counters->tx_dropped, 1);
 	else
@@ -213,6 +222,12 @@ SEC("xdp")
 int endpoint_query(struct xdp_md *ctx)
 {
 	return endpoints_answer(ctx);
+}
+
+SEC("xdp")
+int egress_query(struct xdp_md *ctx)
+{
+	return egress_answer(ctx);
 }
 
 /*

@@ -110,9 +110,7 @@ export class Cluster {
     this.part = config;
     this.table = new EndpointTable(programs);
     this.directory = new EndpointDirectory(this.table, warn);
-    this.addresses = new HostAddresses(programs.map("host_addresses"), (some) => {
-      this.table.setHasAddresses(some);
-    });
+    this.addresses = new HostAddresses(programs.map("host_addresses"));
     const classifier = classifierOf(config);
     const begun = NAMES.flatMap((name) => this.add(name, classifier) ?? []);
     this.directory.keepLeft([...classifier.names]);

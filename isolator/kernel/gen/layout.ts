@@ -88,7 +88,7 @@ export const layouts = {
       }
     },
     "policy": {
-      "size": 64,
+      "size": 80,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -158,6 +158,18 @@ export const layouts = {
           "offset": 61,
           "type": "u8",
           "count": 3
+        },
+        "egress_set": {
+          "offset": 64,
+          "type": "u64"
+        },
+        "egress_classes": {
+          "offset": 72,
+          "type": "u32"
+        },
+        "egress_errno": {
+          "offset": 76,
+          "type": "u32"
         }
       }
     },
@@ -302,6 +314,82 @@ export const layouts = {
         }
       }
     },
+    "egress_block": {
+      "size": 32,
+      "fields": {
+        "prefix": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "set": {
+          "offset": 4,
+          "type": "u32",
+          "count": 2
+        },
+        "kind": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "address": {
+          "offset": 16,
+          "type": "u8",
+          "count": 16
+        }
+      }
+    },
+    "egress_ranges": {
+      "size": 132,
+      "fields": {
+        "begin": {
+          "offset": 0,
+          "type": "u16",
+          "count": 32
+        },
+        "first": {
+          "offset": 64,
+          "type": "u16",
+          "count": 32
+        },
+        "count": {
+          "offset": 128,
+          "type": "u32"
+        }
+      }
+    },
+    "egress_class": {
+      "size": 16,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "kind": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "egress_hit": {
+      "size": 16,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "rule": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "action": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
     "event": {
       "size": 80,
       "fields": {
@@ -357,10 +445,13 @@ export const layouts = {
           "offset": 44,
           "type": "u8"
         },
-        "reserved": {
+        "packet": {
           "offset": 45,
-          "type": "u8",
-          "count": 3
+          "type": "u8"
+        },
+        "rule": {
+          "offset": 46,
+          "type": "u16"
         },
         "comm": {
           "offset": 48,
@@ -396,6 +487,41 @@ export const layouts = {
         }
       }
     },
+    "egress_verdict": {
+      "size": 16,
+      "fields": {
+        "rule": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "by_block": {
+          "offset": 4,
+          "type": "u32"
+        },
+        "by_class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "class": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "address_block": {
+      "size": 20,
+      "fields": {
+        "prefix": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "address": {
+          "offset": 4,
+          "type": "u8",
+          "count": 16
+        }
+      }
+    },
     "endpoint_found": {
       "size": 40,
       "fields": {
@@ -423,20 +549,6 @@ export const layouts = {
         "reserved": {
           "offset": 36,
           "type": "u32"
-        }
-      }
-    },
-    "address_block": {
-      "size": 20,
-      "fields": {
-        "prefix": {
-          "offset": 0,
-          "type": "u32"
-        },
-        "address": {
-          "offset": 4,
-          "type": "u8",
-          "count": 16
         }
       }
     },
@@ -475,6 +587,7 @@ export const layouts = {
       "POLICY_DENY_RECEIVED": 256,
       "POLICY_DENY_ESCAPE": 512,
       "POLICY_COUNT_CONNECTIONS": 1024,
+      "POLICY_EGRESS": 4096,
       "POLICY_SET_DSCP": 65536,
       "POLICY_SET_MARK": 131072,
       "POLICY_SET_PRIORITY": 262144,
@@ -495,6 +608,24 @@ export const layouts = {
     },
     "ring_slot": {
       "NO_RING": 1024
+    },
+    "egress_kind": {
+      "EGRESS_TCP": 0,
+      "EGRESS_UDP": 1,
+      "EGRESS_OTHER": 2
+    },
+    "egress_sizes": {
+      "EGRESS_RANGES": 32,
+      "EGRESS_RULES": 8192,
+      "EGRESS_ACTION_BITS": 3
+    },
+    "class_bit": {
+      "CLASS_CLAIMED": 1073741824
+    },
+    "egress_action": {
+      "EGRESS_ALLOW": 1,
+      "EGRESS_DENY": 2,
+      "EGRESS_AUDIT": 3
     },
     "connection_total": {
       "IN_ALL": 0,
@@ -519,10 +650,8 @@ export const layouts = {
       "REASON_MARKING": 14,
       "REASON_CONNECTIONS": 15,
       "REASON_CONNECTIONS_TOTAL": 16,
+      "REASON_EGRESS": 17,
       "REASONS": 32
-    },
-    "class_bit": {
-      "CLASS_CLAIMED": 1073741824
     },
     "endpoint_origin": {
       "ORIGIN_NONE": 0,
@@ -537,8 +666,7 @@ export const layouts = {
       "ENDPOINTS_PORT": 4,
       "ENDPOINTS_ADDRESS": 8,
       "ENDPOINTS_BLOCKS": 16,
-      "ENDPOINTS_HOST": 32,
-      "ENDPOINTS_ADDRESSES": 64
+      "ENDPOINTS_HOST": 32
     }
   }
 } as const;
