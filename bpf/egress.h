@@ -4,7 +4,8 @@
  *
  * The first rule holds that fits a destination: the lowest of what the rules for its address and those for its classes
  * come to. Judged once, at connect() and at a send with an address; connections that exist are not looked at, so that a
- * change never cuts one. Packets are judged for raw and ping sockets alone, which have no such call.
+ * change never cuts one. Packets are judged for raw, ping and
+ * UDP-Lite sockets alone, which have no such call or no hook there.
  */
 #pragma once
 
@@ -187,13 +188,23 @@ static __noinline int judge_packet(struct __sk_buff *skb, const struct policy *p
 	struct egress_verdict verdict = {};
 	struct event event = {.packet = 1};
 	struct bpf_sock *sk = skb->sk;
+	const struct port_owner *owner;
 	struct destination to = {};
 	struct endpoint_key key = {};
 
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
-	if (!sk || (sk->type != SOCK_RAW && sk->protocol != IPPROTO_ICMP && sk->protocol != IPPROTO_ICMPV6))
+	if (!sk)
 		return ALLOW;
+	/* UDP-Lite has no hook at connect(): one that is connected is judged here, by its peer. */
+	if (sk->protocol == IPPROTO_UDPLITE && sk->type != SOCK_RAW) {
+		owner = owner_of(sk->src_port);
+		if (sk->state != BPF_TCP_ESTABLISHED || (owner && owns(policy, owner)))
+			return ALLOW;
+		to.port = bpf_ntohs(sk->dst_port);
+	} else if (sk->type != SOCK_RAW && sk->protocol != IPPROTO_ICMP && sk->protocol != IPPROTO_ICMPV6) {
+		return ALLOW;
+	}
 	if (data + 20 > end)
 		return DENY;
 	if (data[0] >> 4 == 4) {
@@ -206,6 +217,10 @@ static __noinline int judge_packet(struct __sk_buff *skb, const struct policy *p
 	}
 	to.protocol = sk->protocol;
 	__builtin_memcpy(key.address, to.address, sizeof(key.address));
+	key.port = to.port;
+	key.protocol = to.protocol;
+	if (is_own(policy, &key))
+		return ALLOW;
 	judge_destination(policy->egress_set, &key, policy->egress_classes, &verdict);
 	if ((verdict.rule & EGRESS_ACTION) == EGRESS_ALLOW)
 		return ALLOW;

@@ -119,7 +119,7 @@ marking:
         { priority: 0, change: "ignore", wrongDscp: "count" },
       ],
       endpoints: { static: [] },
-  egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
+      egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
     };
     assert.deepEqual(read(text), expected);
     assert.deepEqual(read(text.replaceAll("\n", "\r\n")), expected);
