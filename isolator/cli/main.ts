@@ -110,7 +110,12 @@ program
       WRONG_DSCP_MODES,
     ),
   )
-  .option("--deny-egress <to>", "where it may not connect or send to: 10.0.0.0/8:22, [::1]:80, class:web, *", collect, [])
+  .option(
+    "--deny-egress <to>",
+    "where it may not connect or send to: 10.0.0.0/8:22, [::1]:80, class:web, *",
+    collect,
+    [],
+  )
   .option("--allow-egress <to>", "exceptions from that", collect, [])
   .addOption(
     new Option("--egress-default <action>", "what holds where none of these fits (default: allow)").choices([

@@ -1,4 +1,4 @@
-/** The commands that ask a daemon: list, usage, status, events, endpoints. */
+/** The commands that ask a daemon: list, usage, status, events, endpoints, explain. */
 import type { Command } from "commander";
 import type { DaemonOptions } from "./daemon.js";
 import type { EndpointsOptions } from "./endpoints.js";
@@ -7,7 +7,7 @@ import type { EventsOptions } from "./events.js";
 /** Exit status of these commands for the errors that scripts tell apart. 1: any other. */
 export const OPERATOR_STATUS: Partial<Record<string, number>> = { "no-daemon": 3, "shutting-down": 3 };
 
-export const OPERATOR_COMMANDS = ["list", "usage", "status", "events", "endpoints"];
+export const OPERATOR_COMMANDS = ["list", "usage", "status", "events", "endpoints", "explain"];
 
 const STATUS_TEXT = "\nExit status: 0 it is printed, 1 an error, 2 bad usage, 3 no daemon answers.";
 
@@ -46,6 +46,13 @@ export function addOperatorCommands(program: Command): void {
     .action(async (options: EndpointsOptions) => {
       const { endpoints } = await import("./endpoints.js");
       process.exitCode = await endpoints(options);
+    });
+  add(program, "explain", "say which rule decides on a connection of a container, by the kernel's own tables")
+    .argument("<name>", "the container, or the beginning of its name")
+    .argument("<destination>", "as in 10.1.2.3:80, udp:10.1.2.3:53, [fd00::1]:443, or an address alone")
+    .action(async (name: string, destination: string, options: DaemonOptions) => {
+      const { explain } = await import("./explain.js");
+      process.exitCode = await explain(name, destination, options);
     });
   add(
     program,

@@ -71,7 +71,10 @@ export const EgressSchema = z
   .array(RuleSchema)
   .max(MAX_RULES, { error: `has too many rules: give at most ${MAX_RULES}` })
   .default([])
-  .meta({ description: "Where containers may connect and send to: the first rule that fits holds. Default: anywhere." });
+  .meta({
+    description:
+      "Where containers may connect and send to: the first rule that fits holds. Default: anywhere.",
+  });
 
 export const EgressDefaultSchema = z
   .enum(["allow", "deny"])
@@ -115,7 +118,12 @@ function toDestination(to: RuleInput["to"]): EgressDestination {
 }
 
 export function toEgressRules(rules: readonly RuleInput[]): ClassedRule[] {
-  return rules.map(({ from, to, action }, i) => ({ name: `egress[${i}]`, from, to: toDestination(to), action }));
+  return rules.map(({ from, to, action }, i) => ({
+    name: `egress[${i}]`,
+    from,
+    to: toDestination(to),
+    action,
+  }));
 }
 
 /** Name servers of this host. */
@@ -144,7 +152,9 @@ function exceptionRules(
     action: "allow",
   });
   return [
-    ...(exceptions.includes("agent") && agent && isIP(agent.ip) ? [allow("the agent", agent.ip, agent.port)] : []),
+    ...(exceptions.includes("agent") && agent && isIP(agent.ip)
+      ? [allow("the agent", agent.ip, agent.port)]
+      : []),
     ...(exceptions.includes("dns")
       ? nameServers()
           .slice(0, 8)
@@ -183,7 +193,10 @@ function covers(earlier: RuleInput, later: RuleInput): boolean {
   if (earlier.from !== ANY && earlier.from !== later.from) return false;
   const [a, b] = [toDestination(earlier.to), toDestination(later.to)];
   if (a.protocol !== undefined && a.protocol !== b.protocol) return false;
-  if (a.ports && !(b.ports ?? []).every((y) => (a.ports ?? []).some((x) => x.begin <= y.begin && y.end <= x.end)))
+  if (
+    a.ports &&
+    !(b.ports ?? []).every((y) => (a.ports ?? []).some((x) => x.begin <= y.begin && y.end <= x.end))
+  )
     return false;
   if (a.ports && !b.ports) return false;
   if (a.class !== undefined) return a.class === b.class;
@@ -245,7 +258,10 @@ export function parseEgressOption(text: string, action: EgressAction, option: st
       `${option} ${JSON.stringify(text.slice(0, 60))} ${why}: give a block or an address, with ports if need be, as in ` +
         "10.0.0.0/8:22, [fd00::/8]:80-90, 10.1.2.3, class:web, or *",
     );
-  const match = /^(?:\[([^\]]+)\]|(class:[^:]+)|([^:[\]]+)|([0-9a-fA-F:./]*:[0-9a-fA-F:./]*))(?::([0-9,-]+))?$/.exec(text);
+  const match =
+    /^(?:\[([^\]]+)\]|(class:[^:]+)|([^:[\]]+)|([0-9a-fA-F:./]*:[0-9a-fA-F:./]*))(?::([0-9,-]+))?$/.exec(
+      text,
+    );
   if (!match) throw bad("cannot be read");
   const [, bracketed, named, plain, bare, ports] = match;
   const host = bracketed ?? plain ?? bare;

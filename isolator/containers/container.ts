@@ -360,6 +360,11 @@ export class Container {
     return this.policy.connections && readConnections(this.programs, this.cgroupId);
   }
 
+  /** Whether a port is its own, or of one that is nested in it. */
+  owns(port: number): boolean {
+    return this.table.ownerOf(port)[this.chain.length - 1] === this.cgroupId;
+  }
+
   /** What each rule of egress has refused and reported. */
   egressHits(): EgressHits[] {
     return this.policy.egress ? readHits(this.programs, this.cgroupId) : [];

@@ -47,7 +47,12 @@ export interface EgressPolicy {
   errno?: EgressErrno;
 }
 
-const { egress_sizes: sizes, egress_action: actions, egress_kind: kinds, policy_flags: flags } = layouts.enums;
+const {
+  egress_sizes: sizes,
+  egress_action: actions,
+  egress_kind: kinds,
+  policy_flags: flags,
+} = layouts.enums;
 const { CLASS_CLAIMED } = layouts.enums.class_bit;
 const RANGES = layouts.structs.egress_ranges;
 const KINDS = [kinds.EGRESS_TCP, kinds.EGRESS_UDP, kinds.EGRESS_OTHER];
@@ -135,8 +140,14 @@ function encodeRanges(ranges: readonly { begin: number; first: number }[]): Uint
     ...Array.from({ length: MAX_EGRESS_RANGES - values.length }, () => filler),
   ];
   return encode(RANGES, {
-    begin: pad(ranges.map(({ begin }) => begin), 65535),
-    first: pad(ranges.map(({ first }) => first), 0),
+    begin: pad(
+      ranges.map(({ begin }) => begin),
+      65535,
+    ),
+    first: pad(
+      ranges.map(({ first }) => first),
+      0,
+    ),
     count: ranges.length,
   });
 }
@@ -184,7 +195,12 @@ export function compileEgress(policy: EgressPolicy): CompiledEgress {
       const ranges = rangesFor(all, kind);
       if (ranges.length > MAX_EGRESS_RANGES)
         throw tooMany(`${formatAddress(block.address)} and its surroundings`, ranges.length);
-      compiled.blocks.push({ address: block.address, prefix: block.prefix, kind, value: encodeRanges(ranges) });
+      compiled.blocks.push({
+        address: block.address,
+        prefix: block.prefix,
+        kind,
+        value: encodeRanges(ranges),
+      });
     }
   }
   const names = new Set(rules.flatMap(({ to }) => to.class ?? []));
@@ -227,7 +243,10 @@ export function encodeEgressBlock(
 }
 
 /** Key of egress_classes. */
-export function encodeEgressClass(set: bigint, { class: id, kind }: { class: number; kind: number }): Uint8Array {
+export function encodeEgressClass(
+  set: bigint,
+  { class: id, kind }: { class: number; kind: number },
+): Uint8Array {
   return encode(layouts.structs.egress_class, { set, class: id, kind });
 }
 

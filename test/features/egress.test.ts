@@ -69,7 +69,6 @@ const denied = (made: Cell): number => Number(made.container.usage().denied.egre
 let directory: EndpointDirectory;
 let cluster: SourceSink;
 let addresses: HostAddresses;
-let keeper: Cell;
 before(async () => {
   sh(
     "/bin/sh",
@@ -79,7 +78,7 @@ before(async () => {
   sh("/bin/sh", "-ec", "ip link set d0 up && ip route add default dev d0 && ip -6 route add default dev d0");
   sh("sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647");
   // The programs stay loaded for as long as there is a container.
-  keeper = await cell(["keeper"], policy("31900"));
+  await cell(["keeper"], policy("31900"));
   directory = new EndpointDirectory(new EndpointTable(instance.loaded), (message) => assert.fail(message));
   cluster = directory.sink("static", 0);
   addresses = new HostAddresses(instance.loaded.map("host_addresses"));
@@ -293,9 +292,9 @@ describe("egress by classes", () => {
     const fixed = { address: "10.5.0.1", port: 80, classes: [{ name: "web" }] };
     await endpoints([fixed]);
     const made = await box(toWeb);
-    let running = true;
+    const state = { running: true };
     const churn = (async () => {
-      for (let i = 0; running; i++) {
+      for (let i = 0; state.running; i++) {
         for (let j = 0; j < 200; j++)
           cluster.add(keyOf({ address: `10.6.${i & 255}.${j}`, port: 80 }), {
             classes: [{ name: "db" }],
@@ -315,7 +314,7 @@ describe("egress by classes", () => {
       assert.equal(await connect(made.task, "10.5.0.1", 80, "udp"), "EPERM");
       assert.equal(await connect(made.task, "10.5.0.1", 81, "udp"), "ok");
     }
-    running = false;
+    state.running = false;
     assert.ok(await churn);
   });
 });
