@@ -2,10 +2,10 @@
 /*
  * Egress: where a container may connect and send to (README.md, "Egress").
  *
- * The first rule holds that fits a destination: the lowest of what the rules for its address and those for its classes
- * come to. Judged once, at connect() and at a send with an address; connections that exist are not looked at, so that a
- * change never cuts one. Packets are judged for raw, ping and
- * UDP-Lite sockets alone, which have no such call or no hook there.
+ * The first rule holds that fits a destination: the lowest of what the rules for its address and those for its
+ * classes come to. Judged once, at connect() and at a send with an address; connections that exist are not looked at,
+ * so that a change never cuts one. Packets are judged for raw, ping and UDP-Lite sockets alone, which have no such
+ * call or no hook there.
  */
 #pragma once
 

@@ -112,9 +112,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	     sockets[16] = "sock_connects", closed[16] = "closed_connects", pass[16] = "connect_pass",
 	     endpoints[16] = "endpoint_sets", blocks[16] = "endpoint_blocks", states[16] = "endpoint_states",
 	     classes[16] = "owner_classes", addresses[16] = "host_addresses", one_set[16] = "endpoint_set",
-	     one_block[16] = "endpoint_block",
-	     holds[16] = "socket_holds",
-	     egress[16] = "egress_blocks", matrix[16] = "egress_classes", hits[16] = "egress_hits";
+	     one_block[16] = "endpoint_block", holds[16] = "socket_holds", egress[16] = "egress_blocks",
+	     matrix[16] = "egress_classes", hits[16] = "egress_hits";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -130,8 +129,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		return same_name(name, notes) || same_name(name, sockets);
 	case BPF_MAP_TYPE_HASH:
 		return same_name(name, totals) || same_name(name, rules) || same_name(name, closed) ||
-		       same_name(name, classes) || same_name(name, one_set) ||
-		       same_name(name, matrix) || same_name(name, hits);
+		       same_name(name, classes) || same_name(name, one_set) || same_name(name, matrix) ||
+		       same_name(name, hits);
 	case BPF_MAP_TYPE_LPM_TRIE:
 		return same_name(name, addresses) || same_name(name, one_block) || same_name(name, egress);
 	case BPF_MAP_TYPE_ARRAY_OF_MAPS:

@@ -154,9 +154,9 @@ struct event {
 	 * a packet, which no process may have sent: pid, uid and comm are 0.
 	 */
 	__u8 option;
-	__u8 dscp; /* of that packet */
-	__u8 packet; /* 1: of REASON_EGRESS, a raw or ping socket's packet, likewise */
-	__u16 rule; /* of REASON_EGRESS: number of the rule, from 1; 0: none, the default */
+	__u8 dscp;        /* of that packet */
+	__u8 packet;      /* 1: of REASON_EGRESS, a raw or ping socket's packet, likewise */
+	__u16 rule;       /* of REASON_EGRESS: number of the rule, from 1; 0: none, the default */
 	__u8 comm[16];    /* the process's name: from the task, so never trusted */
 	__u8 address[16]; /* the local address asked for, network byte order; IPv4 in the first 4 bytes */
 };
@@ -319,12 +319,12 @@ enum class_bit {
 
 /* Bits of endpoint_state.current. */
 enum endpoint_current {
-	ENDPOINTS_SLOT = 1,      /* which slot is in use */
-	ENDPOINTS_EXACT = 2,     /* it has entries with protocol and port */
-	ENDPOINTS_PORT = 4,      /* ... with a port, for every protocol */
-	ENDPOINTS_ADDRESS = 8,   /* ... for a whole address */
-	ENDPOINTS_BLOCKS = 16,   /* ... for blocks of addresses */
-	ENDPOINTS_HOST = 32,     /* endpoint_state.host is known */
+	ENDPOINTS_SLOT = 1,    /* which slot is in use */
+	ENDPOINTS_EXACT = 2,   /* it has entries with protocol and port */
+	ENDPOINTS_PORT = 4,    /* ... with a port, for every protocol */
+	ENDPOINTS_ADDRESS = 8, /* ... for a whole address */
+	ENDPOINTS_BLOCKS = 16, /* ... for blocks of addresses */
+	ENDPOINTS_HOST = 32,   /* endpoint_state.host is known */
 };
 
 /* Key of a set of endpoints. Protocol 0: every one; port 0: the whole address. */
@@ -406,8 +406,8 @@ struct egress_class {
 };
 
 /*
- * Which rule is the first for each port: from begin[i] up to begin[i + 1] it is first[i], number << EGRESS_ACTION_BITS |
- * action; 0: none.
+ * Which rule is the first for each port: from begin[i] up to begin[i + 1] it is first[i], number <<
+ * EGRESS_ACTION_BITS | action; 0: none.
  */
 struct egress_ranges {
 	__u16 begin[EGRESS_RANGES]; /* begin[0] is 0; what is not used is 65535 */

@@ -137,8 +137,8 @@ struct {
 		    __uint(type, BPF_MAP_TYPE_HASH);
 		    __uint(map_flags, BPF_F_NO_PREALLOC);
 		    __uint(max_entries, 1);
-		    __type(key, struct endpoint_key);
-		    __type(value, struct class_set);
+		    __uint(key_size, sizeof(struct endpoint_key));
+		    __uint(value_size, sizeof(struct class_set));
 	    });
 } endpoint_sets SEC(".maps");
 
@@ -152,8 +152,8 @@ struct {
 		    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
 		    __uint(map_flags, BPF_F_NO_PREALLOC);
 		    __uint(max_entries, 1);
-		    __type(key, struct address_block);
-		    __type(value, struct class_set);
+		    __uint(key_size, sizeof(struct address_block));
+		    __uint(value_size, sizeof(struct class_set));
 	    });
 } endpoint_blocks SEC(".maps");
 

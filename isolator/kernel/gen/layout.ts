@@ -314,6 +314,30 @@ export const layouts = {
         }
       }
     },
+    "class_set": {
+      "size": 16,
+      "fields": {
+        "ids": {
+          "offset": 0,
+          "type": "u32",
+          "count": 4
+        }
+      }
+    },
+    "address_block": {
+      "size": 20,
+      "fields": {
+        "prefix": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "address": {
+          "offset": 4,
+          "type": "u8",
+          "count": 16
+        }
+      }
+    },
     "egress_block": {
       "size": 32,
       "fields": {
@@ -508,20 +532,6 @@ export const layouts = {
         }
       }
     },
-    "address_block": {
-      "size": 20,
-      "fields": {
-        "prefix": {
-          "offset": 0,
-          "type": "u32"
-        },
-        "address": {
-          "offset": 4,
-          "type": "u8",
-          "count": 16
-        }
-      }
-    },
     "endpoint_found": {
       "size": 40,
       "fields": {
@@ -549,16 +559,6 @@ export const layouts = {
         "reserved": {
           "offset": 36,
           "type": "u32"
-        }
-      }
-    },
-    "class_set": {
-      "size": 16,
-      "fields": {
-        "ids": {
-          "offset": 0,
-          "type": "u32",
-          "count": 4
         }
       }
     }
@@ -609,6 +609,9 @@ export const layouts = {
     "ring_slot": {
       "NO_RING": 1024
     },
+    "class_bit": {
+      "CLASS_CLAIMED": 1073741824
+    },
     "egress_kind": {
       "EGRESS_TCP": 0,
       "EGRESS_UDP": 1,
@@ -618,9 +621,6 @@ export const layouts = {
       "EGRESS_RANGES": 32,
       "EGRESS_RULES": 8192,
       "EGRESS_ACTION_BITS": 3
-    },
-    "class_bit": {
-      "CLASS_CLAIMED": 1073741824
     },
     "egress_action": {
       "EGRESS_ALLOW": 1,
