@@ -31,6 +31,12 @@ export interface ContainerFacts {
   labelsIgnored: number;
 }
 
+/** What the tasks of a container say, where only the agent's API tells. Chosen by users. */
+export interface TaskFacts {
+  labels: [key: string, value: string][];
+  appId?: string;
+}
+
 function bad(name: string, why: string): IsolatorError {
   return new IsolatorError(
     "bad-argument",
@@ -116,7 +122,7 @@ export function factsOf(
   const roles = rolesOf(resources);
   const frameworkId = config.executor_info?.framework_id?.value ?? inherited?.frameworkId;
   const executorId = config.executor_info?.executor_id.value ?? inherited?.executorId;
-  const { executor_info: executor, task_info: task } = config;
+  const { task_info: task, executor_info: executor } = config;
   const appId = appIdOf(task?.discovery?.name ?? executor?.discovery?.name) ?? inherited?.appId;
   const networks = config.container_info?.network_infos ?? [];
   return {
@@ -151,4 +157,36 @@ export function factsOfTask(task: mesos.v1.master.Task): ContainerFacts {
     ...(appId === undefined ? {} : { appId }),
     ...labelsOf([task.labels]),
   };
+}
+
+/**
+ * @param labels of each task in the container
+ * @param discovery name of its DiscoveryInfo
+ */
+export function taskFacts(
+  labels: readonly (mesos.Labels | undefined)[],
+  discovery: string | undefined,
+): TaskFacts {
+  const appId = appIdOf(discovery);
+  return { labels: labelsOf(labels).labels, ...(appId === undefined ? {} : { appId }) };
+}
+
+/** Facts of a container with those of its tasks. */
+export function withTask(facts: ContainerFacts, task: TaskFacts): ContainerFacts {
+  const known = new Set(facts.labels.map((label) => JSON.stringify(label)));
+  const added = task.labels.filter((label) => !known.has(JSON.stringify(label)));
+  const labels = [...facts.labels, ...added];
+  return {
+    ...facts,
+    ...(task.appId === undefined ? {} : { appId: task.appId }),
+    labels: labels.slice(0, MAX_LABELS),
+    labelsIgnored: facts.labelsIgnored + Math.max(0, labels.length - MAX_LABELS),
+  };
+}
+
+/** Whether a container's tasks are its agent's to tell: tasks of a pod, and those of a custom executor. */
+export function tasksAreUntold(config: mesos.slave.ContainerConfig, nested: boolean): boolean {
+  const { task_info: task, executor_info: executor } = config;
+  if (task || !executor) return false;
+  return nested || executor.type !== mesos.ExecutorInfo.Type.DEFAULT;
 }

@@ -7,7 +7,8 @@
 import { readlinkSync } from "node:fs";
 import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
-import { factsOf, portsOf } from "../config/facts.js";
+import { badLimits } from "../config/connections.js";
+import { factsOf, portsOf, tasksAreUntold, withTask, type TaskFacts } from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { parseAddress } from "../features/addresses.js";
@@ -21,6 +22,7 @@ import { readAgentAddress, writeAgentAddress } from "./agent-address.js";
 import { Container, moveInto } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
 import type { EventLog } from "./event-log.js";
+import { HostShare } from "./host-share.js";
 import type { Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
@@ -59,8 +61,11 @@ export class Isolator {
   private readonly watchers = new Watchers();
   private readonly violations: Violations;
   private readonly flusher: NodeJS.Timeout;
+  readonly hostShare: HostShare;
   private ring!: EventRing;
   private endpoints: Cluster | undefined;
+  /** Called when there is a container, or may be a task, that only the agent's API knows the labels of. */
+  onUntold: () => void = () => undefined;
 
   private constructor(
     readonly instance: Instance,
@@ -68,6 +73,9 @@ export class Isolator {
     readonly log: EventLog,
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
+    this.hostShare = new HostShare(instance, log, () =>
+      this.list().flatMap(({ container }) => container ?? []),
+    );
     this.violations = new Violations(config.violations);
     this.flusher = setInterval(() => {
       for (const { name } of this.registry.all()) log.flush(name);
@@ -106,6 +114,7 @@ export class Isolator {
       return isolator;
     } catch (error) {
       clearInterval(isolator.flusher);
+      isolator.hostShare.stop();
       isolator.endpoints?.stop();
       throw error;
     }
@@ -114,6 +123,7 @@ export class Isolator {
   /** Ends this process's part: containers stay enforced and counted, and the next daemon takes them up. */
   async stop(): Promise<void> {
     clearInterval(this.flusher);
+    this.hostShare.stop();
     this.patrol.stop();
     for (const timer of this.retries) clearTimeout(timer);
     this.endpoints?.stop();
@@ -242,6 +252,7 @@ export class Isolator {
         ...{ id, name, container, facts, config, bytes },
         ...{ recovered: false, cleaning: false },
       });
+      if (tasksAreUntold(config, id.length > 1)) this.onUntold();
       return undefined;
     });
   }
@@ -366,6 +377,11 @@ export class Isolator {
           : { ...container.policy, ports };
       await this.apply(entry, container, policy);
       entry.recovered = false;
+      // A custom executor has another task.
+      if (entry.config && tasksAreUntold(entry.config, false)) {
+        entry.taskIsOld = true;
+        this.onUntold();
+      }
     });
   }
 
@@ -444,6 +460,7 @@ export class Isolator {
     }
     this.endpoints?.setHost(agent.ip);
     await this.reconfigure(this.config);
+    this.onUntold();
   }
 
   /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
@@ -505,6 +522,41 @@ export class Isolator {
     };
   }
 
+  /** Where the agent listens; undefined: none has said. */
+  get agentAddress(): AgentAddress | undefined {
+    return this.agent;
+  }
+
+  /** Names of containers whose tasks only the agent's API can tell of, and has not. */
+  untold(): ReadonlySet<string> {
+    const untold = this.list().filter(
+      ({ id, config, container, cleaning, task, taskIsOld }) =>
+        container && !cleaning && config && tasksAreUntold(config, id.length > 1) && (!task || taskIsOld),
+    );
+    return new Set(untold.map(({ name }) => name));
+  }
+
+  /** What the agent says of the tasks in a container. @throws state-failed */
+  learnTask(name: string, task: TaskFacts): Promise<void> {
+    const entry = this.registry.named(name);
+    if (!entry?.container || entry.cleaning) return Promise.resolve();
+    return this.serially(entry.id, async () => {
+      const { facts, config, task: before } = entry;
+      if (entry.cleaning || !facts || !config) return;
+      entry.taskIsOld = false;
+      if (JSON.stringify(before) === JSON.stringify(task)) return;
+      this.instance.records.writeTask(recordKey(entry.id), task);
+      entry.task = task;
+      const parentId = parentOf(entry.id);
+      const parent = parentId && this.find(parentId);
+      // Without what an earlier answer has said.
+      const plain = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
+      const { ports, ownNetwork } = facts;
+      entry.facts = withTask({ ...plain, ...(ports ? { ports } : {}), ownNetwork }, task);
+      await this.judgeAgain(entry);
+    });
+  }
+
   /** Name of a container by its cgroup id, whoever made it. */
   nameOf(cgroupId: bigint): string | undefined {
     return this.registry.withCgroup(cgroupId)?.name ?? this.instance.nameOf(cgroupId);
@@ -555,7 +607,8 @@ export class Isolator {
         // In a network of its own its policy has none of them.
         if (ports && !ownNetwork) facts.ports = ports;
         if (!ownNetwork) facts.ownNetwork = false;
-        Object.assign(entry, { bytes, config, facts });
+        const task = this.instance.records.readTask(recordKey(container.id));
+        Object.assign(entry, { bytes, config, facts: task ? withTask(facts, task) : facts, task });
       }
     } catch (error) {
       this.log.add(
@@ -572,6 +625,8 @@ export class Isolator {
     if (entry.container) this.violations.look(entry.name, entry.container.usage().denied, Date.now());
     const gaps = entry.container?.gaps() ?? [];
     if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
+    for (const what of entry.facts ? badLimits(entry.facts) : [])
+      this.log.add("warning", entry.name, `no limit for connections: ${what}`);
     const watch = entry.container?.escapeWatch();
     if (watch) this.patrol.add(entry.name, watch);
   }

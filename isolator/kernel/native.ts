@@ -169,6 +169,10 @@ function bindLibc() {
     unshare: bind<[number], number>(c, "int unshare(int flags)"),
     socket: bind<[number, number, number], number>(c, "int socket(int domain, int type, int protocol)"),
     close: bind<[number], number>(c, "int close(int fd)"),
+    sendto: bind<[number, Memory, number, number, Memory, number], number | bigint>(
+      c,
+      "long sendto(int fd, const void *data, size_t size, int flags, const void *address, uint32_t length)",
+    ),
     getsockopt: bind<[number, number, number, Memory, Memory], number>(
       c,
       "int getsockopt(int fd, int level, int name, void *value, void *length)",

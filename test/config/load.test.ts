@@ -20,6 +20,7 @@ const DEFAULTS: Config = {
   ephemeral: "allow",
   allowProtocols: [],
   sockets: {},
+  connectErrno: "EAGAIN",
   trustedRoles: [],
   exemptions: [],
   classes: [],
@@ -91,6 +92,7 @@ marking:
       sockets: { raw: "deny", xdp: "deny" },
       escape: "allow",
       judged: { begin: 31000, end: 32000 },
+      connectErrno: "EAGAIN",
       trustedRoles: ["ops", "*"],
       exemptions: [
         {
@@ -172,7 +174,7 @@ marking:
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking, endpoints, egress, egress_default, egress_errno, egress_exceptions, violations",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking, endpoints, egress, egress_default, egress_errno, egress_exceptions, violations, agent_api",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],
