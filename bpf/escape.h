@@ -113,7 +113,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	     remaps[16] = "port_remaps", remap[16] = "remap_notes", endpoints[16] = "endpoint_sets",
 	     blocks[16] = "endpoint_blocks", states[16] = "endpoint_states", classes[16] = "owner_classes",
 	     addresses[16] = "host_addresses", one_set[16] = "endpoint_set", one_block[16] = "endpoint_block",
-	     holds[16] = "socket_holds";
+	     holds[16] = "socket_holds", egress[16] = "egress_blocks", matrix[16] = "egress_classes",
+	     hits[16] = "egress_hits";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -129,9 +130,10 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		return same_name(name, notes) || same_name(name, sockets) || same_name(name, remap);
 	case BPF_MAP_TYPE_HASH:
 		return same_name(name, totals) || same_name(name, rules) || same_name(name, closed) ||
-		       same_name(name, remaps) || same_name(name, classes) || same_name(name, one_set);
+		       same_name(name, remaps) || same_name(name, classes) || same_name(name, one_set) ||
+		       same_name(name, matrix) || same_name(name, hits);
 	case BPF_MAP_TYPE_LPM_TRIE:
-		return same_name(name, addresses) || same_name(name, one_block);
+		return same_name(name, addresses) || same_name(name, one_block) || same_name(name, egress);
 	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
 		return same_name(name, rings) || same_name(name, endpoints) || same_name(name, blocks);
 	case BPF_MAP_TYPE_RINGBUF:

@@ -7,6 +7,7 @@
  */
 #include "accounting.h"
 #include "connections.h"
+#include "egress.h"
 #include "endpoints.h"
 #include "escape.h"
 #include "marking.h"
@@ -74,6 +75,8 @@ int sendmsg4(struct bpf_sock_addr *ctx)
 	remap_sendmsg(ctx, policy, AF_INET);
 	verdict = ports_sendmsg(ctx, policy, AF_INET);
 	if (verdict == ALLOW)
+		verdict = egress_sendmsg(ctx, policy, AF_INET);
+	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
 }
@@ -86,6 +89,8 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 
 	remap_sendmsg(ctx, policy, AF_INET6);
 	verdict = ports_sendmsg(ctx, policy, AF_INET6);
+	if (verdict == ALLOW)
+		verdict = egress_sendmsg(ctx, policy, AF_INET6);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
@@ -106,7 +111,9 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 	remap_connect(ctx, policy, family);
 	if (policy->flags & DESTINATION_FLAGS && has_destination(ctx->protocol)) {
 		read_destination(ctx, family, &to);
-		verdict = connections_connect(ctx, policy, &to);
+		verdict = egress_connect(policy, &to);
+		if (verdict == ALLOW)
+			verdict = connections_connect(ctx, policy, &to);
 	}
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
@@ -243,8 +250,10 @@ SEC("cgroup_skb/egress")
 int egress_full(struct __sk_buff *skb)
 {
 	struct counters *counters = container_counters();
-	int verdict = marking_egress(skb);
+	int verdict = egress_packet(skb);
 
+	if (verdict == ALLOW)
+		verdict = marking_egress(skb);
 	if (verdict == DENY)
 		count(&counters->tx_dropped, 1);
 	else
@@ -265,6 +274,12 @@ SEC("xdp")
 int endpoint_query(struct xdp_md *ctx)
 {
 	return endpoints_answer(ctx);
+}
+
+SEC("xdp")
+int egress_query(struct xdp_md *ctx)
+{
+	return egress_answer(ctx);
 }
 
 /*

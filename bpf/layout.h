@@ -45,7 +45,8 @@ enum policy_flags {
 	POLICY_DENY_RECEIVED = 256, /* made outside of the container and handed in */
 	POLICY_DENY_ESCAPE = 512,   /* ways out of the node, and into the programs and maps */
 	POLICY_COUNT_CONNECTIONS = 1024,
-	POLICY_REMAP = 2048, /* it has entries in port_remaps */
+	POLICY_REMAP = 2048,  /* it has entries in port_remaps */
+	POLICY_EGRESS = 4096, /* there are rules for where it may connect and send to */
 	/* Which parts of the marking there are. */
 	POLICY_SET_DSCP = 65536,
 	POLICY_SET_MARK = 131072,
@@ -89,6 +90,10 @@ struct policy {
 	__u8 remap_udp;
 	__u8 remap_more; /* 1: there are others, in port_remaps, which has all */
 	__u8 reserved2[5];
+	/* Of POLICY_EGRESS. */
+	__u64 egress_set;     /* its rules in egress_blocks and egress_classes */
+	__u32 egress_classes; /* 1: there are rules that name classes */
+	__u32 egress_errno;   /* what connect() and sendmsg() give */
 };
 
 /*
@@ -121,6 +126,7 @@ enum reason {
 	REASON_MARKING = 14, /* setsockopt() that would change the marking, or a packet with another DSCP */
 	REASON_CONNECTIONS = 15,       /* connect() over the limit for the destination */
 	REASON_CONNECTIONS_TOTAL = 16, /* connect() over the limit for all destinations together */
+	REASON_EGRESS = 17,            /* connect(), send or packet to where a rule denies it */
 	REASONS = 32,                  /* a power of two, so that the verifier sees the bound of a masked index */
 };
 
@@ -159,9 +165,11 @@ struct event {
 	 * a packet, which no process may have sent: pid, uid and comm are 0.
 	 */
 	__u8 option;
-	__u8 dscp; /* of that packet */
-	__u8 reserved;
+	__u8 dscp;        /* of that packet */
+	__u8 packet;      /* 1: of REASON_EGRESS, a raw or ping socket's packet, likewise */
+	__u16 rule;       /* of REASON_EGRESS: number of the rule, from 1; 0: none, the default */
 	__u16 asked_port; /* of bind(): the port that the caller gave, where a mapping made it `port`; else 0 */
+	__u8 reserved[6];
 	__u8 comm[16];    /* the process's name: from the task, so never trusted */
 	__u8 address[16]; /* the local address asked for, network byte order; IPv4 in the first 4 bytes */
 };
@@ -351,13 +359,12 @@ enum class_bit {
 
 /* Bits of endpoint_state.current. */
 enum endpoint_current {
-	ENDPOINTS_SLOT = 1,      /* which slot is in use */
-	ENDPOINTS_EXACT = 2,     /* it has entries with protocol and port */
-	ENDPOINTS_PORT = 4,      /* ... with a port, for every protocol */
-	ENDPOINTS_ADDRESS = 8,   /* ... for a whole address */
-	ENDPOINTS_BLOCKS = 16,   /* ... for blocks of addresses */
-	ENDPOINTS_HOST = 32,     /* endpoint_state.host is known */
-	ENDPOINTS_ADDRESSES = 64 /* the host has addresses other than loopback */
+	ENDPOINTS_SLOT = 1,    /* which slot is in use */
+	ENDPOINTS_EXACT = 2,   /* it has entries with protocol and port */
+	ENDPOINTS_PORT = 4,    /* ... with a port, for every protocol */
+	ENDPOINTS_ADDRESS = 8, /* ... for a whole address */
+	ENDPOINTS_BLOCKS = 16, /* ... for blocks of addresses */
+	ENDPOINTS_HOST = 32,   /* endpoint_state.host is known */
 };
 
 /* Key of a set of endpoints. Protocol 0: every one; port 0: the whole address. */
@@ -405,13 +412,73 @@ struct endpoint_found {
 	__u32 reserved;
 };
 
-_Static_assert(sizeof(struct policy) == 88, "policy has a hole");
+enum egress_sizes {
+	EGRESS_RANGES = 32, /* ranges of ports that rules make of a block or class, for a protocol */
+	EGRESS_RULES = 8192,
+	EGRESS_ACTION_BITS = 3, /* below the number of the rule */
+};
+
+enum egress_action {
+	EGRESS_ALLOW = 1,
+	EGRESS_DENY = 2,
+	EGRESS_AUDIT = 3, /* reported, and let through */
+};
+
+enum egress_kind {
+	EGRESS_TCP = 0,
+	EGRESS_UDP = 1,
+	EGRESS_OTHER = 2, /* raw and ping sockets: no ports */
+};
+
+/* Key of egress_blocks. Its prefix counts from `set` on. */
+struct egress_block {
+	__u32 prefix;
+	__u32 set[2]; /* of policy.egress_set, low half first */
+	enum egress_kind kind;
+	__u8 address[16]; /* network byte order; IPv4 as v4-mapped */
+};
+
+/* Key of egress_classes. */
+struct egress_class {
+	__u64 set;
+	enum class_bit class;
+	enum egress_kind kind;
+};
+
+/*
+ * Which rule is the first for each port: from begin[i] up to begin[i + 1] it is first[i], number <<
+ * EGRESS_ACTION_BITS | action; 0: none.
+ */
+struct egress_ranges {
+	__u16 begin[EGRESS_RANGES]; /* begin[0] is 0; what is not used is 65535 */
+	__u16 first[EGRESS_RANGES];
+	enum egress_sizes count;
+};
+
+/* Key of egress_hits. */
+struct egress_hit {
+	__u64 cgroup_id;
+	__u32 rule;
+	enum egress_action action; /* what was done: EGRESS_DENY or EGRESS_AUDIT */
+};
+
+/* What a destination comes to by a set of rules. */
+struct egress_verdict {
+	__u32 rule; /* as in struct egress_ranges, action and all */
+	__u32 by_block;
+	__u32 by_class;
+	enum class_bit class; /* of by_class */
+};
+
+_Static_assert(sizeof(struct policy) == 104, "policy has a hole");
+_Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
+_Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
 _Static_assert(sizeof(struct counters) == 8 * (8 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
 _Static_assert(sizeof(struct port_remap_key) == 16, "port_remap_key has a hole");
-_Static_assert(sizeof(struct event) == 80, "event has a hole");
+_Static_assert(sizeof(struct event) == 88, "event has a hole");
 _Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key has a hole");
 _Static_assert(sizeof(struct endpoint_found) == 40, "endpoint_found has a hole");

@@ -153,8 +153,8 @@ struct {
 		    __uint(type, BPF_MAP_TYPE_HASH);
 		    __uint(map_flags, BPF_F_NO_PREALLOC);
 		    __uint(max_entries, 1);
-		    __type(key, struct endpoint_key);
-		    __type(value, struct class_set);
+		    __uint(key_size, sizeof(struct endpoint_key));
+		    __uint(value_size, sizeof(struct class_set));
 	    });
 } endpoint_sets SEC(".maps");
 
@@ -168,8 +168,8 @@ struct {
 		    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
 		    __uint(map_flags, BPF_F_NO_PREALLOC);
 		    __uint(max_entries, 1);
-		    __type(key, struct address_block);
-		    __type(value, struct class_set);
+		    __uint(key_size, sizeof(struct address_block));
+		    __uint(value_size, sizeof(struct class_set));
 	    });
 } endpoint_blocks SEC(".maps");
 
@@ -197,3 +197,30 @@ struct {
 	__type(key, struct address_block);
 	__type(value, __u32);
 } host_addresses SEC(".maps");
+
+/* Rules for blocks of addresses, by set of rules: what the longest block that holds an address says goes for all. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct egress_block);
+	__type(value, struct egress_ranges);
+} egress_blocks SEC(".maps");
+
+/* Rules for classes, by set of rules. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct egress_class);
+	__type(value, struct egress_ranges);
+} egress_classes SEC(".maps");
+
+/* How often a rule has refused, or reported. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct egress_hit);
+	__type(value, __u64);
+} egress_hits SEC(".maps");

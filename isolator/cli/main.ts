@@ -3,6 +3,7 @@
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { IsolatorError, messageOf } from "../errors.js";
 import { CONNECT_ERRNOS, MAX_LIMIT } from "../features/connections.js";
+import { EGRESS_ERRNOS } from "../features/egress.js";
 import { ESCAPE_MODES } from "../features/escape.js";
 import { CHANGE_MODES, parseDscp, parseMark, parsePriority, WRONG_DSCP_MODES } from "../features/marking.js";
 import { EPHEMERAL_MODES, EXTRA_PROTOCOLS } from "../features/ports.js";
@@ -39,6 +40,10 @@ function listOf<T extends string>(words: readonly T[]): (text: string, previous:
     });
     return [...new Set([...previous, ...named])];
   };
+}
+
+function collect(text: string, previous: string[]): string[] {
+  return [...previous, text];
 }
 
 function parseLimit(text: string): number {
@@ -111,6 +116,24 @@ program
   .addOption(
     new Option("--wrong-dscp <mode>", "packets with another DSCP all the same (default: count)").choices(
       WRONG_DSCP_MODES,
+    ),
+  )
+  .option(
+    "--deny-egress <to>",
+    "where it may not connect or send to: 10.0.0.0/8:22, [::1]:80, class:web, *",
+    collect,
+    [],
+  )
+  .option("--allow-egress <to>", "exceptions from that", collect, [])
+  .addOption(
+    new Option("--egress-default <action>", "what holds where none of these fits (default: allow)").choices([
+      "allow",
+      "deny",
+    ]),
+  )
+  .addOption(
+    new Option("--egress-errno <errno>", "what connect() and sendmsg() then give (default: EPERM)").choices(
+      EGRESS_ERRNOS,
     ),
   )
   .option("--class <name>", "put it into a class of the configuration, with that class's marking")

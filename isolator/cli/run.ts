@@ -1,6 +1,8 @@
 /** `bpf-isolator run`: a command as the only task of a container of its own, with no agent and no daemon. */
 import { randomBytes } from "node:crypto";
+import { HostAddresses } from "../cluster/host-addresses.js";
 import { loadConfig } from "../config/load.js";
+import { egressFor, parseEgressOption } from "../config/egress.js";
 import { markingFor } from "../config/marking.js";
 import { Container } from "../containers/container.js";
 import { Instance } from "../containers/instance.js";
@@ -8,6 +10,7 @@ import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
 import { toResourceStatistics } from "../features/accounting.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
+import type { EgressErrno } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
 import type { EscapeMode } from "../features/escape.js";
 import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features/marking.js";
@@ -40,6 +43,10 @@ export interface RunOptions {
   /** Of the configuration. */
   class?: string;
   config?: string;
+  denyEgress: string[];
+  allowEgress: string[];
+  egressDefault?: "allow" | "deny";
+  egressErrno?: EgressErrno;
   name?: string;
   instance: string;
   json?: boolean;
@@ -113,6 +120,30 @@ function markingOf(options: RunOptions): Pick<Policy, "classes" | "marking"> {
   return { ...(classes.length > 0 ? { classes } : {}), ...(marks ? { marking } : {}) };
 }
 
+/**
+ * The options' rules, allowing ones first since they are the exceptions, then those of the class.
+ * @throws bad-argument, bad-config
+ */
+function egressOf(options: RunOptions): Pick<Policy, "egress"> {
+  const { class: name, config: file, allowEgress, denyEgress, egressDefault, egressErrno } = options;
+  const ofClass =
+    name === undefined ? undefined : egressFor(loadConfig(file).config.egress, [{ name }], undefined);
+  const own = [
+    ...allowEgress.map((text) => parseEgressOption(text, "allow", "--allow-egress")),
+    ...denyEgress.map((text) => parseEgressOption(text, "deny", "--deny-egress")),
+  ];
+  const byDefault = egressDefault ?? ofClass?.byDefault ?? "allow";
+  if (own.length === 0 && !ofClass && byDefault === "allow") return {};
+  const errno = egressErrno ?? ofClass?.errno;
+  return {
+    egress: {
+      rules: [...own, ...(ofClass?.rules ?? [])],
+      byDefault,
+      ...(errno === undefined ? {} : { errno }),
+    },
+  };
+}
+
 /** @returns the task's exit status; the container is cleaned up */
 async function runTask(
   container: Container,
@@ -155,6 +186,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     ...(options.escape === undefined ? {} : { escape: options.escape }),
     ...connectionsOf(options),
     ...markingOf(options),
+    ...egressOf(options),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   if (options.usageFile !== undefined) checkUsageFile(options.usageFile);
@@ -171,8 +203,12 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     },
   });
   for (const gap of container.gaps()) reporter.gap(gap);
+  // A daemon looks at them too: both write the same.
+  const addresses = policy.egress && new HostAddresses(instance.loaded.map("host_addresses"));
   const watching = new Watching(container, reporter);
-  const status = await runTask(container, instance, path, args, signals, watching);
+  const status = await runTask(container, instance, path, args, signals, watching).finally(() =>
+    addresses?.stop(),
+  );
   const usage = container.usage();
   reporter.summary(usage, Number(usage.eventsLost));
   if (options.usageFile !== undefined) {

@@ -26,6 +26,19 @@ function direction(packets = 0n, bytes = 0n, dropped = 0n): string {
   return `${packets} packets, ${bytes} bytes${bytes < 1024n ? "" : ` (${formatBytes(bytes)})`}, dropped ${dropped}`;
 }
 
+/** "12 rules, else allow"; rules that have refused or reported something on lines of their own. */
+function egressText({
+  egress_rules = 0,
+  egress_default = "",
+  egress_counts = [],
+}: bpf_isolator.ContainerSummary): string {
+  const counts = egress_counts.map(
+    ({ rule = "", denied = 0n, audited = 0n }) =>
+      `${printable(rule)}: denied ${denied}${audited > 0n ? `, reported ${audited}` : ""}`,
+  );
+  return [`${egress_rules} rules, else ${printable(egress_default)}`, ...counts].join("\n");
+}
+
 /** @returns text that ends with a newline */
 export function renderUsage(container: bpf_isolator.ContainerSummary): string {
   const statistics = container.statistics ?? { timestamp: 0 };
@@ -52,6 +65,7 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
       ["enforcement", enforcementText(container)],
       ...(container.classes?.length ? [["classes", classesText(container.classes)] as const] : []),
       ...(container.marking ? [["marking", markingText(container.marking)] as const] : []),
+      ...(container.egress_default === undefined ? [] : [["egress", egressText(container)] as const]),
       ...(connections ? [["connections", connectionsText(connections)] as const] : []),
       ...(connections?.top?.length ? [["most go to", destinationsText(connections.top)] as const] : []),
       ["received", direction(net_rx_packets, net_rx_bytes, net_rx_dropped)],

@@ -4,6 +4,7 @@ import type { ConnectionRule, ConnectionsPolicy } from "../features/connections.
 import type { EnforceMode, Policy } from "../features/policy.js";
 import type { ContainerFacts } from "./facts.js";
 import { classesOf } from "./classes.js";
+import { egressFor } from "./egress.js";
 import { limitsFor } from "./connections.js";
 import { markingFor } from "./marking.js";
 import { holds, isAllocatedTo, isAnchored } from "./match.js";
@@ -43,6 +44,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const ports = facts.ownNetwork ? [] : facts.ports;
   const classes = classesOf(config.classes, facts, config.trustedRoles);
   const marking = markingFor(config.marking, classes);
+  const egress = egressFor(config.egress, classes, agent);
   const connections = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
   return {
     ...(ports ? { ports } : {}),
@@ -57,5 +59,6 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
     ...(facts.remap && config.remap === "on" && !facts.ownNetwork ? { remap: facts.remap } : {}),
     ...(classes.length > 0 ? { classes } : {}),
     ...(marking ? { marking } : {}),
+    ...(egress ? { egress } : {}),
   };
 }

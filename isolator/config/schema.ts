@@ -17,6 +17,15 @@ import {
 } from "../features/ports.js";
 import { AgentApiSchema, toAgentApi, type AgentApi } from "./agent-api.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
+import {
+  EgressDefaultSchema,
+  EgressErrnoSchema,
+  EgressExceptionsSchema,
+  egressProblems,
+  EgressSchema,
+  toEgressRules,
+  type EgressConfig,
+} from "./egress.js";
 import { CONNECTION_KEYS, toConnections } from "./connections.js";
 import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } from "./endpoints.js";
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
@@ -148,6 +157,10 @@ export const ConfigSchema = z
     classes: ClassesSchema,
     marking: MarkingSchema,
     endpoints: EndpointsSchema,
+    egress: EgressSchema,
+    egress_default: EgressDefaultSchema,
+    egress_errno: EgressErrnoSchema,
+    egress_exceptions: EgressExceptionsSchema,
     violations: ViolationsSchema.optional(),
     agent_api: AgentApiSchema.optional(),
   })
@@ -184,6 +197,7 @@ export interface Config {
   classes: ContainerClass[];
   marking: MarkingRule[];
   endpoints: EndpointsConfig;
+  egress: EgressConfig;
   /** Undefined: what is refused is refused, and nothing more. */
   violations?: ViolationRule;
   /** Undefined: the agent is not asked. */
@@ -203,7 +217,7 @@ function asMap(value: unknown): Record<string, unknown> {
  * @param value any, also one with other problems: these are looked for in what is there
  */
 export function crossProblems(value: unknown): Problem[] {
-  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, endpoints } = asMap(value);
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, endpoints, egress } = asMap(value);
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -245,6 +259,7 @@ export function crossProblems(value: unknown): Problem[] {
     ...classProblems(classes),
     ...markingProblems(marking, classes),
     ...endpointProblems(endpoints, classes),
+    ...egressProblems(egress, classes),
   ];
 }
 
@@ -271,6 +286,12 @@ export function toConfig(input: ConfigInput): Config {
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
     endpoints: toEndpoints(input.endpoints),
+    egress: {
+      rules: toEgressRules(input.egress),
+      byDefault: input.egress_default,
+      errno: input.egress_errno,
+      exceptions: input.egress_exceptions,
+    },
     ...(input.violations === undefined ? {} : { violations: input.violations }),
     ...(input.agent_api === undefined ? {} : { agentApi: toAgentApi(input.agent_api) }),
   };

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { sumCounters, type Usage } from "../features/accounting.js";
 import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
+import type { EgressHits } from "../features/egress.js";
 import { encodePolicy, gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
@@ -23,6 +24,7 @@ import {
   type PassResult,
 } from "./connections.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
+import { forgetHits, readHits, writeEgress } from "./egress.js";
 import { reach } from "./points.js";
 import { deleteMappings, writeMappings } from "./remap.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
@@ -209,6 +211,7 @@ export class Container {
       closeConnections(programs, node.id);
       deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
+      if (policy.egress) instance.sweepEgress(programs, held.key);
     });
     container.applyPolicy(glass);
     reach("prepare:policy");
@@ -264,6 +267,7 @@ export class Container {
   applyPolicy(glass = this.glass): void {
     if (glass === "detach") return;
     writeClasses(this.programs, this.cgroupId, this.policy.classes);
+    if (this.policy.egress) writeEgress(this.programs, this.policy.egress);
     openConnections(this.programs, this.cgroupId, this.policy.connections);
     if (this.policy.connections) this.instance.closed.add(this.cgroupId, this.programs);
     writeMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
@@ -360,6 +364,7 @@ export class Container {
       reach("update:released");
       this.applyPolicy();
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, before.remap, policy.remap);
+      if (before.egress) this.instance.sweepEgressLater();
       if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
       reach("update:done");
@@ -394,6 +399,16 @@ export class Container {
   /** Connections that it holds; undefined: they are not counted. */
   connections(): HeldConnections | undefined {
     return this.policy.connections && readConnections(this.programs.map("connect_totals"), this.cgroupId);
+  }
+
+  /** Whether a port is its own, or of one that is nested in it. */
+  owns(port: number): boolean {
+    return this.table.ownerOf(port)[this.chain.length - 1] === this.cgroupId;
+  }
+
+  /** What each rule of egress has refused and reported. */
+  egressHits(): EgressHits[] {
+    return this.policy.egress ? readHits(this.programs, this.cgroupId) : [];
   }
 
   /** Finds out which of them are closed for good (connections.ts). @throws map-failed */
@@ -442,6 +457,8 @@ export class Container {
       closeConnections(this.programs, this.cgroupId);
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
       forgetClasses(this.programs, this.cgroupId);
+      forgetHits(this.programs, this.cgroupId);
+      if (this.policy.egress) this.instance.sweepEgress(this.programs, this.held.key);
       this.final = final;
       this.instance.records.remove(this.held);
       this.removed = true;

@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
+import { egressSet } from "../features/egress.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
 import type { BpfMap } from "../kernel/maps.js";
@@ -13,6 +14,7 @@ import { buildId } from "../kernel/object.js";
 import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
 import { ClosedWatch, closeConnections, type ConnectionMaps } from "./connections.js";
+import { forgetHits, sweepEgress, type EgressMaps } from "./egress.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { forgetClasses, type OwnerMaps } from "./owner-classes.js";
@@ -28,6 +30,8 @@ function removeIfEmpty(directory: string): void {
   }
 }
 
+/** ms after which no program is still looking at what a policy named before. */
+const EGRESS_GRACE = 1000;
 /** For one container that was left behind. ms */
 const SWEEP_TIMEOUT = 3000;
 
@@ -59,6 +63,7 @@ export class Instance {
   private programs: Programs | undefined;
   private programUsers = 0;
   private serveLock: FileLock | undefined;
+  private egressTimer: NodeJS.Timeout | undefined;
   /**
    * Name of the container with this cgroup id, for as long as that may still use its ports; undefined: dead, so that its
    * ports may be taken over. A daemon knows better than the records, and sets its own.
@@ -274,6 +279,30 @@ export class Instance {
     this.programUsers++;
   }
 
+  /**
+   * Removes the sets of egress rules that no container has any more. Under the lock.
+   * @param without key of the record of a container that is on its way out
+   */
+  sweepEgress(programs: Programs, without?: string): void {
+    const used = this.records
+      .keys()
+      .filter((key) => key !== without)
+      .flatMap((key) => this.records.read(key)?.policy.egress ?? [])
+      .map(egressSet);
+    sweepEgress(programs, new Set(used));
+  }
+
+  /** The same once no program can be looking at one that a policy has just left. */
+  sweepEgressLater(): void {
+    this.egressTimer ??= setTimeout(() => {
+      this.egressTimer = undefined;
+      void this.locked(() => {
+        if (this.programs) this.sweepEgress(this.programs);
+        return Promise.resolve();
+      }).catch(() => undefined);
+    }, EGRESS_GRACE).unref();
+  }
+
   /** Those that containers of this process use. */
   get loaded(): Programs {
     if (!this.programs) throw new Error("no programs are loaded");
@@ -347,12 +376,12 @@ export class Instance {
     if (build !== buildId()) return;
     const open = new Map<string, BpfMap>();
     try {
-      for (const name of ["connect_totals", "connect_rules", "owner_classes"] as const) {
+      for (const name of ["connect_totals", "connect_rules", "owner_classes", "egress_hits"] as const) {
         const map = openPinnedMap(this.name, build, name);
         if (!map) return;
         open.set(name, map);
       }
-      const maps: ConnectionMaps & OwnerMaps = {
+      const maps: ConnectionMaps & OwnerMaps & EgressMaps = {
         map: (name: string) => {
           const map = open.get(name);
           if (!map) throw new Error(`no map ${name}`);
@@ -361,6 +390,7 @@ export class Instance {
       };
       closeConnections(maps, BigInt(chain.at(-1) ?? 0));
       forgetClasses(maps, BigInt(chain.at(-1) ?? 0));
+      forgetHits(maps, BigInt(chain.at(-1) ?? 0));
     } finally {
       for (const map of open.values()) map.close();
     }

@@ -11,12 +11,14 @@ import { badLimits } from "../config/connections.js";
 import { factsOf, portsOf, tasksAreUntold, withTask, type TaskFacts } from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
+import { parseAddress } from "../features/addresses.js";
+import { placeKey, PROTOCOL_NUMBERS } from "../features/endpoints.js";
 import { toDenial } from "../features/events.js";
 import type { Policy } from "../features/policy.js";
 import { requireWithin } from "../features/remap.js";
 import { formatPorts, type PortRange } from "../features/ports.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
-import { codecs, mesos } from "../mesos/messages.js";
+import { bpf_isolator, codecs, mesos } from "../mesos/messages.js";
 import { readAgentAddress, writeAgentAddress } from "./agent-address.js";
 import { Container, moveInto } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
@@ -522,6 +524,41 @@ export class Isolator {
         `the new configuration cannot be applied to it: ${messageOf(error)}`,
       );
     });
+  }
+
+  /**
+   * What would become of a connection of a container, by the tables that the programs use.
+   * @param port 0: none
+   * @throws no-container, bad-argument
+   */
+  explain(
+    id: ContainerId,
+    address: string,
+    port: number,
+    protocol: "tcp" | "udp",
+  ): bpf_isolator.Response.Explain {
+    const levels = id.map((_, i) => this.find(id.slice(0, i + 1) as unknown as ContainerId)?.container);
+    if (!levels.at(-1)) {
+      throw new IsolatorError(
+        "no-container",
+        `container ${formatId(id)} is not known here, or is under no policy`,
+      );
+    }
+    const bytes = parseAddress(address);
+    if (!bytes)
+      throw new IsolatorError("bad-argument", `${JSON.stringify(address.slice(0, 60))} is no address`);
+    const number = port === 0 ? 0 : PROTOCOL_NUMBERS[protocol];
+    const { classes, local, owner } = this.cluster.find(bytes, port, number);
+    const verdicts = levels
+      .reverse()
+      .flatMap((container) => container ?? [])
+      .flatMap((container) => this.cluster.explain(container, placeKey(bytes, port, number), port) ?? []);
+    return {
+      verdicts,
+      classes: [...classes],
+      local,
+      ...(owner === undefined ? {} : { owner: this.nameOf(owner) ?? `with cgroup id ${owner}` }),
+    };
   }
 
   /** Where the agent listens; undefined: none has said. */

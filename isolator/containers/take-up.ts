@@ -16,6 +16,7 @@ import { buildId, layoutId } from "../kernel/object.js";
 import { openPinnedMap, otherBuilds, PinnedBuild, unpinBuild } from "../kernel/pins.js";
 import type { Programs } from "../kernel/programs.js";
 import { Container } from "./container.js";
+import { writeEgress } from "./egress.js";
 import type { EventLog } from "./event-log.js";
 import { throughGlass } from "./glass.js";
 import type { Instance } from "./instance.js";
@@ -212,6 +213,7 @@ function adoptAll(
         const policy = throughGlass(record.policy, instance.glassOf(key));
         openConnections(programs, id, policy.connections);
         writeMappings(programs.map("port_remaps"), id, policy.remap);
+        if (policy.egress) writeEgress(programs, policy.egress);
         const value = encodePolicy(policy, id, record.chain.length - 1, ring.slot);
         programs.map("policies").update(u64Key(id), value);
       });

@@ -27,6 +27,7 @@ export const REASONS = [
   "marking",
   "connections",
   "connections_total",
+  "egress",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

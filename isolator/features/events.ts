@@ -24,6 +24,10 @@ export interface Denial {
   option?: string;
   /** Of "marking": of a packet, which has no process. */
   dscp?: number;
+  /** Of "egress": number of the rule that decided, from 1; 8191: the default. */
+  rule?: number;
+  /** Of "egress": of a raw or ping socket, which has no process. */
+  packet?: true;
   /** Nothing was refused, but nothing reaches the socket. */
   unreachable?: true;
   /** Container that the port belongs to, if any; for "cgroup" the one whose node was the goal. */
@@ -80,7 +84,7 @@ function formatAddress(bytes: Uint8Array, ipv6: boolean): string {
 }
 
 /** Reasons whose event has an address: that asked for by bind(), or the destination. */
-const KNOWN_ADDRESS: readonly Reason[] = ["bind", "bind_zero", "connections", "connections_total"];
+const KNOWN_ADDRESS: readonly Reason[] = ["bind", "bind_zero", "connections", "connections_total", "egress"];
 
 /** @param nameOf name of the container with this cgroup id */
 export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => string | undefined): Denial {
@@ -113,6 +117,7 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
     uid: event.uid,
     ...marking,
     ...(event.unreachable ? { unreachable: true } : {}),
+    ...(reason === "egress" ? { rule: event.rule, ...(event.packet ? { packet: true } : {}) } : {}),
     process: escapeUntrusted(comm.slice(0, comm.indexOf("\0") >>> 0)),
     ...(owner === undefined ? {} : { owner }),
     time: event.time.toString(),
@@ -120,7 +125,17 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
 }
 
 function describeAction(denial: Denial): string {
-  const { reason, protocol = "", family = "", address, port = 0, option, dscp = 0, askedPort } = denial;
+  const {
+    reason,
+    protocol = "",
+    family = "",
+    address,
+    port = 0,
+    option,
+    dscp = 0,
+    askedPort,
+    packet,
+  } = denial;
   const at =
     address !== undefined
       ? `${isIPv6(address) ? `[${address}]` : address}:${port}`
@@ -161,6 +176,10 @@ function describeAction(denial: Denial): string {
       return `connect() ${protocol} ${at}, over the limit for this destination`;
     case "connections_total":
       return `connect() ${protocol} ${at}, over the limit for all destinations`;
+    case "egress":
+      return packet
+        ? `a ${protocol} packet to ${address ?? "an unknown address"}`
+        : `connect() or send ${protocol} to ${at}`;
     case "bpf":
       return "bpf() on the isolator's maps or programs, or with a program that could undo a refusal";
   }

@@ -8,6 +8,7 @@ import {
   isConnections,
   type ConnectionsPolicy,
 } from "./connections.js";
+import { egressFields, egressFlags, egressHooks, isEgress, type EgressPolicy } from "./egress.js";
 import { isMemberships, type Membership } from "./classes.js";
 import {
   decodeMarking,
@@ -48,13 +49,16 @@ export interface Policy extends PortsPolicy {
   connections?: ConnectionsPolicy;
   /** Checked by checkMappings(). Undefined: none of its own; a nested container's parent may have some for it too. */
   remap?: PortMapping[];
+  /** Undefined: everywhere. */
+  egress?: EgressPolicy;
 }
 
 /** Whether a value is a policy as far as whoever uses one relies on it: one that was stored may be damaged. */
 export function isPolicy(value: unknown): value is Policy {
   if (typeof value !== "object" || value === null) return false;
   const policy = value as Partial<Record<keyof Policy, unknown>>;
-  const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections, remap } = policy;
+  const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections } = policy;
+  const { remap, egress } = policy;
   return (
     ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
     EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
@@ -66,6 +70,7 @@ export function isPolicy(value: unknown): value is Policy {
     (marking === undefined || isMarking(marking)) &&
     (connections === undefined || isConnections(connections)) &&
     (remap === undefined || isMappings(remap)) &&
+    (egress === undefined || isEgress(egress)) &&
     (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
   );
 }
@@ -88,6 +93,7 @@ export function hooksOf(policy: Policy): ReadonlySet<string> {
     ...markingHooks(policy.marking),
     ...connectionHooks(policy.connections),
     ...remapHooks(policy.remap),
+    ...egressHooks(policy.egress),
   ]);
 }
 
@@ -142,6 +148,7 @@ function flagsOf(policy: Policy): number {
     escapeFlags(escapeOf(policy)),
     connectionFlags(policy.connections),
     remapFlags(policy.remap),
+    egressFlags(policy.egress),
     markingFlags(policy.marking),
   ];
   return bits.reduce((all, bit) => all | bit, 0);
@@ -165,6 +172,7 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     ...connectionFields(policy.connections),
     ...markingFields(policy.marking),
     ...remapFields(policy.remap),
+    ...egressFields(policy.egress),
   });
 }
 

@@ -27,6 +27,9 @@ export const MAPS = {
   endpoint_states: layouts.structs.endpoint_state.size,
   owner_classes: layouts.structs.class_set.size,
   host_addresses: 4,
+  egress_blocks: layouts.structs.egress_ranges.size,
+  egress_classes: layouts.structs.egress_ranges.size,
+  egress_hits: 8,
 } as const;
 
 export type MapName = keyof typeof MAPS;
@@ -38,5 +41,5 @@ export const PRIMER = { name: "primer", attachType: 1 } as const;
 export const ITERATORS = ["connections_tcp"] as const;
 export type IteratorName = (typeof ITERATORS)[number];
 /** Programs that user space runs, with a question as their packet (query.ts). */
-export const QUERIES = ["endpoint_query"] as const;
+export const QUERIES = ["endpoint_query", "egress_query"] as const;
 export type QueryName = (typeof QUERIES)[number];

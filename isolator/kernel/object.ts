@@ -24,6 +24,11 @@ export const STRUCTS = [
   "class_set",
   "endpoint_state",
   "endpoint_found",
+  "egress_block",
+  "egress_class",
+  "egress_ranges",
+  "egress_hit",
+  "egress_verdict",
 ] as const;
 export const ENUMS = [
   "ring_slot",
@@ -36,6 +41,9 @@ export const ENUMS = [
   "class_bit",
   "endpoint_current",
   "endpoint_origin",
+  "egress_sizes",
+  "egress_action",
+  "egress_kind",
   "connection_total",
 ] as const;
 

@@ -64,6 +64,7 @@ function noPorts(cgroupId: bigint): Uint8Array {
       remap_more: 0,
       reserved2: new Uint8Array(5),
     },
+    ...{ egress_set: 0n, egress_classes: 0, egress_errno: 0 },
   });
 }
 

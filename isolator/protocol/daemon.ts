@@ -142,6 +142,15 @@ export class Daemon implements IsolatorService {
     if (some.length > 0) yield some;
   }
 
+  explain(
+    id: ContainerId,
+    address: string,
+    port: number,
+    protocol: "tcp" | "udp",
+  ): bpf_isolator.Response.Explain {
+    return this.isolator.explain(id, address, port, protocol);
+  }
+
   private toMessage(event: IsolatorEvent): bpf_isolator.Event {
     return toEvent(event, (name) => this.isolator.named(name)?.id);
   }

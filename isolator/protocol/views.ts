@@ -1,11 +1,13 @@
 /** What the daemon knows, as messages. Text that came from a task is escaped where it becomes part of one. */
 import type { SourceSummary } from "../cluster/cluster.js";
+import type { Container } from "../containers/container.js";
 import type { Entry } from "../containers/registry.js";
 import type { IsolatorEvent } from "../containers/event-log.js";
 import type { HeldView, HostDestination } from "../containers/held.js";
 import { formatId } from "../containers/names.js";
 import type { ContainerRecord } from "../containers/records.js";
 import { REASONS, type Reason, type Usage } from "../features/accounting.js";
+import { ruleName } from "../features/egress.js";
 import { escapeUntrusted, type Denial } from "../features/events.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
 import type { MarkingPolicy } from "../features/marking.js";
@@ -95,6 +97,9 @@ function policyFields(policy: Policy): Partial<bpf_isolator.ContainerSummary> {
         }
       : {}),
     ...(policy.marking ? { marking: toMarking(policy.marking) } : {}),
+    ...(policy.egress
+      ? { egress_rules: policy.egress.rules.length, egress_default: policy.egress.byDefault }
+      : {}),
   };
 }
 
@@ -104,6 +109,19 @@ function usageFields(usage: Usage, time: number): Partial<bpf_isolator.Container
     denied: toCounts(usage.denied),
     audited: toCounts(usage.audited),
     events_lost: usage.eventsLost,
+  };
+}
+
+function egressFieldsOf(container: Container): Partial<bpf_isolator.ContainerSummary> {
+  const hits = container.egressHits();
+  if (hits.length === 0) return {};
+  const { egress } = container.policy;
+  return {
+    egress_counts: hits.map(({ rule, denied, audited }) => ({
+      rule: ruleName(egress, rule),
+      denied,
+      audited,
+    })),
   };
 }
 
@@ -149,6 +167,7 @@ export function toSummary(entry: Entry, time: number, held: HeldView): bpf_isola
       ? {
           ...policyFields(container.policy),
           ...usageFields(container.usage(), time),
+          ...egressFieldsOf(container),
           ...connectionFields(container.policy, held.of(container.cgroupId)),
           ...(container.glass ? { break_glass: container.glass } : {}),
           pids: container.node.allPids().length,
@@ -205,6 +224,7 @@ function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
     ...(option === undefined ? {} : { option }),
     ...(dscp === undefined ? {} : { dscp }),
     ...(askedPort === undefined ? {} : { asked_port: askedPort }),
+    ...(denial.rule === undefined ? {} : { rule: denial.rule }),
     boot_time: BigInt(time),
   };
 }

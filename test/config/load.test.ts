@@ -27,6 +27,7 @@ const DEFAULTS: Config = {
   classes: [],
   marking: [],
   endpoints: { static: [] },
+  egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
 };
 
 let directory = "";
@@ -123,6 +124,7 @@ marking:
         { priority: 0, change: "ignore", wrongDscp: "count" },
       ],
       endpoints: { static: [] },
+      egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
     };
     assert.deepEqual(read(text), expected);
     assert.deepEqual(read(text.replaceAll("\n", "\r\n")), expected);
@@ -175,7 +177,7 @@ marking:
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, remap, trusted_roles, exemptions, classes, marking, endpoints, violations, agent_api",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, remap, trusted_roles, exemptions, classes, marking, endpoints, egress, egress_default, egress_errno, egress_exceptions, violations, agent_api",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],

@@ -88,7 +88,7 @@ export const layouts = {
       }
     },
     "policy": {
-      "size": 88,
+      "size": 104,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -185,6 +185,18 @@ export const layouts = {
           "offset": 83,
           "type": "u8",
           "count": 5
+        },
+        "egress_set": {
+          "offset": 88,
+          "type": "u64"
+        },
+        "egress_classes": {
+          "offset": 96,
+          "type": "u32"
+        },
+        "egress_errno": {
+          "offset": 100,
+          "type": "u32"
         }
       }
     },
@@ -363,8 +375,108 @@ export const layouts = {
         }
       }
     },
+    "class_set": {
+      "size": 16,
+      "fields": {
+        "ids": {
+          "offset": 0,
+          "type": "u32",
+          "count": 4
+        }
+      }
+    },
+    "address_block": {
+      "size": 20,
+      "fields": {
+        "prefix": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "address": {
+          "offset": 4,
+          "type": "u8",
+          "count": 16
+        }
+      }
+    },
+    "egress_block": {
+      "size": 32,
+      "fields": {
+        "prefix": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "set": {
+          "offset": 4,
+          "type": "u32",
+          "count": 2
+        },
+        "kind": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "address": {
+          "offset": 16,
+          "type": "u8",
+          "count": 16
+        }
+      }
+    },
+    "egress_ranges": {
+      "size": 132,
+      "fields": {
+        "begin": {
+          "offset": 0,
+          "type": "u16",
+          "count": 32
+        },
+        "first": {
+          "offset": 64,
+          "type": "u16",
+          "count": 32
+        },
+        "count": {
+          "offset": 128,
+          "type": "u32"
+        }
+      }
+    },
+    "egress_class": {
+      "size": 16,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "kind": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "egress_hit": {
+      "size": 16,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "rule": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "action": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
     "event": {
-      "size": 80,
+      "size": 88,
       "fields": {
         "time": {
           "offset": 0,
@@ -418,21 +530,30 @@ export const layouts = {
           "offset": 44,
           "type": "u8"
         },
-        "reserved": {
+        "packet": {
           "offset": 45,
           "type": "u8"
         },
-        "asked_port": {
+        "rule": {
           "offset": 46,
           "type": "u16"
         },
-        "comm": {
+        "asked_port": {
           "offset": 48,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 50,
+          "type": "u8",
+          "count": 6
+        },
+        "comm": {
+          "offset": 56,
           "type": "u8",
           "count": 16
         },
         "address": {
-          "offset": 64,
+          "offset": 72,
           "type": "u8",
           "count": 16
         }
@@ -457,6 +578,27 @@ export const layouts = {
         "reserved": {
           "offset": 19,
           "type": "u8"
+        }
+      }
+    },
+    "egress_verdict": {
+      "size": 16,
+      "fields": {
+        "rule": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "by_block": {
+          "offset": 4,
+          "type": "u32"
+        },
+        "by_class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "class": {
+          "offset": 12,
+          "type": "u32"
         }
       }
     },
@@ -489,30 +631,6 @@ export const layouts = {
           "type": "u32"
         }
       }
-    },
-    "address_block": {
-      "size": 20,
-      "fields": {
-        "prefix": {
-          "offset": 0,
-          "type": "u32"
-        },
-        "address": {
-          "offset": 4,
-          "type": "u8",
-          "count": 16
-        }
-      }
-    },
-    "class_set": {
-      "size": 16,
-      "fields": {
-        "ids": {
-          "offset": 0,
-          "type": "u32",
-          "count": 4
-        }
-      }
     }
   },
   "enums": {
@@ -540,6 +658,7 @@ export const layouts = {
       "POLICY_DENY_ESCAPE": 512,
       "POLICY_COUNT_CONNECTIONS": 1024,
       "POLICY_REMAP": 2048,
+      "POLICY_EGRESS": 4096,
       "POLICY_SET_DSCP": 65536,
       "POLICY_SET_MARK": 131072,
       "POLICY_SET_PRIORITY": 262144,
@@ -565,6 +684,24 @@ export const layouts = {
       "REMAP_TO_HOST": 0,
       "REMAP_TO_CONTAINER": 1
     },
+    "class_bit": {
+      "CLASS_CLAIMED": 1073741824
+    },
+    "egress_kind": {
+      "EGRESS_TCP": 0,
+      "EGRESS_UDP": 1,
+      "EGRESS_OTHER": 2
+    },
+    "egress_sizes": {
+      "EGRESS_RANGES": 32,
+      "EGRESS_RULES": 8192,
+      "EGRESS_ACTION_BITS": 3
+    },
+    "egress_action": {
+      "EGRESS_ALLOW": 1,
+      "EGRESS_DENY": 2,
+      "EGRESS_AUDIT": 3
+    },
     "connection_total": {
       "IN_ALL": 0,
       "WITHOUT_PLACE": 1,
@@ -588,10 +725,8 @@ export const layouts = {
       "REASON_MARKING": 14,
       "REASON_CONNECTIONS": 15,
       "REASON_CONNECTIONS_TOTAL": 16,
+      "REASON_EGRESS": 17,
       "REASONS": 32
-    },
-    "class_bit": {
-      "CLASS_CLAIMED": 1073741824
     },
     "endpoint_origin": {
       "ORIGIN_NONE": 0,
@@ -606,8 +741,7 @@ export const layouts = {
       "ENDPOINTS_PORT": 4,
       "ENDPOINTS_ADDRESS": 8,
       "ENDPOINTS_BLOCKS": 16,
-      "ENDPOINTS_HOST": 32,
-      "ENDPOINTS_ADDRESSES": 64
+      "ENDPOINTS_HOST": 32
     }
   }
 } as const;
