@@ -109,7 +109,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	char policies[16] = "policies", counters[16] = "counters", owners[16] = "port_owners",
 	     notes[16] = "socket_notes", rings[16] = "event_rings", events[16] = "isolator_events",
 	     totals[16] = "connect_totals", sets[16] = "connect_sets", rules[16] = "connect_rules",
-	     sockets[16] = "sock_connects", closed[16] = "closed_connects", pass[16] = "connect_pass";
+	     sockets[16] = "sock_connects", closed[16] = "closed_connects", pass[16] = "connect_pass",
+	     tallies[16] = "socket_tallies", timewaits[16] = "timewaits";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -123,7 +124,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	case BPF_MAP_TYPE_SK_STORAGE:
 		return same_name(name, notes) || same_name(name, sockets);
 	case BPF_MAP_TYPE_HASH:
-		return same_name(name, totals) || same_name(name, rules) || same_name(name, closed);
+		return same_name(name, totals) || same_name(name, rules) || same_name(name, closed) ||
+		       same_name(name, tallies) || same_name(name, timewaits);
 	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
 		return same_name(name, rings);
 	case BPF_MAP_TYPE_RINGBUF:

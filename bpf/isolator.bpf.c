@@ -11,6 +11,7 @@
 #include "marking.h"
 #include "ports.h"
 #include "sockets.h"
+#include "statistics.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -125,6 +126,10 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_STATE_CB:
 		connections_state(ctx);
+		statistics_state(ctx);
+		break;
+	case BPF_SOCK_OPS_RETRANS_CB:
+		statistics_retransmitted(ctx);
 		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		ports_listen(ctx);
@@ -133,9 +138,11 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		ports_connect(ctx);
 		connections_connecting(ctx);
+		statistics_connecting(ctx);
 		marking_tcp(ctx);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		statistics_accepted(ctx);
 		marking_tcp(ctx);
 		break;
 	}
@@ -173,6 +180,7 @@ SEC("iter/tcp")
 int connections_tcp(struct bpf_iter__tcp *ctx)
 {
 	connections_pass(ctx->sk_common);
+	statistics_pass(ctx->sk_common);
 	return 0;
 }
 

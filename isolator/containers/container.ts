@@ -1,10 +1,10 @@
 /** One container, from prepare() to cleanup(). */
-import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { sumCounters, type Usage } from "../features/accounting.js";
 import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
 import { encodePolicy, gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
+import type { SocketNumbers } from "../features/statistics.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
@@ -12,20 +12,14 @@ import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
 import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
-import { PASS_LOCK, type Instance } from "./instance.js";
+import type { Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
-import {
-  closeConnections,
-  openConnections,
-  readConnections,
-  readDestinations,
-  releaseClosed,
-  type PassResult,
-} from "./connections.js";
+import { closeConnections, openConnections, readConnections, readDestinations } from "./connections.js";
 import { reach } from "./points.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
 import { openRing } from "./rings.js";
+import type { PassResult } from "./socket-passes.js";
 
 export interface ContainerOptions {
   id: ContainerId;
@@ -202,7 +196,7 @@ export class Container {
     }
     reach("prepare:attached");
     undo.push(async () => {
-      await instance.closed.delete(node.id);
+      await instance.sockets.delete(node.id);
       closeConnections(programs, node.id);
     });
     container.applyPolicy();
@@ -260,7 +254,7 @@ export class Container {
     const glass = this.glass;
     if (glass === "detach") return;
     openConnections(this.programs, this.cgroupId, this.policy.connections);
-    if (this.policy.connections) this.instance.closed.add(this.cgroupId, this.programs);
+    this.watchSockets();
     const value = encodePolicy(
       throughGlass(this.policy, glass),
       this.cgroupId,
@@ -268,6 +262,20 @@ export class Container {
       this.ringSlot,
     );
     this.programs.map("policies").update(u64Key(this.cgroupId), value);
+  }
+
+  private watchSockets(): void {
+    const container = {
+      programs: this.programs,
+      parent: this.chain.at(-2) ?? 0n,
+      usage: () => this.usage(),
+      hasClosed: () => {
+        const held = this.connections();
+        return held !== undefined && held.held !== held.live;
+      },
+      ownNetwork: this.policy.ownNetwork ?? false,
+    };
+    this.instance.sockets.add(this.cgroupId, container, this.policy.connections !== undefined);
   }
 
   /** Another policy may have a use for other hooks of BPF LSM. */
@@ -347,14 +355,19 @@ export class Container {
     return totalUsage(this.current, counters.id, now);
   }
 
+  /** What passes over the sockets have found of it; undefined: none has looked at it yet. */
+  socketNumbers(usage = this.usage()): SocketNumbers | undefined {
+    return this.policy.ownNetwork ? undefined : this.instance.sockets.numbersOf(this.cgroupId, usage);
+  }
+
   /** Connections that it holds; undefined: they are not counted. */
   connections(): HeldConnections | undefined {
     return this.policy.connections && readConnections(this.programs, this.cgroupId);
   }
 
-  /** Finds out which of them are closed for good (connections.ts). @throws map-failed */
+  /** Finds out which of them are closed for good (socket-passes.ts). @throws map-failed */
   releaseClosed(): Promise<PassResult | undefined> {
-    return releaseClosed(this.programs, join(this.instance.stateDirectory, PASS_LOCK));
+    return this.instance.sockets.run(this.programs);
   }
 
   /** Where they go, most first. Takes milliseconds. */
@@ -392,7 +405,7 @@ export class Container {
       reach("cleanup:released");
       await this.node.remove(timeout);
       reach("cleanup:node");
-      await this.instance.closed.delete(this.cgroupId);
+      await this.instance.sockets.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
       this.final = final;
       this.instance.records.remove(this.held);

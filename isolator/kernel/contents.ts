@@ -18,6 +18,8 @@ export const MAPS = {
   sock_connects: 0,
   closed_connects: 0,
   connect_pass: layouts.structs.connection_pass.size,
+  socket_tallies: layouts.structs.socket_tally.size,
+  timewaits: 0,
 } as const;
 
 export type MapName = keyof typeof MAPS;

@@ -17,6 +17,7 @@ export const STRUCTS = [
   "connection_count",
   "connection_rule",
   "connection_pass",
+  "socket_tally",
 ] as const;
 export const ENUMS = [
   "ring_slot",
