@@ -28,6 +28,15 @@ import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
+import {
+  OperatorSchema,
+  statisticsProblems,
+  StatisticsSchema,
+  toOperator,
+  toStatistics,
+  type OperatorConfig,
+  type StatisticsConfig,
+} from "./statistics.js";
 
 /** Name of the instance where neither the file nor the command line gives one. */
 export const DEFAULT_INSTANCE = "default";
@@ -230,6 +239,8 @@ export const ConfigSchema = z
       .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
     classes: ClassesSchema,
     marking: MarkingSchema,
+    statistics: StatisticsSchema,
+    operator: OperatorSchema,
   })
   .meta({
     title: "bpf-isolator",
@@ -260,6 +271,8 @@ export interface Config {
   exemptions: Exemption[];
   classes: ContainerClass[];
   marking: MarkingRule[];
+  statistics: StatisticsConfig;
+  operator: OperatorConfig;
 }
 
 function asList(value: unknown): unknown[] {
@@ -275,7 +288,7 @@ function asMap(value: unknown): Record<string, unknown> {
  * @param value any, also one with other problems: these are looked for in what is there
  */
 export function crossProblems(value: unknown): Problem[] {
-  const { judge, agent_ports, trusted_roles, exemptions, classes, marking } = asMap(value);
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, statistics } = asMap(value);
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -312,7 +325,12 @@ export function crossProblems(value: unknown): Problem[] {
       });
     }
   });
-  return [...problems, ...classProblems(classes), ...markingProblems(marking, classes)];
+  return [
+    ...problems,
+    ...classProblems(classes),
+    ...markingProblems(marking, classes),
+    ...statisticsProblems(statistics),
+  ];
 }
 
 function toConnections(input: ConfigInput): { connections?: ConnectionsPolicy } {
@@ -348,5 +366,7 @@ export function toConfig(input: ConfigInput): Config {
     })),
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
+    statistics: toStatistics(input.statistics),
+    operator: toOperator(input.operator),
   };
 }

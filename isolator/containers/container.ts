@@ -4,7 +4,8 @@ import { sumCounters, type Usage } from "../features/accounting.js";
 import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
 import { encodePolicy, gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
-import type { SocketNumbers } from "../features/statistics.js";
+import { Rates, type RateOptions } from "../features/rates.js";
+import type { ContainerStatistics, StatisticsFields } from "../features/statistics.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
@@ -72,7 +73,8 @@ async function unwind(undo: Undo): Promise<void> {
 
 export class Container {
   /** Its last counts: its node is gone. */
-  private final: Usage | undefined;
+  private final: ContainerStatistics | undefined;
+  private rates: Rates | undefined;
   /** All of it is gone. */
   private removed = false;
 
@@ -349,15 +351,44 @@ export class Container {
 
   /** Counts so far; after cleanup() the last ones. */
   usage(): Usage {
-    if (this.final) return this.final;
+    if (this.final) return this.final.usage;
     const counters = this.programs.map("counters");
     const now = sumCounters(counters.lookupPerCpu(u64Key(this.cgroupId)) ?? []);
     return totalUsage(this.current, counters.id, now);
   }
 
-  /** What passes over the sockets have found of it; undefined: none has looked at it yet. */
-  socketNumbers(usage = this.usage()): SocketNumbers | undefined {
-    return this.policy.ownNetwork ? undefined : this.instance.sockets.numbersOf(this.cgroupId, usage);
+  /** All that is known of its traffic so far; after cleanup() the last of it. */
+  statistics(): ContainerStatistics {
+    if (this.final) return this.final;
+    const usage = this.usage();
+    const sockets = this.policy.ownNetwork
+      ? undefined
+      : this.instance.sockets.numbersOf(this.cgroupId, usage);
+    return {
+      usage,
+      ...(sockets ? { sockets } : {}),
+      ...(this.rates ? { rates: this.rates.read() } : {}),
+      more: this.limiterFields(),
+    };
+  }
+
+  /**
+   * Fields of ResourceStatistics that limiters of its traffic have: net_traffic_control_statistics, one entry each with an
+   * `id` of its own, and the limits themselves.
+   */
+  private limiterFields(): StatisticsFields {
+    return {};
+  }
+
+  /** Takes a sample for the rates of its traffic. @param time seconds, of a clock that only goes forward */
+  sampleRates(options: RateOptions, time: number): void {
+    if (JSON.stringify(this.rates?.options) !== JSON.stringify(options)) this.rates = new Rates(options);
+    this.rates?.add(this.usage(), time);
+  }
+
+  /** Rates are not sampled any more. */
+  forgetRates(): void {
+    this.rates = undefined;
   }
 
   /** Connections that it holds; undefined: they are not counted. */
@@ -400,14 +431,19 @@ export class Container {
     if (!this.final) await this.killAll(timeout);
     reach("cleanup:killed");
     await this.instance.locked(async () => {
-      const final = this.usage();
       this.table.release(this.policy.ports ?? [], this.chain, this.parent?.policy.ports);
       reach("cleanup:released");
-      await this.node.remove(timeout);
+      // Taken first, and what is told from now on: the kernel's counts go with the node.
+      this.final = this.statistics();
+      try {
+        await this.node.remove(timeout);
+      } catch (error) {
+        this.final = undefined;
+        throw error;
+      }
       reach("cleanup:node");
       await this.instance.sockets.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
-      this.final = final;
       this.instance.records.remove(this.held);
       this.removed = true;
       this.ownRing?.close();

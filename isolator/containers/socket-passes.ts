@@ -51,8 +51,9 @@ export class SocketPasses {
   /** @param lockFile one process of the instance does it at a time */
   constructor(private readonly lockFile: string) {}
 
-  /** From now on a pass is made for statistics too. @param interval ms between two */
+  /** From now on a pass is made for statistics too, of containers that are added from now on. @param interval ms */
   keepStatistics(interval: number): void {
+    if (this.statistics && interval === this.interval) return;
     this.statistics = true;
     this.interval = interval;
     this.stop();
@@ -67,8 +68,7 @@ export class SocketPasses {
 
   private start(): void {
     this.timer ??= setInterval(() => {
-      // What fails is tried again, and timewait lapses by time at the latest.
-      this.look().catch(() => undefined);
+      void this.look();
     }, this.interval).unref();
   }
 
@@ -95,11 +95,12 @@ export class SocketPasses {
     return this.figures.get(cgroupId)?.read(now);
   }
 
-  private async look(): Promise<void> {
+  /** Makes a pass if anything has a use for it. What fails is tried again, and timewait lapses by time at the latest. */
+  async look(): Promise<void> {
     const all = [...this.watched.values()];
     const [first] = all;
     if (first && (this.statistics || all.some((container) => container.hasClosed())))
-      await this.run(first.programs);
+      await this.run(first.programs).catch(() => undefined);
   }
 
   /**

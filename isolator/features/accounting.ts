@@ -169,27 +169,3 @@ export function totalDenied(counts: Record<Reason, bigint>): bigint {
     0n,
   );
 }
-
-/**
- * Mesos's ResourceStatistics fields (include/mesos/mesos.proto) in its JSON form, where uint64 is a number; what
- * Mesos has no field for is under `bpf_isolator`.
- * @param timestamp seconds since the epoch
- */
-export function toResourceStatistics(usage: Usage, timestamp: number): Record<string, unknown> {
-  const counts = (values: Record<Reason, bigint>): Record<string, number> =>
-    Object.fromEntries(REASONS.map((reason) => [reason, Number(values[reason])]));
-  return {
-    timestamp,
-    net_rx_packets: Number(usage.rxPackets),
-    net_rx_bytes: Number(usage.rxBytes),
-    net_rx_dropped: Number(usage.rxDropped),
-    net_tx_packets: Number(usage.txPackets),
-    net_tx_bytes: Number(usage.txBytes),
-    net_tx_dropped: Number(usage.txDropped),
-    bpf_isolator: {
-      denied: counts(usage.denied),
-      audited: counts(usage.audited),
-      events_lost: Number(usage.eventsLost),
-    },
-  };
-}

@@ -4,7 +4,8 @@
  */
 import { LITTLE } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
-import type { Usage } from "./accounting.js";
+import { codecs, type mesos } from "../mesos/messages.js";
+import { REASONS, type Reason, type Usage } from "./accounting.js";
 
 /** µs, of the sockets that have measured one. */
 export interface RttPercentiles {
@@ -145,4 +146,82 @@ export function liveConnections({ tcpActiveOpens, tcpPassiveOpens, tcpClosed }: 
 /** Of these, in ESTABLISHED or CLOSE-WAIT. */
 export function establishedConnections({ tcpEstablished, tcpLeft }: Usage): number {
   return Math.max(0, Number(tcpEstablished - tcpLeft));
+}
+
+/** All that is known of a container's traffic. */
+export interface ContainerStatistics {
+  usage: Usage;
+  /** Undefined: no pass has looked at it. */
+  sockets?: SocketNumbers;
+  /** Undefined: not sampled. */
+  rates?: mesos.ResourceStatistics.RateStatistics;
+  /** What other features have fields of ResourceStatistics for. */
+  more?: StatisticsFields;
+}
+
+/** Fields of ResourceStatistics that a feature fills in. */
+export type StatisticsFields = Omit<Partial<mesos.ResourceStatistics>, "timestamp">;
+
+function tcpFields(usage: Usage, sockets?: SocketNumbers): Partial<mesos.ResourceStatistics> {
+  const rtt = sockets?.rtt;
+  return {
+    net_tcp_active_connections: liveConnections(usage),
+    ...(sockets ? { net_tcp_time_wait_connections: sockets.timewait } : {}),
+    ...(rtt
+      ? {
+          net_tcp_rtt_microsecs_p50: rtt.p50,
+          net_tcp_rtt_microsecs_p90: rtt.p90,
+          net_tcp_rtt_microsecs_p95: rtt.p95,
+          net_tcp_rtt_microsecs_p99: rtt.p99,
+        }
+      : {}),
+    net_snmp_statistics: {
+      tcp_stats: {
+        ActiveOpens: usage.tcpActiveOpens,
+        PassiveOpens: usage.tcpPassiveOpens,
+        AttemptFails: usage.tcpAttemptFails,
+        EstabResets: usage.tcpEstabResets,
+        CurrEstab: BigInt(establishedConnections(usage)),
+        ...(sockets ? { InSegs: sockets.inSegs, OutSegs: sockets.outSegs } : {}),
+        RetransSegs: usage.tcpRetransSegs,
+      },
+    },
+  };
+}
+
+/** Mesos's message (include/mesos/mesos.proto). @param time seconds since the epoch, when it was measured */
+export function toResourceStatistics(
+  { usage, sockets, rates, more }: ContainerStatistics,
+  time: number,
+): mesos.ResourceStatistics {
+  return {
+    timestamp: time,
+    net_rx_packets: usage.rxPackets,
+    net_rx_bytes: usage.rxBytes,
+    // Errors are those of a device: a container has none.
+    net_rx_errors: 0n,
+    net_rx_dropped: usage.rxDropped,
+    net_tx_packets: usage.txPackets,
+    net_tx_bytes: usage.txBytes,
+    net_tx_errors: 0n,
+    net_tx_dropped: usage.txDropped,
+    ...tcpFields(usage, sockets),
+    ...(rates ? { net_rate_statistics: rates } : {}),
+    ...more,
+  };
+}
+
+/** The same in Mesos's JSON; what Mesos has no field for is under `bpf_isolator`. */
+export function toStatisticsJson(statistics: ContainerStatistics, time: number): Record<string, unknown> {
+  const { denied, audited, eventsLost } = statistics.usage;
+  const counts = (values: Record<Reason, bigint>): Record<string, number> =>
+    Object.fromEntries(REASONS.map((reason) => [reason, Number(values[reason])]));
+  return {
+    ...codecs.ResourceStatistics.toJson(toResourceStatistics(statistics, time)),
+    bpf_isolator: {
+      denied: counts(denied),
+      audited: counts(audited),
+      events_lost: Number(eventsLost),
+    },
+  };
 }

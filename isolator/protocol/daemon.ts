@@ -7,18 +7,11 @@ import type { Isolator } from "../containers/isolator.js";
 import type { ContainerId } from "../containers/names.js";
 import { readOverview } from "../containers/overview.js";
 import { recordKey } from "../containers/records.js";
+import { toResourceStatistics } from "../features/statistics.js";
 import { buildId } from "../kernel/object.js";
 import { bpf_isolator, type mesos } from "../mesos/messages.js";
 import type { DaemonIdentity, EventOptions, IsolatorService, RecoveredContainer } from "./service.js";
-import {
-  isAbout,
-  stateOf,
-  toContainerStatus,
-  toEvent,
-  toRunSummary,
-  toStatistics,
-  toSummary,
-} from "./views.js";
+import { isAbout, stateOf, toContainerStatus, toEvent, toRunSummary, toSummary } from "./views.js";
 
 /** Containers of a list that are looked at before other calls have their turn: about 3 ms. */
 const AT_ONCE = 50;
@@ -75,7 +68,7 @@ export class Daemon implements IsolatorService {
   usage(id: ContainerId): mesos.ResourceStatistics {
     const now = Date.now() / 1000;
     const container = this.isolator.find(id)?.container;
-    return container ? toStatistics(container.usage(), now) : { timestamp: now };
+    return container ? toResourceStatistics(container.statistics(), now) : { timestamp: now };
   }
 
   status(id: ContainerId): mesos.ContainerStatus {

@@ -24,6 +24,8 @@ const DEFAULTS: Config = {
   exemptions: [],
   classes: [],
   marking: [],
+  statistics: { interval: 10 },
+  operator: { hosts: [] },
 };
 
 let directory = "";
@@ -80,6 +82,8 @@ marking:
   - { class: prod-1, dscp: af21, mark: 0x10/0xff, priority: 3, change: deny, wrong_dscp: drop }
   - { class: shop, dscp: 46, mark: 0x1F }
   - { priority: 0 }
+statistics: { interval: 2.5, rates: { window: 60, interval: 0.5 } }
+operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/token }
 `;
     const expected: Config = {
       instance: "blue",
@@ -116,6 +120,12 @@ marking:
         },
         { priority: 0, change: "ignore", wrongDscp: "count" },
       ],
+      statistics: { interval: 2.5, rates: { window: 60, interval: 0.5 } },
+      operator: {
+        address: { ip: "::1", port: 5059 },
+        hosts: ["node1.example"],
+        tokenFile: "/etc/token",
+      },
     };
     assert.deepEqual(read(text), expected);
     assert.deepEqual(read(text.replaceAll("\n", "\r\n")), expected);
@@ -168,7 +178,7 @@ marking:
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking, statistics, operator",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],

@@ -28,7 +28,7 @@ async function box(parent?: Cell, stays = false): Promise<Box> {
 }
 
 const live = ({ container }: Cell): number => liveConnections(container.usage());
-const timewait = ({ container }: Cell): number => container.socketNumbers()?.timewait ?? -1;
+const timewait = ({ container }: Cell): number => container.statistics().sockets?.timewait ?? -1;
 const pass = ({ container }: Cell): Promise<unknown> => container.releaseClosed();
 
 /** A listener in a container. @returns its port */
@@ -165,7 +165,7 @@ describe("timewait", () => {
     assert.deepEqual([pod, a, b].map(live), [12, 4, 6]);
     await listener.accepted(12);
     await pass(pod);
-    const numbers = [pod, a, b].map(({ container }) => container.socketNumbers());
+    const numbers = [pod, a, b].map(({ container }) => container.statistics().sockets);
     assert.equal(numbers[0]?.inSegs, 12n * 2n - 12n);
     assert.deepEqual(
       numbers.map((each) => each?.inSegs),
@@ -183,7 +183,7 @@ describe("what sockets know", () => {
   let client: Box;
   let listener: Listener;
   const numbers = () => {
-    const found = client.container.socketNumbers();
+    const found = client.container.statistics().sockets;
     assert(found);
     return found;
   };
