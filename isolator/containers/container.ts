@@ -202,6 +202,7 @@ export class Container {
       closeConnections(programs, node.id);
     });
     container.applyPolicy();
+    instance.sockets.begin(node.id, container.usage());
     reach("prepare:policy");
     undo.push(() => {
       container.table.release(policy.ports ?? [], chain, parent?.policy.ports);

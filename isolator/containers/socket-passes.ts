@@ -5,11 +5,18 @@
  */
 import { setImmediate as breathe } from "node:timers/promises";
 import type { Usage } from "../features/accounting.js";
-import { decodeTally, newTally, SocketFigures, type SocketNumbers } from "../features/statistics.js";
+import {
+  decodeTally,
+  newTally,
+  NO_SOCKETS,
+  SocketFigures,
+  type SocketNumbers,
+} from "../features/statistics.js";
 import { decode, encode, u32Key, u64Key } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import { networkCookie, runIterator } from "../kernel/iterator.js";
 import { FileLock } from "../kernel/lock.js";
+import type { BpfMap } from "../kernel/maps.js";
 import type { Programs } from "../kernel/programs.js";
 
 /** What a pass found of connections that are closed. */
@@ -77,6 +84,14 @@ export class SocketPasses {
     if (!counts && !this.statistics) return;
     this.watched.set(cgroupId, container);
     this.start();
+  }
+
+  /** Of a container in which nothing has run yet all is known without a pass. @param usage what is counted of it: nothing */
+  begin(cgroupId: bigint, usage: Usage): void {
+    if (!this.statistics) return;
+    const figures = new SocketFigures();
+    figures.add(NO_SOCKETS, usage, performance.now());
+    this.figures.set(cgroupId, figures);
   }
 
   /** Resolves when nothing uses the container's programs any more. */
@@ -149,6 +164,7 @@ export class SocketPasses {
     const before = new Map<bigint, Usage>();
     if (!this.statistics) return before;
     const map = programs.map("socket_tallies");
+    if (this.tallied.size === 0) this.forgetOthers(map);
     for (const [index, [cgroupId, container]] of [...this.watched].entries()) {
       if (index % AT_ONCE === AT_ONCE - 1) await breathe();
       if (container.ownNetwork || !this.watched.has(cgroupId)) continue;
@@ -157,6 +173,11 @@ export class SocketPasses {
       before.set(cgroupId, container.usage());
     }
     return before;
+  }
+
+  /** What a process before this one has left of containers that are gone. */
+  private forgetOthers(map: BpfMap): void {
+    for (const cgroupId of map.u64Keys()) if (!this.watched.has(cgroupId)) map.delete(u64Key(cgroupId));
   }
 
   private async readTallies(

@@ -56,7 +56,8 @@ function percentiles(counts: Uint32Array): RttPercentiles | undefined {
   return { p50: at(50), p90: at(90), p95: at(95), p99: at(99) };
 }
 
-const NOTHING: SocketTally = { timewait: 0, inSegs: 0n, outSegs: 0n };
+/** Of a container that has none. */
+export const NO_SOCKETS: SocketTally = { timewait: 0, inSegs: 0n, outSegs: 0n };
 
 /** Value of the map socket_tallies before the first pass. @param parent cgroup id of the container around it, or 0 */
 export function newTally(parent: bigint): Uint8Array {
@@ -72,7 +73,7 @@ export function newTally(parent: bigint): Uint8Array {
  */
 export function decodeTally(bytes: Uint8Array, pass: number): SocketTally {
   const view = new DataView(bytes.buffer, bytes.byteOffset, TALLY.size);
-  if (view.getUint32(PASS.offset, LITTLE) !== pass) return NOTHING;
+  if (view.getUint32(PASS.offset, LITTLE) !== pass) return NO_SOCKETS;
   const rtt = percentiles(new Uint32Array(bytes.buffer, bytes.byteOffset + RTT.offset, RTT.count));
   return {
     timewait: view.getUint32(TIMEWAIT.offset, LITTLE),
@@ -87,7 +88,7 @@ const TIMEWAIT_MOST = 120_000;
 
 /** What the passes have found of a container so far. */
 export class SocketFigures {
-  private tally = NOTHING;
+  private tally = NO_SOCKETS;
   private before: Usage | undefined;
   /** How many were not noted, at the passes of the last while. */
   private lost: { time: number; count: bigint }[] = [];

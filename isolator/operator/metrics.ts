@@ -10,6 +10,8 @@ import { stateOf } from "../protocol/views.js";
 
 /** Containers that are looked at before other calls have their turn: their labels cost more than their counts. */
 const AT_ONCE = 20;
+/** ms between two looks at how late the event loop is. */
+const LOOP_PRECISION = 100;
 /** Characters of a label's value that a framework chooses. */
 const MAX_LABEL = 256;
 
@@ -64,7 +66,7 @@ export class Metrics {
     const { registry } = this;
     const registers = [registry];
     const prefix = "bpf_isolator_";
-    collectDefaultMetrics({ register: registry, prefix });
+    collectDefaultMetrics({ register: registry, prefix, eventLoopMonitoringPrecision: LOOP_PRECISION });
     new Gauge({
       ...{ name: `${prefix}info`, help: "Version and instance of this daemon: always 1." },
       ...{ labelNames: ["version", "instance"], registers },
