@@ -37,6 +37,7 @@ import {
   type OperatorConfig,
   type StatisticsConfig,
 } from "./statistics.js";
+import { ViolationsSchema, type ViolationRule } from "./violations.js";
 
 /** Name of the instance where neither the file nor the command line gives one. */
 export const DEFAULT_INSTANCE = "default";
@@ -241,6 +242,7 @@ export const ConfigSchema = z
     marking: MarkingSchema,
     statistics: StatisticsSchema,
     operator: OperatorSchema,
+    violations: ViolationsSchema.optional(),
   })
   .meta({
     title: "bpf-isolator",
@@ -273,6 +275,8 @@ export interface Config {
   marking: MarkingRule[];
   statistics: StatisticsConfig;
   operator: OperatorConfig;
+  /** Undefined: what is refused is refused, and nothing more. */
+  violations?: ViolationRule;
 }
 
 function asList(value: unknown): unknown[] {
@@ -368,5 +372,6 @@ export function toConfig(input: ConfigInput): Config {
     marking: toMarking(input.marking),
     statistics: toStatistics(input.statistics),
     operator: toOperator(input.operator),
+    ...(input.violations === undefined ? {} : { violations: input.violations }),
   };
 }

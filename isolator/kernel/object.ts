@@ -26,6 +26,7 @@ export const ENUMS = [
   "ephemeral",
   "reason",
   "connection_sizes",
+  "connection_total",
 ] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */
