@@ -210,8 +210,11 @@ int egress_full(struct __sk_buff *skb)
 SEC("iter/tcp")
 int connections_tcp(struct bpf_iter__tcp *ctx)
 {
-	connections_pass(ctx->sk_common);
-	statistics_pass(ctx->sk_common);
+	struct sock_common *sk = ctx->sk_common;
+
+	if (!sk || sk->skc_state == BPF_TCP_TIME_WAIT)
+		connections_pass(sk);
+	statistics_pass(sk);
 	return 0;
 }
 

@@ -113,26 +113,23 @@ static __noinline void begin_tally(struct socket_tally *tally, __u32 pass)
 }
 
 /* Of a container that the pass looks at; NULL: of no such container. */
-static __always_inline struct socket_tally *tally_of(__u64 cgroup_id, __u32 pass)
+static __always_inline struct socket_tally *tally_of(__u64 cgroup_id)
 {
-	struct socket_tally *tally = bpf_map_lookup_elem(&socket_tallies, &cgroup_id);
-
-	if (tally && tally->pass != pass)
-		begin_tally(tally, pass);
-	return tally;
+	return bpf_map_lookup_elem(&socket_tallies, &cgroup_id);
 }
 
-/* The container that a cgroup is of, or is inside of: its own node most of the time. */
-static __noinline __u64 container_of_cgroup(struct cgroup *cgroup)
+/* Of the container that a cgroup is inside of. */
+static __noinline struct socket_tally *tally_above(struct cgroup *cgroup)
 {
-	for (int i = 0; cgroup && i < MAX_DEPTH; i++) {
-		__u64 id = BPF_CORE_READ(cgroup, kn, id);
+	struct socket_tally *tally;
 
-		if (bpf_map_lookup_elem(&socket_tallies, &id))
-			return id;
+	for (int i = 0; cgroup && i < MAX_DEPTH; i++) {
 		cgroup = (struct cgroup *)BPF_CORE_READ(cgroup, self.parent);
+		tally = cgroup ? tally_of(BPF_CORE_READ(cgroup, kn, id)) : NULL;
+		if (tally)
+			return tally;
 	}
-	return 0;
+	return NULL;
 }
 
 /*
@@ -168,42 +165,47 @@ static __always_inline __u32 rtt_bucket(__u32 microseconds)
 /* A socket that is not in timewait. The iterator holds its lock. */
 static __always_inline void tally_socket(struct tcp_sock *tcp, __u32 pass)
 {
-	struct cgroup *cgroup = ((struct sock *)tcp)->sk_cgrp_data.cgroup;
+	struct sock *sk = (struct sock *)tcp;
 	struct socket_tally *tally;
-	__u32 rtt = tcp->srtt_us >> 3;
-	__u64 id;
+	struct cgroup *cgroup;
+	__u32 rtt;
 
-	if (!cgroup || ((struct sock *)tcp)->__sk_common.skc_state == BPF_TCP_LISTEN)
+	if (sk->__sk_common.skc_state == BPF_TCP_LISTEN)
 		return;
-	id = container_of_cgroup(cgroup);
-	for (int i = 0; id && i < LEVELS; i++) {
-		tally = tally_of(id, pass);
-		if (!tally)
-			return;
+	cgroup = sk->sk_cgrp_data.cgroup;
+	if (!cgroup)
+		return;
+	/* Most are of a container's own node, or of none. */
+	tally = tally_of(cgroup->kn->id);
+	if (!tally)
+		tally = tally_above(cgroup);
+	rtt = tcp->srtt_us >> 3;
+	for (int i = 0; tally && i < LEVELS; i++) {
+		if (tally->pass != pass)
+			begin_tally(tally, pass);
 		tally->in_segs += tcp->segs_in;
 		tally->out_segs += tcp->segs_out;
 		if (rtt)
 			tally->rtt[rtt_bucket(rtt) & (RTT_BUCKETS - 1)] += 1;
-		id = tally->parent;
+		tally = tally->parent ? tally_of(tally->parent) : NULL;
 	}
 }
 
 static __always_inline void tally_timewait(struct sock_common *sk, __u32 pass)
 {
-	__u64 cookie = sk->skc_cookie.counter, id;
+	__u64 cookie = sk->skc_cookie.counter;
 	struct timewait *timewait = bpf_map_lookup_elem(&timewaits, &cookie);
 	struct socket_tally *tally;
 
 	if (!timewait)
 		return;
 	timewait->seen = pass;
-	id = timewait->cgroup_id;
-	for (int i = 0; id && i < LEVELS; i++) {
-		tally = tally_of(id, pass);
-		if (!tally)
-			return;
+	tally = tally_of(timewait->cgroup_id);
+	for (int i = 0; tally && i < LEVELS; i++) {
+		if (tally->pass != pass)
+			begin_tally(tally, pass);
 		tally->timewait += 1;
-		id = tally->parent;
+		tally = tally->parent ? tally_of(tally->parent) : NULL;
 	}
 }
 

@@ -1,11 +1,11 @@
 /** One container, from prepare() to cleanup(). */
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
-import { sumCounters, type Usage } from "../features/accounting.js";
+import { sumCounters, sumSome, type Usage } from "../features/accounting.js";
 import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
 import { encodePolicy, gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { Rates, type RateOptions } from "../features/rates.js";
-import type { ContainerStatistics, StatisticsFields } from "../features/statistics.js";
+import type { ContainerStatistics, SocketCounts, StatisticsFields } from "../features/statistics.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
@@ -271,7 +271,7 @@ export class Container {
     const container = {
       programs: this.programs,
       parent: this.chain.at(-2) ?? 0n,
-      usage: () => this.usage(),
+      counts: () => this.socketCounts(),
       hasClosed: () => {
         const held = this.connections();
         return held !== undefined && held.held !== held.live;
@@ -356,6 +356,14 @@ export class Container {
     const counters = this.programs.map("counters");
     const now = sumCounters(counters.lookupPerCpu(u64Key(this.cgroupId)) ?? []);
     return totalUsage(this.current, counters.id, now);
+  }
+
+  /** A part of usage(), in a tenth of the time. */
+  private socketCounts(): SocketCounts {
+    // Carried over from another layout of the counters: rare.
+    if (this.final || this.current.carried) return this.usage();
+    const values = this.programs.map("counters").lookupPerCpu(u64Key(this.cgroupId)) ?? [];
+    return sumSome(values, ["tcpTimewaits", "tcpTimewaitsLost", "tcpInSegs", "tcpOutSegs"]);
   }
 
   /** All that is known of its traffic so far; after cleanup() the last of it. */

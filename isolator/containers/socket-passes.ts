@@ -4,12 +4,12 @@
  * given back. The kernel does it while a thread of the pool waits in read(): the event loop goes on.
  */
 import { setImmediate as breathe } from "node:timers/promises";
-import type { Usage } from "../features/accounting.js";
 import {
   decodeTally,
   newTally,
   NO_SOCKETS,
   SocketFigures,
+  type SocketCounts,
   type SocketNumbers,
 } from "../features/statistics.js";
 import { decode, encode, u32Key, u64Key } from "../kernel/codec.js";
@@ -31,7 +31,7 @@ export interface WatchedContainer {
   programs: Programs;
   /** cgroup id of the container that it is nested in, or 0. */
   parent: bigint;
-  usage: () => Usage;
+  counts: () => SocketCounts;
   /** Whether it has closed connections that are still counted. */
   hasClosed: () => boolean;
   /** In a network of its own no pass sees its sockets. */
@@ -51,6 +51,8 @@ export class SocketPasses {
   private readonly figures = new Map<bigint, SocketFigures>();
   /** Containers that the kernel has a tally of. */
   private readonly tallied = new Set<bigint>();
+  /** One for all tallies: what is read is decoded at once. */
+  private readonly buffer = new Uint8Array(layouts.structs.socket_tally.size);
   private timer: NodeJS.Timeout | undefined;
   private statistics = false;
   private interval = INTERVAL;
@@ -86,11 +88,11 @@ export class SocketPasses {
     this.start();
   }
 
-  /** Of a container in which nothing has run yet all is known without a pass. @param usage what is counted of it: nothing */
-  begin(cgroupId: bigint, usage: Usage): void {
+  /** Of a container in which nothing has run yet all is known without a pass. @param counts of it: nothing */
+  begin(cgroupId: bigint, counts: SocketCounts): void {
     if (!this.statistics) return;
     const figures = new SocketFigures();
-    figures.add(NO_SOCKETS, usage, performance.now());
+    figures.add(NO_SOCKETS, counts, performance.now());
     this.figures.set(cgroupId, figures);
   }
 
@@ -106,7 +108,7 @@ export class SocketPasses {
   }
 
   /** What passes have found of a container; undefined: none has looked at it yet. @param now what is counted now */
-  numbersOf(cgroupId: bigint, now: Usage): SocketNumbers | undefined {
+  numbersOf(cgroupId: bigint, now: SocketCounts): SocketNumbers | undefined {
     return this.figures.get(cgroupId)?.read(now);
   }
 
@@ -160,8 +162,8 @@ export class SocketPasses {
   }
 
   /** Makes sure that the kernel has a tally of each container, and takes its counts: what comes later is later. */
-  private async openTallies(programs: Programs): Promise<Map<bigint, Usage>> {
-    const before = new Map<bigint, Usage>();
+  private async openTallies(programs: Programs): Promise<Map<bigint, SocketCounts>> {
+    const before = new Map<bigint, SocketCounts>();
     if (!this.statistics) return before;
     const map = programs.map("socket_tallies");
     if (this.tallied.size === 0) this.forgetOthers(map);
@@ -170,7 +172,7 @@ export class SocketPasses {
       if (container.ownNetwork || !this.watched.has(cgroupId)) continue;
       if (!this.tallied.has(cgroupId)) map.update(u64Key(cgroupId), newTally(container.parent));
       this.tallied.add(cgroupId);
-      before.set(cgroupId, container.usage());
+      before.set(cgroupId, container.counts());
     }
     return before;
   }
@@ -182,14 +184,14 @@ export class SocketPasses {
 
   private async readTallies(
     programs: Programs,
-    before: ReadonlyMap<bigint, Usage>,
+    before: ReadonlyMap<bigint, SocketCounts>,
     number: number,
   ): Promise<void> {
-    const map = programs.map("socket_tallies");
     const time = performance.now();
     for (const [index, [cgroupId, counted]] of [...before].entries()) {
       if (index % AT_ONCE === AT_ONCE - 1) await breathe();
-      const value = this.watched.has(cgroupId) ? map.lookup(u64Key(cgroupId)) : undefined;
+      if (!this.watched.has(cgroupId)) continue;
+      const value = programs.map("socket_tallies").lookup(u64Key(cgroupId), this.buffer);
       if (!value) continue;
       const figures = this.figures.get(cgroupId) ?? new SocketFigures();
       figures.add(decodeTally(value, number), counted, time);

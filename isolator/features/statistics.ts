@@ -43,17 +43,16 @@ function bucketValue(bucket: number): number {
 
 /** The nearest rank, as Mesos's network/port_mapping takes it: the value at place n * p / 100 of n sorted ones. */
 function percentiles(counts: Uint32Array): RttPercentiles | undefined {
-  const total = counts.reduce((sum, count) => sum + count, 0);
+  let total = 0;
+  for (const count of counts) total += count;
   if (total === 0) return undefined;
-  const at = (percent: number): number => {
+  const [p50 = 0, p90 = 0, p95 = 0, p99 = 0] = [50, 90, 95, 99].map((percent) => {
     let left = Math.floor((total * percent) / 100);
-    for (const [bucket, count] of counts.entries()) {
-      if (left < count) return bucketValue(bucket);
-      left -= count;
-    }
-    return 0;
-  };
-  return { p50: at(50), p90: at(90), p95: at(95), p99: at(99) };
+    let bucket = 0;
+    while (left >= (counts[bucket] ?? Infinity)) left -= counts[bucket++] ?? 0;
+    return bucketValue(bucket);
+  });
+  return { p50, p90, p95, p99 };
 }
 
 /** Of a container that has none. */
@@ -83,13 +82,16 @@ export function decodeTally(bytes: Uint8Array, pass: number): SocketTally {
   };
 }
 
+/** What is counted of sockets that are closed: a pass adds to it. */
+export type SocketCounts = Pick<Usage, "tcpTimewaits" | "tcpTimewaitsLost" | "tcpInSegs" | "tcpOutSegs">;
+
 /** A timewait socket that was not noted is taken for gone after this: twice TCP_TIMEWAIT_LEN of the kernel. ms */
 const TIMEWAIT_MOST = 120_000;
 
 /** What the passes have found of a container so far. */
 export class SocketFigures {
   private tally = NO_SOCKETS;
-  private before: Usage | undefined;
+  private before: SocketCounts | undefined;
   /** How many were not noted, at the passes of the last while. */
   private lost: { time: number; count: bigint }[] = [];
   private inSegs = 0n;
@@ -99,7 +101,7 @@ export class SocketFigures {
    * @param before what was counted when the pass began
    * @param time ms, of a clock that only goes forward
    */
-  add(tally: SocketTally, before: Usage, time: number): void {
+  add(tally: SocketTally, before: SocketCounts, time: number): void {
     this.tally = tally;
     this.before = before;
     this.lost.push({ time, count: before.tcpTimewaitsLost });
@@ -109,7 +111,7 @@ export class SocketFigures {
   }
 
   /** @param now what is counted now */
-  read(now: Usage): SocketNumbers | undefined {
+  read(now: SocketCounts): SocketNumbers | undefined {
     const { before, tally } = this;
     if (!before) return undefined;
     this.raiseSegments(now.tcpInSegs, now.tcpOutSegs);

@@ -40,9 +40,8 @@ export class BpfMap {
     return info[MAP_INFO[field]] ?? 0;
   }
 
-  /** The value, or undefined where the key does not exist. */
-  lookup(key: Uint8Array): Uint8Array | undefined {
-    const value = new Uint8Array(this.valueSize);
+  /** The value, or undefined where the key does not exist. @param value where it is put */
+  lookup(key: Uint8Array, value = new Uint8Array(this.valueSize)): Uint8Array | undefined {
     return this.read(key, value) ? value : undefined;
   }
 
