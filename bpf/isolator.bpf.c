@@ -7,6 +7,7 @@
  */
 #include "accounting.h"
 #include "connections.h"
+#include "endpoints.h"
 #include "escape.h"
 #include "marking.h"
 #include "ports.h"
@@ -216,6 +217,13 @@ int connections_tcp(struct bpf_iter__tcp *ctx)
 		connections_pass(sk);
 	statistics_pass(sk);
 	return 0;
+}
+
+/* On no interface: user space runs it (BPF_PROG_TEST_RUN). */
+SEC("xdp")
+int endpoint_query(struct xdp_md *ctx)
+{
+	return endpoints_answer(ctx);
 }
 
 /*

@@ -35,6 +35,7 @@ export type ErrorCode =
   | "conflict"
   | "already-serving"
   | "address-taken"
+  | "agent-failed"
   // Of the protocol.
   | "no-daemon"
   | "forbidden"

@@ -16,6 +16,7 @@ import { throughGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
 import { closeConnections, openConnections, readConnections, readDestinations } from "./connections.js";
+import { forgetClasses, writeClasses } from "./owner-classes.js";
 import { reach } from "./points.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
@@ -201,6 +202,7 @@ export class Container {
     undo.push(async () => {
       await instance.sockets.delete(node.id);
       closeConnections(programs, node.id);
+      forgetClasses(programs, node.id);
     });
     container.applyPolicy(glass);
     instance.sockets.begin(node.id, container.usage());
@@ -256,6 +258,7 @@ export class Container {
   /** Writes the policy to the kernel, less what `break-glass` has switched off. */
   applyPolicy(glass = this.glass): void {
     if (glass === "detach") return;
+    writeClasses(this.programs, this.cgroupId, this.policy.classes);
     openConnections(this.programs, this.cgroupId, this.policy.connections);
     this.watchSockets();
     const value = encodePolicy(
@@ -402,7 +405,7 @@ export class Container {
 
   /** Connections that it holds; undefined: they are not counted. */
   connections(): HeldConnections | undefined {
-    return this.policy.connections && readConnections(this.programs, this.cgroupId);
+    return this.policy.connections && readConnections(this.programs.map("connect_totals"), this.cgroupId);
   }
 
   /** Finds out which of them are closed for good (socket-passes.ts). @throws map-failed */
@@ -413,7 +416,9 @@ export class Container {
   /** Where they go, most first. Takes milliseconds. */
   destinations(): HeldDestination[] {
     if (!this.policy.connections) return [];
-    return readDestinations(this.programs).filter(({ cgroupId }) => cgroupId === this.cgroupId);
+    return readDestinations(this.programs.map("connect_sets")).filter(
+      ({ cgroupId }) => cgroupId === this.cgroupId,
+    );
   }
 
   /** Whether a process is in it or may still come: one that waits for its process is not dead. */
@@ -453,6 +458,7 @@ export class Container {
       reach("cleanup:node");
       await this.instance.sockets.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
+      forgetClasses(this.programs, this.cgroupId);
       this.instance.records.remove(this.held);
       this.removed = true;
       this.ownRing?.close();

@@ -15,6 +15,7 @@ import { Programs } from "../kernel/programs.js";
 import { closeConnections, type ConnectionMaps } from "./connections.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
+import { forgetClasses, type OwnerMaps } from "./owner-classes.js";
 import { PortTable } from "./port-table.js";
 import { buildsOf, nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
 import { SocketPasses } from "./socket-passes.js";
@@ -272,6 +273,12 @@ export class Instance {
     this.programUsers++;
   }
 
+  /** Those that containers of this process use. */
+  get loaded(): Programs {
+    if (!this.programs) throw new Error("no programs are loaded");
+    return this.programs;
+  }
+
   /** The first time sweep(). Under the lock. */
   async sweepOnce(): Promise<void> {
     if (!this.swept) await this.sweep();
@@ -338,19 +345,20 @@ export class Instance {
     if (build !== buildId()) return;
     const open = new Map<string, BpfMap>();
     try {
-      for (const name of ["connect_totals", "connect_rules"] as const) {
+      for (const name of ["connect_totals", "connect_rules", "owner_classes"] as const) {
         const map = openPinnedMap(this.name, build, name);
         if (!map) return;
         open.set(name, map);
       }
-      const maps: ConnectionMaps = {
-        map: (name) => {
+      const maps: ConnectionMaps & OwnerMaps = {
+        map: (name: string) => {
           const map = open.get(name);
           if (!map) throw new Error(`no map ${name}`);
           return map;
         },
       };
       closeConnections(maps, BigInt(chain.at(-1) ?? 0));
+      forgetClasses(maps, BigInt(chain.at(-1) ?? 0));
     } finally {
       for (const map of open.values()) map.close();
     }

@@ -5,8 +5,10 @@
  * Calls about one root container and what is nested in it are done one after another; those of others beside them.
  */
 import { readlinkSync } from "node:fs";
+import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
-import { factsOf, portsOf } from "../config/facts.js";
+import { badLimits } from "../config/connections.js";
+import { factsOf, portsOf, tasksAreUntold, withTask, type TaskFacts } from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { toDenial } from "../features/events.js";
@@ -18,6 +20,7 @@ import { readAgentAddress, writeAgentAddress } from "./agent-address.js";
 import { Container, moveInto } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
 import type { EventLog } from "./event-log.js";
+import { HostShare } from "./host-share.js";
 import type { Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
@@ -62,7 +65,11 @@ export class Isolator {
   );
   private readonly violations: Violations;
   private readonly flusher: NodeJS.Timeout;
+  readonly hostShare: HostShare;
   private ring!: EventRing;
+  private endpoints: Cluster | undefined;
+  /** Called when there is a container, or may be a task, that only the agent's API knows the labels of. */
+  onUntold: () => void = () => undefined;
 
   private constructor(
     readonly instance: Instance,
@@ -70,6 +77,9 @@ export class Isolator {
     readonly log: EventLog,
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
+    this.hostShare = new HostShare(instance, log, () =>
+      this.list().flatMap(({ container }) => container ?? []),
+    );
     this.violations = new Violations(config.violations);
     this.flusher = setInterval(() => {
       for (const { name } of this.registry.all()) log.flush(name);
@@ -96,6 +106,10 @@ export class Isolator {
           isolator.enter(container, bytes);
         },
       });
+      isolator.endpoints = new Cluster(instance.loaded, config, (message) => {
+        log.add("warning", "", message);
+      });
+      isolator.endpoints.setHost(isolator.agent?.ip);
       void isolator.reconfigure(config);
       // What only a pass knows is told again soon.
       void instance.sockets.look();
@@ -107,6 +121,8 @@ export class Isolator {
       return isolator;
     } catch (error) {
       clearInterval(isolator.flusher);
+      isolator.hostShare.stop();
+      isolator.endpoints?.stop();
       throw error;
     }
   }
@@ -116,11 +132,19 @@ export class Isolator {
     clearInterval(this.flusher);
     this.sampler.stop();
     this.instance.sockets.stop();
+    this.hostShare.stop();
     this.patrol.stop();
     for (const timer of this.retries) clearTimeout(timer);
+    this.endpoints?.stop();
     await this.queues.idle();
     this.ring.leave();
     await this.instance.endServing();
+  }
+
+  /** What is known of the cluster. */
+  get cluster(): Cluster {
+    if (!this.endpoints) throw new Error("it has not started");
+    return this.endpoints;
   }
 
   /** Every container that is known, parents before children. */
@@ -237,6 +261,7 @@ export class Isolator {
         ...{ id, name, container, facts, config, bytes },
         ...{ recovered: false, cleaning: false },
       });
+      if (tasksAreUntold(config, id.length > 1)) this.onUntold();
       return undefined;
     });
   }
@@ -361,6 +386,11 @@ export class Isolator {
           : { ...container.policy, ports };
       await this.apply(entry, container, policy);
       entry.recovered = false;
+      // A custom executor has another task.
+      if (entry.config && tasksAreUntold(entry.config, false)) {
+        entry.taskIsOld = true;
+        this.onUntold();
+      }
     });
   }
 
@@ -437,13 +467,16 @@ export class Isolator {
         `the agent's address will not be known to the next daemon: ${messageOf(error)}`,
       );
     }
+    this.endpoints?.setHost(agent.ip);
     await this.reconfigure(this.config);
+    this.onUntold();
   }
 
   /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
   async reconfigure(config: Config): Promise<void> {
     this.config = config;
     this.measure(config);
+    this.endpoints?.reconfigure(config);
     this.violations.set(config.violations);
     await Promise.all(this.list().map((entry) => this.serially(entry.id, () => this.judgeAgain(entry))));
   }
@@ -466,6 +499,41 @@ export class Isolator {
         entry.name,
         `the new configuration cannot be applied to it: ${messageOf(error)}`,
       );
+    });
+  }
+
+  /** Where the agent listens; undefined: none has said. */
+  get agentAddress(): AgentAddress | undefined {
+    return this.agent;
+  }
+
+  /** Names of containers whose tasks only the agent's API can tell of, and has not. */
+  untold(): ReadonlySet<string> {
+    const untold = this.list().filter(
+      ({ id, config, container, cleaning, task, taskIsOld }) =>
+        container && !cleaning && config && tasksAreUntold(config, id.length > 1) && (!task || taskIsOld),
+    );
+    return new Set(untold.map(({ name }) => name));
+  }
+
+  /** What the agent says of the tasks in a container. @throws state-failed */
+  learnTask(name: string, task: TaskFacts): Promise<void> {
+    const entry = this.registry.named(name);
+    if (!entry?.container || entry.cleaning) return Promise.resolve();
+    return this.serially(entry.id, async () => {
+      const { facts, config, task: before } = entry;
+      if (entry.cleaning || !facts || !config) return;
+      entry.taskIsOld = false;
+      if (JSON.stringify(before) === JSON.stringify(task)) return;
+      this.instance.records.writeTask(recordKey(entry.id), task);
+      entry.task = task;
+      const parentId = parentOf(entry.id);
+      const parent = parentId && this.find(parentId);
+      // Without what an earlier answer has said.
+      const plain = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
+      const { ports, ownNetwork } = facts;
+      entry.facts = withTask({ ...plain, ...(ports ? { ports } : {}), ownNetwork }, task);
+      await this.judgeAgain(entry);
     });
   }
 
@@ -519,7 +587,8 @@ export class Isolator {
         // In a network of its own its policy has none of them.
         if (ports && !ownNetwork) facts.ports = ports;
         if (!ownNetwork) facts.ownNetwork = false;
-        Object.assign(entry, { bytes, config, facts });
+        const task = this.instance.records.readTask(recordKey(container.id));
+        Object.assign(entry, { bytes, config, facts: task ? withTask(facts, task) : facts, task });
       }
     } catch (error) {
       this.log.add(
@@ -536,6 +605,8 @@ export class Isolator {
     if (entry.container) this.violations.look(entry.name, entry.container.usage().denied, Date.now());
     const gaps = entry.container?.gaps() ?? [];
     if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
+    for (const what of entry.facts ? badLimits(entry.facts) : [])
+      this.log.add("warning", entry.name, `no limit for connections: ${what}`);
     const watch = entry.container?.escapeWatch();
     if (watch) this.patrol.add(entry.name, watch);
   }

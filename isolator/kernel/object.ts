@@ -18,6 +18,11 @@ export const STRUCTS = [
   "connection_rule",
   "connection_pass",
   "socket_tally",
+  "endpoint_key",
+  "address_block",
+  "class_set",
+  "endpoint_state",
+  "endpoint_found",
 ] as const;
 export const ENUMS = [
   "ring_slot",
@@ -26,6 +31,9 @@ export const ENUMS = [
   "ephemeral",
   "reason",
   "connection_sizes",
+  "class_bit",
+  "endpoint_current",
+  "endpoint_origin",
   "connection_total",
 ] as const;
 

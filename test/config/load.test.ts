@@ -20,12 +20,14 @@ const DEFAULTS: Config = {
   ephemeral: "allow",
   allowProtocols: [],
   sockets: {},
+  connectErrno: "EAGAIN",
   trustedRoles: [],
   exemptions: [],
   classes: [],
   marking: [],
   statistics: { interval: 10 },
   operator: { hosts: [] },
+  endpoints: { static: [] },
 };
 
 let directory = "";
@@ -93,6 +95,7 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
       sockets: { raw: "deny", xdp: "deny" },
       escape: "allow",
       judged: { begin: 31000, end: 32000 },
+      connectErrno: "EAGAIN",
       trustedRoles: ["ops", "*"],
       exemptions: [
         {
@@ -126,6 +129,7 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
         hosts: ["node1.example"],
         tokenFile: "/etc/token",
       },
+      endpoints: { static: [] },
     };
     assert.deepEqual(read(text), expected);
     assert.deepEqual(read(text.replaceAll("\n", "\r\n")), expected);
@@ -178,7 +182,7 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking, statistics, operator, violations",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking, statistics, operator, endpoints, violations, agent_api",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],
