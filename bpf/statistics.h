@@ -85,8 +85,8 @@ static __noinline void count_closed(struct bpf_sock_ops *ctx, struct counters *c
 	}
 }
 
-/* Of the connections that were counted when they began. */
-static __always_inline void statistics_state(struct bpf_sock_ops *ctx)
+/* Of the connections that were counted when they began. Out of line: the calls beside it need all of the stack. */
+static __noinline void statistics_state(struct bpf_sock_ops *ctx)
 {
 	struct counters *counters = container_counters();
 	__u32 from = ctx->args[0], to = ctx->args[1];
