@@ -11,6 +11,7 @@
 #include "escape.h"
 #include "marking.h"
 #include "ports.h"
+#include "remap.h"
 #include "sockets.h"
 #include "statistics.h"
 
@@ -33,7 +34,8 @@ SEC("cgroup/bind4")
 int bind4(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
-	int verdict = ports_bind(ctx, policy, AF_INET);
+	__u32 asked = remap_bind(ctx, policy);
+	int verdict = ports_bind(ctx, policy, AF_INET, asked);
 
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
@@ -44,7 +46,8 @@ SEC("cgroup/bind6")
 int bind6(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
-	int verdict = ports_bind(ctx, policy, AF_INET6);
+	__u32 asked = remap_bind(ctx, policy);
+	int verdict = ports_bind(ctx, policy, AF_INET6, asked);
 
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
@@ -67,8 +70,10 @@ SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
-	int verdict = ports_sendmsg(ctx, policy, AF_INET);
+	int verdict;
 
+	remap_sendmsg(ctx, policy, AF_INET);
+	verdict = ports_sendmsg(ctx, policy, AF_INET);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
@@ -78,8 +83,10 @@ SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
-	int verdict = ports_sendmsg(ctx, policy, AF_INET6);
+	int verdict;
 
+	remap_sendmsg(ctx, policy, AF_INET6);
+	verdict = ports_sendmsg(ctx, policy, AF_INET6);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
@@ -97,6 +104,7 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 
 	if (!policy->enforcement)
 		return DENY;
+	remap_connect(ctx, policy, family);
 	if (policy->flags & DESTINATION_FLAGS && has_destination(ctx->protocol)) {
 		read_destination(ctx, family, &to);
 		verdict = connections_connect(ctx, policy, &to);
@@ -116,6 +124,48 @@ SEC("cgroup/connect6")
 int connect6(struct bpf_sock_addr *ctx)
 {
 	return connecting(ctx, AF_INET6);
+}
+
+SEC("cgroup/recvmsg4")
+int recvmsg4(struct bpf_sock_addr *ctx)
+{
+	remap_recvmsg(ctx, AF_INET);
+	return ALLOW;
+}
+
+SEC("cgroup/recvmsg6")
+int recvmsg6(struct bpf_sock_addr *ctx)
+{
+	remap_recvmsg(ctx, AF_INET6);
+	return ALLOW;
+}
+
+SEC("cgroup/getsockname4")
+int getsockname4(struct bpf_sock_addr *ctx)
+{
+	remap_getsockname(ctx);
+	return ALLOW;
+}
+
+SEC("cgroup/getsockname6")
+int getsockname6(struct bpf_sock_addr *ctx)
+{
+	remap_getsockname(ctx);
+	return ALLOW;
+}
+
+SEC("cgroup/getpeername4")
+int getpeername4(struct bpf_sock_addr *ctx)
+{
+	remap_getpeername(ctx);
+	return ALLOW;
+}
+
+SEC("cgroup/getpeername6")
+int getpeername6(struct bpf_sock_addr *ctx)
+{
+	remap_getpeername(ctx);
+	return ALLOW;
 }
 
 SEC("cgroup/setsockopt")
@@ -156,11 +206,13 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		policy = container_policy();
 		ports_listen(ctx, policy);
+		remap_tcp(ctx, policy);
 		marking_tcp(ctx, policy);
 		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		policy = container_policy();
 		ports_connect(ctx);
+		remap_tcp(ctx, policy);
 		connections_connecting(ctx, policy);
 		statistics_connecting(ctx);
 		marking_tcp(ctx, policy);

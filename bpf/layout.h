@@ -45,6 +45,7 @@ enum policy_flags {
 	POLICY_DENY_RECEIVED = 256, /* made outside of the container and handed in */
 	POLICY_DENY_ESCAPE = 512,   /* ways out of the node, and into the programs and maps */
 	POLICY_COUNT_CONNECTIONS = 1024,
+	POLICY_REMAP = 2048, /* it has entries in port_remaps */
 	/* Which parts of the marking there are. */
 	POLICY_SET_DSCP = 65536,
 	POLICY_SET_MARK = 131072,
@@ -52,6 +53,9 @@ enum policy_flags {
 	POLICY_DENY_MARKING = 524288, /* setsockopt() that would change it is refused, not ignored */
 	POLICY_DROP_DSCP = 1048576,   /* a packet with another DSCP is dropped, not only counted */
 };
+
+/* Mappings that a policy has in itself. */
+#define REMAPS_AT_HAND 4
 
 /* One container's policy: the value of cgroup storage. User space swaps it whole, programs never write it. */
 struct policy {
@@ -78,6 +82,13 @@ struct policy {
 	__u32 priority;
 	__u8 tos; /* DSCP in its place in the traffic class: the upper six bits */
 	__u8 reserved[3];
+	/* Of POLICY_REMAP: the first mappings, for bind() to look at nothing else. Ports in host byte order. */
+	__u16 remap_port[REMAPS_AT_HAND]; /* what a task asks for */
+	__u16 remap_host[REMAPS_AT_HAND]; /* what it gets */
+	__u8 remap_tcp;                   /* bit i: mapping i is for TCP */
+	__u8 remap_udp;
+	__u8 remap_more; /* 1: there are others, in port_remaps, which has all */
+	__u8 reserved2[5];
 };
 
 /*
@@ -162,7 +173,8 @@ struct event {
 	 */
 	__u8 option;
 	__u8 dscp; /* of that packet */
-	__u8 reserved[3];
+	__u8 reserved;
+	__u16 asked_port; /* of bind(): the port that the caller gave, where a mapping made it `port`; else 0 */
 	__u8 comm[16];    /* the process's name: from the task, so never trusted */
 	__u8 address[16]; /* the local address asked for, network byte order; IPv4 in the first 4 bytes */
 };
@@ -195,6 +207,33 @@ enum listener_verdict {
 	LISTENER_FORBIDDEN = 2,
 };
 
+enum remap_way {
+	REMAP_TO_HOST = 0,      /* what a task asks for -> what it gets */
+	REMAP_TO_CONTAINER = 1, /* what a socket has -> what the task is told */
+};
+
+/* Key of port_remaps. */
+struct port_remap_key {
+	__u64 cgroup_id;
+	__u16 port;     /* host byte order */
+	__u16 protocol; /* IPPROTO_TCP (MPTCP too) or IPPROTO_UDP (UDP-Lite too) */
+	enum remap_way way;
+};
+
+/* Value of port_remaps. */
+struct port_remap {
+	__u16 port; /* host byte order */
+	__u16 reserved;
+};
+
+/* What is remembered of a socket of a container with mappings. Ports in host byte order; 0: none. */
+struct remap_note {
+	__u16 by_number;  /* it is bound to this host port without a mapping: no other is told */
+	__u16 peer;       /* it last went to this port, */
+	__u16 peer_asked; /* where this one was asked for, */
+	__u16 peer_from;  /* by a mapping of this level */
+};
+
 enum connection_sizes {
 	CONNECTION_RULES = 16, /* of a container */
 	/* Destinations that are counted at a time, of all containers: sets that a hash chooses, with places in them.
@@ -203,7 +242,7 @@ enum connection_sizes {
 	CONNECTION_PLACES = 8,
 	CONNECTION_NO_PLACE = 0xffffff, /* hold.place of one that found its set full */
 	CLOSED_CONNECTIONS = 32768,
-	SOCKET_HOLDS = 131072, /* sockets whose hold needs no memory of their own */
+	SOCKET_HOLDS = 262144, /* sockets whose hold needs no memory of their own */
 	/* Time is counted in spans of 2^33 ns, about 8.6 s. */
 	CONNECTION_SPAN_SHIFT = 33,
 	CONNECTION_SPANS = 16,
@@ -273,8 +312,8 @@ struct hold {
 };
 
 /*
- * What a socket of a root container holds, for TCP: value of socket_holds, at the lowest bits of its cookie. One that
- * finds another's there has a struct socket_connections.
+ * What a socket of a root container holds, for TCP: value of socket_holds, at one of two places that its cookie says.
+ * One that finds others at both has a struct socket_connections.
  */
 struct socket_hold {
 	__u64 cookie; /* 0: nobody's */
@@ -403,13 +442,14 @@ struct endpoint_found {
 	__u32 reserved;
 };
 
-_Static_assert(sizeof(struct policy) == 64, "policy has a hole");
+_Static_assert(sizeof(struct policy) == 88, "policy has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
 _Static_assert(sizeof(struct counters) == 8 * (20 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tally has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
+_Static_assert(sizeof(struct port_remap_key) == 16, "port_remap_key has a hole");
 _Static_assert(sizeof(struct event) == 80, "event has a hole");
 _Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key has a hole");
 _Static_assert(sizeof(struct endpoint_found) == 40, "endpoint_found has a hole");

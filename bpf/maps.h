@@ -124,6 +124,22 @@ struct {
 	__type(value, struct connection_pass);
 } connect_pass SEC(".maps");
 
+/* Ports of containers with mappings. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct port_remap_key);
+	__type(value, struct port_remap);
+} port_remaps SEC(".maps");
+
+/* Accepted sockets have their listener's (BPF_F_CLONE). */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct remap_note);
+} remap_notes SEC(".maps");
 /*
  * Endpoints of the cluster by slot (endpoint_state): a whole set comes into use by one write. User space makes the
  * inner maps as large as they have to be.

@@ -24,7 +24,7 @@ const RUN_STATUS: Partial<Record<string, number>> = {
   "command-not-found": 127,
 };
 
-function parsePortsOption(text: string, previous: string | undefined): string {
+function parseOnce(text: string, previous: string | undefined): string {
   if (previous !== undefined) throw new InvalidArgumentError("Give it once, as a list.");
   return text;
 }
@@ -63,7 +63,12 @@ program
   .description("run a command as the task of a container of its own; no agent, no daemon")
   .usage("[options] -- COMMAND [ARGS]")
   .argument("<command...>", "the command and its arguments")
-  .option("-p, --ports <list>", `ports that it may bind: ${PORTS_EXAMPLE}; without: none`, parsePortsOption)
+  .option("-p, --ports <list>", `ports that it may bind: ${PORTS_EXAMPLE}; without: none`, parseOnce)
+  .option(
+    "-m, --map <list>",
+    "port mappings, container port to host port: bind() to 80 gives 31000 with 80:31000, for one protocol with 53:31001/udp; without --ports the host ports are its ports",
+    parseOnce,
+  )
   .addOption(
     new Option("--ephemeral <mode>", "ports that the kernel chooses")
       .choices(EPHEMERAL_MODES)

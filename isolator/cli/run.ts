@@ -13,6 +13,7 @@ import type { EscapeMode } from "../features/escape.js";
 import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features/marking.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
+import { checkMappings, hostPortsOf, parseMappings, requireWithin } from "../features/remap.js";
 import type { SocketKind } from "../features/sockets.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
@@ -22,6 +23,7 @@ import { checkUsageFile, writeUsageFile } from "./usage-file.js";
 /** Options as the command line gives them. */
 export interface RunOptions {
   ports?: string;
+  map?: string;
   ephemeral: EphemeralMode;
   audit?: boolean;
   allowProtocol: ExtraProtocol[];
@@ -55,6 +57,18 @@ function connectionsOf(options: RunOptions): { connections?: ConnectionsPolicy }
       ...(errno === undefined ? {} : { errno }),
     },
   };
+}
+
+/**
+ * Its ports and mappings; without ports of its own it has those that it maps to.
+ * @throws bad-argument
+ */
+function portsOf({ ports, map }: RunOptions): Pick<Policy, "ports" | "remap"> {
+  const mappings = map === undefined ? [] : parseMappings(map);
+  const remap = checkMappings(mappings);
+  const own = ports === undefined ? hostPortsOf(mappings) : parsePorts(ports);
+  requireWithin(mappings, own);
+  return { ports: own, ...(remap.length > 0 ? { remap } : {}) };
 }
 
 /**
@@ -133,7 +147,7 @@ async function runTask(
  */
 export async function run([command, ...args]: readonly string[], options: RunOptions): Promise<number> {
   const policy: Policy = {
-    ports: options.ports === undefined ? [] : parsePorts(options.ports),
+    ...portsOf(options),
     ephemeral: options.ephemeral,
     enforce: options.audit ? "audit" : "on",
     allowProtocols: options.allowProtocol,

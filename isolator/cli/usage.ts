@@ -9,6 +9,7 @@ import {
   destinationsText,
   enforcementText,
   formatBytes,
+  mappingsText,
   markingText,
   nameOf,
   portsText,
@@ -56,6 +57,9 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
         `${stateText(container)}, ${container.pids === 1 ? "1 process" : `${container.pids ?? 0} processes`}`,
       ],
       ["ports", portsText(container)],
+      ...(container.port_mappings?.length
+        ? [["mappings", mappingsText(container.port_mappings)] as const]
+        : []),
       ["enforcement", enforcementText(container)],
       ...(container.classes?.length ? [["classes", classesText(container.classes)] as const] : []),
       ...(container.marking ? [["marking", markingText(container.marking)] as const] : []),

@@ -54,6 +54,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
     ...(facts.ownNetwork ? { ownNetwork: true } : {}),
     ...(config.judged ? { judged: config.judged } : {}),
     ...(connections ? { connections: exceptAgent(connections, agent) } : {}),
+    ...(facts.remap && config.remap === "on" && !facts.ownNetwork ? { remap: facts.remap } : {}),
     ...(classes.length > 0 ? { classes } : {}),
     ...(marking ? { marking } : {}),
   };

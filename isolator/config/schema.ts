@@ -31,6 +31,7 @@ import {
   type OperatorConfig,
   type StatisticsConfig,
 } from "./statistics.js";
+import { RemapSchema, type RemapMode } from "./remap.js";
 import { ViolationsSchema, type ViolationRule } from "./violations.js";
 
 /** Name of the instance where neither the file nor the command line gives one. */
@@ -139,6 +140,7 @@ export const ConfigSchema = z
         "Ways out of the container's cgroup and into the isolator's programs. deny: refused where the kernel has BPF LSM; elsewhere what left is reported, and each container's event says what is not closed if deny is given here. allow: neither.",
     }),
     ...CONNECTION_KEYS,
+    remap: RemapSchema,
     trusted_roles: z
       .array(name("Role."))
       .max(MAX_ROLES, { error: `has too many roles: give at most ${MAX_ROLES}` })
@@ -187,6 +189,7 @@ export interface Config {
   connections?: ConnectionsPolicy;
   /** What a connect() over a limit gives. */
   connectErrno: ConnectErrno;
+  remap: RemapMode;
   trustedRoles: string[];
   exemptions: Exemption[];
   classes: ContainerClass[];
@@ -274,6 +277,7 @@ export function toConfig(input: ConfigInput): Config {
     ...(typeof judged === "object" ? { judged } : {}),
     ...toConnections(input),
     connectErrno: input.connections_errno,
+    remap: input.remap,
     trustedRoles: input.trusted_roles,
     exemptions: input.exemptions.map(({ match, enforce }) => ({
       ...toMatch(match),

@@ -18,6 +18,7 @@ import { checkContainerName, formatId, type ContainerId } from "./names.js";
 import { closeConnections, openConnections, readConnections, readDestinations } from "./connections.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
 import { reach } from "./points.js";
+import { deleteMappings, writeMappings } from "./remap.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
 import { openRing } from "./rings.js";
@@ -202,6 +203,7 @@ export class Container {
     undo.push(async () => {
       await instance.sockets.delete(node.id);
       closeConnections(programs, node.id);
+      deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
     });
     container.applyPolicy(glass);
@@ -261,6 +263,7 @@ export class Container {
     writeClasses(this.programs, this.cgroupId, this.policy.classes);
     openConnections(this.programs, this.cgroupId, this.policy.connections);
     this.watchSockets();
+    writeMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
     const value = encodePolicy(
       throughGlass(this.policy, glass),
       this.cgroupId,
@@ -330,6 +333,7 @@ export class Container {
       table.release(dropped, chain, this.parent?.policy.ports);
       reach("update:released");
       this.applyPolicy();
+      deleteMappings(this.programs.map("port_remaps"), this.cgroupId, before.remap, policy.remap);
       if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
       reach("update:done");
@@ -458,6 +462,7 @@ export class Container {
       reach("cleanup:node");
       await this.instance.sockets.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
+      deleteMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
       forgetClasses(this.programs, this.cgroupId);
       this.instance.records.remove(this.held);
       this.removed = true;

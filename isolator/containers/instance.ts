@@ -17,6 +17,7 @@ import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { forgetClasses, type OwnerMaps } from "./owner-classes.js";
 import { PortTable } from "./port-table.js";
+import { deleteMappings } from "./remap.js";
 import { buildsOf, nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
 import { SocketPasses } from "./socket-passes.js";
 
@@ -199,6 +200,7 @@ export class Instance {
     const record = this.records.read(key);
     if (record) this.releasePorts(record);
     if (record) this.endConnections(record);
+    if (record) this.endMappings(record);
     this.records.remove(this.records.take(key));
   }
 
@@ -307,6 +309,7 @@ export class Instance {
       }
       if (record) this.releasePorts(record);
       if (record) this.endConnections(record);
+      if (record) this.endMappings(record);
       this.records.remove(held);
       swept.push(record ? formatId(record.id) : held.key);
     }
@@ -361,6 +364,17 @@ export class Instance {
       forgetClasses(maps, BigInt(chain.at(-1) ?? 0));
     } finally {
       for (const map of open.values()) map.close();
+    }
+  }
+
+  private endMappings({ build, chain, policy }: ContainerRecord): void {
+    // Another build's maps go with its pins.
+    const map = policy.remap && build === buildId() && openPinnedMap(this.name, build, "port_remaps");
+    if (!map) return;
+    try {
+      deleteMappings(map, BigInt(chain.at(-1) ?? 0), policy.remap);
+    } finally {
+      map.close();
     }
   }
 

@@ -13,6 +13,7 @@ import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { toDenial } from "../features/events.js";
 import type { Policy } from "../features/policy.js";
+import { requireWithin } from "../features/remap.js";
 import { formatPorts, type PortRange } from "../features/ports.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { codecs, mesos } from "../mesos/messages.js";
@@ -43,6 +44,22 @@ function networkOf(pid: number | "self"): string | undefined {
     return readlinkSync(`/proc/${pid}/ns/net`);
   } catch {
     return undefined;
+  }
+}
+
+/**
+ * That all host ports are the container's: before it starts, not when it first binds one. Where nothing is enforced, what
+ * is outside is reported at bind() as ever.
+ * @throws bad-argument
+ */
+function requireMappings({ enforce, remap, ports }: Policy, name: string, parent?: Policy): void {
+  const all = ports ?? parent?.ports;
+  if (enforce !== "on" || !remap || !all) return;
+  try {
+    requireWithin(remap, all);
+  } catch (error) {
+    if (!(error instanceof IsolatorError)) throw error;
+    throw new IsolatorError(error.code, `container ${name}: ${error.message}`, error);
   }
 }
 
@@ -249,9 +266,11 @@ export class Isolator {
         return undefined;
       }
       const facts = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
+      const policy = policyFor(this.config, facts, this.agent);
+      requireMappings(policy, name, parent?.container?.policy);
       const container = await Container.prepare(this.instance, {
         ...{ id, source: "agent", config: bytes, ring: this.ring },
-        policy: policyFor(this.config, facts, this.agent),
+        policy,
         ...(parent?.container ? { parent: parent.container } : {}),
         onTakeOver: (ports, owner) => {
           this.tellTakeOver(name, ports, owner);
@@ -327,7 +346,9 @@ export class Isolator {
     const network = networkOf(pid);
     if (network === undefined || network !== networkOf("self")) return;
     const judged = { ...facts, ownNetwork: false };
-    await this.apply(entry, container, policyFor(this.config, judged, this.agent));
+    const policy = policyFor(this.config, judged, this.agent);
+    requireMappings(policy, name);
+    await this.apply(entry, container, policy);
     entry.facts = judged;
     this.log.add(
       "warning",

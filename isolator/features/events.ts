@@ -18,6 +18,8 @@ export interface Denial {
   uid: number;
   /** Process name, printable characters only. */
   process: string;
+  /** Of "bind": the port that the task asked for, where a mapping made it `port`. */
+  askedPort?: number;
   /** Of "marking": the option of setsockopt(). */
   option?: string;
   /** Of "marking": of a packet, which has no process. */
@@ -106,6 +108,7 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
     ...(family === undefined ? {} : { family }),
     ...(known ? { address: formatAddress(event.address, ipv6) } : {}),
     ...(internet && reason !== "socket" ? { port: event.port } : {}),
+    ...(event.asked_port > 0 ? { askedPort: event.asked_port } : {}),
     pid: event.pid,
     uid: event.uid,
     ...marking,
@@ -117,7 +120,7 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
 }
 
 function describeAction(denial: Denial): string {
-  const { reason, protocol = "", family = "", address, port = 0, option, dscp = 0 } = denial;
+  const { reason, protocol = "", family = "", address, port = 0, option, dscp = 0, askedPort } = denial;
   const at =
     address !== undefined
       ? `${isIPv6(address) ? `[${address}]` : address}:${port}`
@@ -131,7 +134,7 @@ function describeAction(denial: Denial): string {
         : `setsockopt() of ${option}`;
     case "bind":
     case "bind_zero":
-      return `bind() ${protocol} ${at}`;
+      return `bind() ${protocol} ${at}${askedPort === undefined ? "" : `, to which port ${askedPort} is mapped,`}`;
     case "chosen_port":
       return `bind(0) ${protocol}, for which the kernel chose ${at}`;
     case "sendmsg":

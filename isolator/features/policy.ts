@@ -26,6 +26,7 @@ import {
   type ExtraProtocol,
   type PortsPolicy,
 } from "./ports.js";
+import { isMappings, remapFields, remapFlags, remapHooks, type PortMapping } from "./remap.js";
 import { openSockets, socketFlags, socketHooks, socketsOf, type SocketsPolicy } from "./sockets.js";
 
 export const ENFORCE_MODES = ["on", "audit", "off"] as const;
@@ -45,13 +46,15 @@ export interface Policy extends PortsPolicy {
   escape?: EscapeMode;
   /** Undefined: not counted. */
   connections?: ConnectionsPolicy;
+  /** Checked by checkMappings(). Undefined: none of its own; a nested container's parent may have some for it too. */
+  remap?: PortMapping[];
 }
 
 /** Whether a value is a policy as far as whoever uses one relies on it: one that was stored may be damaged. */
 export function isPolicy(value: unknown): value is Policy {
   if (typeof value !== "object" || value === null) return false;
   const policy = value as Partial<Record<keyof Policy, unknown>>;
-  const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections } = policy;
+  const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections, remap } = policy;
   return (
     ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
     EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
@@ -62,6 +65,7 @@ export function isPolicy(value: unknown): value is Policy {
     (classes === undefined || isMemberships(classes)) &&
     (marking === undefined || isMarking(marking)) &&
     (connections === undefined || isConnections(connections)) &&
+    (remap === undefined || isMappings(remap)) &&
     (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
   );
 }
@@ -83,6 +87,7 @@ export function hooksOf(policy: Policy): ReadonlySet<string> {
     ...escapeHooks(escapeOf(policy)),
     ...markingHooks(policy.marking),
     ...connectionHooks(policy.connections),
+    ...remapHooks(policy.remap),
   ]);
 }
 
@@ -136,6 +141,7 @@ function flagsOf(policy: Policy): number {
     socketFlags(policy.sockets),
     escapeFlags(escapeOf(policy)),
     connectionFlags(policy.connections),
+    remapFlags(policy.remap),
     markingFlags(policy.marking),
   ];
   return bits.reduce((all, bit) => all | bit, 0);
@@ -158,6 +164,7 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     judge_end: policy.judged?.end ?? 0,
     ...connectionFields(policy.connections),
     ...markingFields(policy.marking),
+    ...remapFields(policy.remap),
   });
 }
 
@@ -167,7 +174,7 @@ function keyOf<K extends string>(values: Record<K, number>, value: number, other
 }
 
 /**
- * What encodePolicy() was given, but for the ports, which are not in it. A policy that was never written is one that
+ * What encodePolicy() was given, but for the ports, mappings and connections, which are not in it. A policy that was never written is one that
  * allows nothing.
  */
 export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boolean } {

@@ -134,14 +134,20 @@ export class BpfMap {
     return true;
   }
 
-  /** All keys, as far as they do not change meanwhile. For small maps: a call each. @param size bytes of one */
+  /** Every key that there is now, in no order; one that comes or goes meanwhile may be missed. @param size of a key, bytes */
   keys(size: number): Uint8Array[] {
     const keys: Uint8Array[] = [];
-    for (let last: Uint8Array | null = null; ; last = keys.at(-1) ?? null) {
+    let before: Uint8Array | null = null;
+    // A key that is deleted meanwhile begins all anew: never more than there is room for.
+    for (const most = this.info("maxEntries"); keys.length < most;) {
       const next = new Uint8Array(size);
-      if (libbpf().mapNextKey(this.fd, last, next) < 0) return keys;
+      const result = libbpf().mapNextKey(this.fd, before, next);
+      if (result === -ENOENT) break;
+      if (result < 0) throw this.failure("read", result);
       keys.push(next);
+      before = next;
     }
+    return keys;
   }
 
   close(): void {

@@ -73,6 +73,15 @@ function policyFields(policy: Policy): Partial<bpf_isolator.ContainerSummary> {
       : { inherits_ports: true }),
     enforcement: ENFORCEMENT[policy.enforce],
     ...(policy.classes ? { classes: policy.classes } : {}),
+    ...(policy.remap
+      ? {
+          port_mappings: policy.remap.map(({ containerPort, hostPort, protocol }) => ({
+            container_port: containerPort,
+            host_port: hostPort,
+            ...(protocol === undefined ? {} : { protocol }),
+          })),
+        }
+      : {}),
     ...(policy.marking ? { marking: toMarking(policy.marking) } : {}),
   };
 }
@@ -176,7 +185,7 @@ export function toEndpointSource(source: SourceSummary): bpf_isolator.EndpointSo
 
 function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
   const { reason, protocol, family, address, port, pid, uid, process, unreachable, owner, time } = denial;
-  const { option, dscp } = denial;
+  const { option, dscp, askedPort } = denial;
   return {
     ...{ reason, protocol, family, port, pid, uid, process },
     ...(address === undefined ? {} : { address }),
@@ -184,6 +193,7 @@ function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
     ...(owner === undefined ? {} : { owner }),
     ...(option === undefined ? {} : { option }),
     ...(dscp === undefined ? {} : { dscp }),
+    ...(askedPort === undefined ? {} : { asked_port: askedPort }),
     boot_time: BigInt(time),
   };
 }

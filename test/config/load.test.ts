@@ -21,6 +21,7 @@ const DEFAULTS: Config = {
   allowProtocols: [],
   sockets: {},
   connectErrno: "EAGAIN",
+  remap: "on",
   trustedRoles: [],
   exemptions: [],
   classes: [],
@@ -71,6 +72,7 @@ judge: agent_range
 agent_ports: 31000-32000
 sockets: {raw: deny, packet: allow, xdp: deny}
 escape: allow
+remap: off
 trusted_roles: [ops, "*"]
 exemptions:
   - match: { role: storage, labels: { a: b, "c d": "" } }
@@ -94,6 +96,7 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
       allowProtocols: ["sctp", "dccp"],
       sockets: { raw: "deny", xdp: "deny" },
       escape: "allow",
+      remap: "off",
       judged: { begin: 31000, end: 32000 },
       connectErrno: "EAGAIN",
       trustedRoles: ["ops", "*"],
@@ -182,7 +185,7 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking, statistics, operator, endpoints, violations, agent_api",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, remap, trusted_roles, exemptions, classes, marking, statistics, operator, endpoints, violations, agent_api",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],

@@ -88,7 +88,7 @@ export const layouts = {
       }
     },
     "policy": {
-      "size": 64,
+      "size": 88,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -158,6 +158,33 @@ export const layouts = {
           "offset": 61,
           "type": "u8",
           "count": 3
+        },
+        "remap_port": {
+          "offset": 64,
+          "type": "u16",
+          "count": 4
+        },
+        "remap_host": {
+          "offset": 72,
+          "type": "u16",
+          "count": 4
+        },
+        "remap_tcp": {
+          "offset": 80,
+          "type": "u8"
+        },
+        "remap_udp": {
+          "offset": 81,
+          "type": "u8"
+        },
+        "remap_more": {
+          "offset": 82,
+          "type": "u8"
+        },
+        "reserved2": {
+          "offset": 83,
+          "type": "u8",
+          "count": 5
         }
       }
     },
@@ -331,6 +358,40 @@ export const layouts = {
         }
       }
     },
+    "port_remap_key": {
+      "size": 16,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "port": {
+          "offset": 8,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 10,
+          "type": "u16"
+        },
+        "way": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "port_remap": {
+      "size": 4,
+      "fields": {
+        "port": {
+          "offset": 0,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 2,
+          "type": "u16"
+        }
+      }
+    },
     "endpoint_state": {
       "size": 20,
       "fields": {
@@ -437,8 +498,11 @@ export const layouts = {
         },
         "reserved": {
           "offset": 45,
-          "type": "u8",
-          "count": 3
+          "type": "u8"
+        },
+        "asked_port": {
+          "offset": 46,
+          "type": "u16"
         },
         "comm": {
           "offset": 48,
@@ -536,7 +600,7 @@ export const layouts = {
       "CONNECTION_PLACES": 8,
       "CONNECTION_NO_PLACE": 16777215,
       "CLOSED_CONNECTIONS": 32768,
-      "SOCKET_HOLDS": 131072,
+      "SOCKET_HOLDS": 262144,
       "CONNECTION_SPAN_SHIFT": 33,
       "CONNECTION_SPANS": 16,
       "CONNECTION_CLAIMED": 1073741824
@@ -553,6 +617,7 @@ export const layouts = {
       "POLICY_DENY_RECEIVED": 256,
       "POLICY_DENY_ESCAPE": 512,
       "POLICY_COUNT_CONNECTIONS": 1024,
+      "POLICY_REMAP": 2048,
       "POLICY_SET_DSCP": 65536,
       "POLICY_SET_MARK": 131072,
       "POLICY_SET_PRIORITY": 262144,
@@ -573,6 +638,10 @@ export const layouts = {
     },
     "ring_slot": {
       "NO_RING": 1024
+    },
+    "remap_way": {
+      "REMAP_TO_HOST": 0,
+      "REMAP_TO_CONTAINER": 1
     },
     "connection_total": {
       "IN_ALL": 0,

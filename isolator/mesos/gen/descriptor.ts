@@ -517,6 +517,11 @@ export const descriptor = {
       "connections": {
        "type": "Connections",
        "id": 50
+      },
+      "port_mappings": {
+       "rule": "repeated",
+       "type": "mesos.NetworkInfo.PortMapping",
+       "id": 51
       }
      },
      "nested": {
@@ -776,6 +781,10 @@ export const descriptor = {
         "dscp": {
          "type": "uint32",
          "id": 13
+        },
+        "asked_port": {
+         "type": "uint32",
+         "id": 14
         }
        }
       }

@@ -301,6 +301,8 @@ export namespace bpf_isolator {
     readonly marking?: bpf_isolator.Marking | undefined;
     /** Absent: they are not counted. */
     readonly connections?: bpf_isolator.Connections | undefined;
+    /** bind() to the container port gives the host port. Without a protocol: TCP and UDP. */
+    readonly port_mappings?: readonly mesos.NetworkInfo.PortMapping[] | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -448,6 +450,8 @@ export namespace bpf_isolator {
       readonly option?: string | undefined;
       /** Of "marking": DSCP of a packet; then there is no process. */
       readonly dscp?: number | undefined;
+      /** Of "bind": the port that was asked for, where a mapping made it `port`. */
+      readonly asked_port?: number | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
