@@ -35,7 +35,8 @@ const FEATURES = ["ports", "accounting", "audit", "break-glass"] as const;
 function logEvent(logger: Logger, event: IsolatorEvent): void {
   const { kind, container, message, denial, count } = event;
   const fields = { event: kind, ...(container === "" ? {} : { container }), denial, count };
-  if (kind === "warning" || kind === "cleanup_pending") logger.warn(fields, message);
+  if (kind === "warning" || kind === "cleanup_pending" || kind === "repaired" || kind === "self_check")
+    logger.warn(fields, message);
   else logger.info(fields, message);
 }
 

@@ -264,13 +264,50 @@ export class Container {
     openConnections(this.programs, this.cgroupId, this.policy.connections);
     this.watchSockets();
     writeMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
-    const value = encodePolicy(
+    this.programs.map("policies").update(u64Key(this.cgroupId), this.encoded(glass));
+  }
+
+  private encoded(glass: GlassMode | undefined): Uint8Array {
+    return encodePolicy(
       throughGlass(this.policy, glass),
       this.cgroupId,
       this.chain.length - 1,
       this.ringSlot,
     );
-    this.programs.map("policies").update(u64Key(this.cgroupId), value);
+  }
+
+  /**
+   * What is not as it should be in the kernel, in words; nothing while `break-glass --detach` holds.
+   * @throws where the node is gone
+   */
+  faults(): string[] {
+    const { glass } = this;
+    if (glass === "detach" || this.removed) return [];
+    const missing = this.node.withFd((fd) => this.programs.missing(fd, hooksOf(this.policy)));
+    const policy = this.programs.map("policies").lookup(u64Key(this.cgroupId));
+    return [
+      ...(missing.length > 0 ? [`its programs on ${missing.join(", ")} were gone`] : []),
+      ...(policy && Buffer.compare(policy, this.encoded(glass)) === 0
+        ? []
+        : [`its policy in the kernel was ${policy ? "another one" : "gone"}`]),
+    ];
+  }
+
+  /**
+   * Puts right what faults() finds.
+   * @returns what it was
+   * @throws attach-failed, map-failed, busy
+   */
+  repair(): Promise<string[]> {
+    // Under the lock: an operator's break-glass may be under way.
+    return this.instance.locked(() => {
+      const faults = this.faults();
+      if (faults.length > 0) {
+        this.attachWanted();
+        this.applyPolicy();
+      }
+      return Promise.resolve(faults);
+    });
   }
 
   private watchSockets(): void {

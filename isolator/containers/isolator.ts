@@ -29,6 +29,7 @@ import { reach } from "./points.js";
 import { RateSampler } from "./rate-sampler.js";
 import { nodeNames, recordKey } from "./records.js";
 import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
+import { SelfCheck, type SelfCheckResult } from "./self-check.js";
 import { takeUp } from "./take-up.js";
 import { describeViolation, limitationOf, Violations } from "./violations.js";
 
@@ -72,6 +73,15 @@ export class Isolator {
     const what = `${process}[${pid}] has left it for cgroup ${cgroup}, where its rules do not hold`;
     this.log.add("escaped", container, what);
     if (this.violations.kills) this.raise(container, what);
+  });
+  private readonly selfCheck = new SelfCheck({
+    entries: () => this.list(),
+    onRepair: (container, message) => {
+      this.log.add("repaired", container, message);
+    },
+    onFailure: (container, message) => {
+      this.log.add("self_check", container, `it is not enforced as it should be: ${message}`);
+    },
   });
   private readonly retries = new Set<NodeJS.Timeout>();
   private readonly watchers = new Watchers();
@@ -138,6 +148,7 @@ export class Isolator {
       return isolator;
     } catch (error) {
       clearInterval(isolator.flusher);
+      void isolator.selfCheck.stop();
       isolator.hostShare.stop();
       isolator.endpoints?.stop();
       throw error;
@@ -151,11 +162,17 @@ export class Isolator {
     this.instance.sockets.stop();
     this.hostShare.stop();
     this.patrol.stop();
+    await this.selfCheck.stop();
     for (const timer of this.retries) clearTimeout(timer);
     this.endpoints?.stop();
     await this.queues.idle();
     this.ring.leave();
     await this.instance.endServing();
+  }
+
+  /** What its look at itself has found. */
+  get health(): SelfCheckResult {
+    return this.selfCheck.result;
   }
 
   /** What is known of the cluster. */
@@ -500,6 +517,7 @@ export class Isolator {
     this.endpoints?.reconfigure(config);
     this.violations.set(config.violations);
     await Promise.all(this.list().map((entry) => this.serially(entry.id, () => this.judgeAgain(entry))));
+    void this.selfCheck.look();
   }
 
   private measure({ statistics: { interval, rates } }: Config): void {

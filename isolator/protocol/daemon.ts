@@ -146,6 +146,17 @@ export class Daemon implements IsolatorService {
     return toEvent(event, (name) => this.isolator.named(name)?.id);
   }
 
+  private selfCheck(): Pick<bpf_isolator.DaemonStatus, "self_check"> {
+    const { at, checked, repaired, failures } = this.isolator.health;
+    if (at === undefined) return {};
+    return {
+      self_check: {
+        ...{ time: at / 1000, containers: checked, repaired: BigInt(repaired) },
+        failures: [...failures].map(([container, message]) => ({ container, message })),
+      },
+    };
+  }
+
   facts(): bpf_isolator.DaemonStatus {
     const states = new Map<string, bigint>();
     for (const entry of this.isolator.list()) {
@@ -173,6 +184,7 @@ export class Daemon implements IsolatorService {
       kernel: release(),
       programs: buildId(),
       ...(glass ? { break_glass: glass } : {}),
+      ...this.selfCheck(),
       destinations: toHostDestinations(this.isolator.hostShare.destinations()),
       endpoint_sources: cluster.status().map(toEndpointSource),
       ...(cluster.problem === undefined ? {} : { endpoints_error: cluster.problem }),

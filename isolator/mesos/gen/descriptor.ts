@@ -876,6 +876,46 @@ export const descriptor = {
       "endpoints_error": {
        "type": "string",
        "id": 31
+      },
+      "self_check": {
+       "type": "SelfCheck",
+       "id": 40
+      }
+     }
+    },
+    "SelfCheck": {
+     "edition": "proto2",
+     "fields": {
+      "time": {
+       "type": "double",
+       "id": 1
+      },
+      "containers": {
+       "type": "uint32",
+       "id": 2
+      },
+      "repaired": {
+       "type": "uint64",
+       "id": 3
+      },
+      "failures": {
+       "rule": "repeated",
+       "type": "Failure",
+       "id": 4
+      }
+     },
+     "nested": {
+      "Failure": {
+       "fields": {
+        "container": {
+         "type": "string",
+         "id": 1
+        },
+        "message": {
+         "type": "string",
+         "id": 2
+        }
+       }
       }
      }
     }

@@ -493,8 +493,29 @@ export namespace bpf_isolator {
     readonly endpoint_sources?: readonly bpf_isolator.EndpointSource[] | undefined;
     /** Why the kernel does not have all endpoints; absent: it has, or will in a moment. */
     readonly endpoints_error?: string | undefined;
+    /** The daemon's last look at programs and policies in the kernel; absent: none yet. */
+    readonly self_check?: bpf_isolator.SelfCheck | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** Whether the programs are on the containers' nodes, and their policies are what they should be. */
+  export interface SelfCheck {
+    /** Seconds since the epoch. */
+    readonly time?: number | undefined;
+    readonly containers?: number | undefined;
+    /** Since the daemon's start. */
+    readonly repaired?: bigint | undefined;
+    readonly failures?: readonly bpf_isolator.SelfCheck.Failure[] | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace SelfCheck {
+    export interface Failure {
+      readonly container?: string | undefined;
+      readonly message?: string | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
   }
 }
 export namespace mesos {
