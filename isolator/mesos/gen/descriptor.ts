@@ -514,14 +514,14 @@ export const descriptor = {
        "type": "Marking",
        "id": 41
       },
-      "connections": {
-       "type": "Connections",
-       "id": 50
-      },
       "port_mappings": {
        "rule": "repeated",
        "type": "mesos.NetworkInfo.PortMapping",
-       "id": 51
+       "id": 55
+      },
+      "connections": {
+       "type": "Connections",
+       "id": 50
       }
      },
      "nested": {

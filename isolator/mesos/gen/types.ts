@@ -299,10 +299,10 @@ export namespace bpf_isolator {
     readonly classes?: readonly bpf_isolator.ClassMembership[] | undefined;
     /** Absent: packets are as the task makes them. */
     readonly marking?: bpf_isolator.Marking | undefined;
-    /** Absent: they are not counted. */
-    readonly connections?: bpf_isolator.Connections | undefined;
     /** bind() to the container port gives the host port. Without a protocol: TCP and UDP. */
     readonly port_mappings?: readonly mesos.NetworkInfo.PortMapping[] | undefined;
+    /** Absent: they are not counted. */
+    readonly connections?: bpf_isolator.Connections | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
