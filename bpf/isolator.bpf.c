@@ -14,6 +14,7 @@
 #include "ports.h"
 #include "remap.h"
 #include "sockets.h"
+#include "statistics.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -204,6 +205,10 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_STATE_CB:
 		connections_state(ctx);
+		statistics_state(ctx);
+		break;
+	case BPF_SOCK_OPS_RETRANS_CB:
+		statistics_retransmitted(ctx);
 		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		policy = container_policy();
@@ -216,9 +221,11 @@ int sock_ops(struct bpf_sock_ops *ctx)
 		ports_connect(ctx);
 		remap_tcp(ctx, policy);
 		connections_connecting(ctx, policy);
+		statistics_connecting(ctx);
 		marking_tcp(ctx, policy);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		statistics_accepted(ctx);
 		marking_tcp(ctx, container_policy());
 		break;
 	}
@@ -265,7 +272,11 @@ int egress_full(struct __sk_buff *skb)
 SEC("iter/tcp")
 int connections_tcp(struct bpf_iter__tcp *ctx)
 {
-	connections_pass(ctx->sk_common);
+	struct sock_common *sk = ctx->sk_common;
+
+	if (!sk || sk->skc_state == BPF_TCP_TIME_WAIT)
+		connections_pass(sk);
+	statistics_pass(sk);
 	return 0;
 }
 

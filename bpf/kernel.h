@@ -82,6 +82,10 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
 struct in6_addr {
 	__u8 s6_addr[16];
 };
@@ -97,6 +101,7 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	unsigned long skc_flags;
+	atomic64_t skc_cookie;
 };
 
 struct kernfs_node {
@@ -123,6 +128,12 @@ struct sock {
 	__u8 sk_userlocks : 4;
 	__u16 sk_protocol;
 	struct sock_cgroup_data sk_cgrp_data;
+};
+
+struct tcp_sock {
+	__u32 srtt_us; /* in eighths */
+	__u32 segs_in;
+	__u32 segs_out;
 };
 
 enum sock_flags {

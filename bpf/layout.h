@@ -144,6 +144,19 @@ struct counters {
 	__u64 denied[REASONS];  /* refused; REASON_SOURCE_PORT: only reported */
 	__u64 audited[REASONS]; /* would have been refused */
 	__u64 events_lost;      /* events that found no room or no ring */
+	/* TCP connections, counted as they happen (statistics.h). Those that are there: opens less closed. */
+	__u64 tcp_active_opens;
+	__u64 tcp_passive_opens;
+	__u64 tcp_closed;
+	__u64 tcp_attempt_fails;
+	__u64 tcp_estab_resets;
+	__u64 tcp_established; /* came into ESTABLISHED or CLOSE-WAIT */
+	__u64 tcp_left;        /* and left them */
+	__u64 tcp_retrans_segs;
+	__u64 tcp_in_segs; /* of those that are closed */
+	__u64 tcp_out_segs;
+	__u64 tcp_timewaits;      /* closed, and in timewait or FIN-WAIT-2 without a process from then on */
+	__u64 tcp_timewaits_lost; /* of these, found no room in `timewaits` */
 	__u64 self; /* programs' own: the container's cgroup id, so that a datagram needs no look at the policy */
 };
 
@@ -289,7 +302,7 @@ struct connection_rule {
 	__u32 reserved2;
 };
 
-/* One line: what user space tells a pass over the closed connections, and what that found. */
+/* One line: what user space tells a pass over the sockets, and what that found of closed connections. */
 struct connection_pass {
 	__u64 netns;   /* cookie of the network namespace that is looked through */
 	__u64 started; /* CLOCK_MONOTONIC, ns */
@@ -345,6 +358,30 @@ struct socket_connections {
 	struct destination refused; /* the last that was: asked for again and again (io_uring), it counts once */
 	__u8 watched;               /* its state callback will say when it is closed */
 	__u8 reserved[7];
+};
+
+enum statistics_sizes {
+	/* Of round trip times in µs: below 32 one each, then 16 for each power of two. */
+	RTT_BUCKETS = 512,
+	TIMEWAITS = 131072,
+};
+
+/* What a pass over the sockets of a network namespace finds of a container and what is nested in it. */
+struct socket_tally {
+	__u64 parent;   /* cgroup id of the container that it is nested in, or 0; written by user space */
+	__u32 pass;     /* number of the pass that the rest is of */
+	__u32 timewait; /* sockets */
+	__u64 in_segs;  /* of those that live */
+	__u64 out_segs;
+	__u32 rtt[RTT_BUCKETS]; /* smoothed round trip times: how many sockets have one of a bucket */
+};
+
+/* Value of timewaits, by the cookie of the socket that is closed, which its timewait socket keeps. */
+struct timewait {
+	__u64 cgroup_id; /* the innermost container */
+	__u64 closed_at; /* CLOCK_MONOTONIC, ns */
+	__u32 seen;      /* number of the last pass that met it */
+	__u32 reserved;
 };
 
 /* Classes that an endpoint or a container is in, as far as programs know them. */
@@ -474,7 +511,8 @@ _Static_assert(sizeof(struct policy) == 104, "policy has a hole");
 _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
-_Static_assert(sizeof(struct counters) == 8 * (8 + 2 * REASONS), "counters has a hole");
+_Static_assert(sizeof(struct counters) == 8 * (20 + 2 * REASONS), "counters has a hole");
+_Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tally has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");

@@ -224,3 +224,21 @@ struct {
 	__type(key, struct egress_hit);
 	__type(value, __u64);
 } egress_hits SEC(".maps");
+
+/* By cgroup id, of the containers that user space wants to know it of. Made and removed by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct socket_tally);
+} socket_tallies SEC(".maps");
+
+/* Which container a timewait socket was of, until a pass does not find it any more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, TIMEWAITS);
+	__type(key, __u64);
+	__type(value, struct timewait);
+} timewaits SEC(".maps");

@@ -8,7 +8,7 @@ import { Container } from "../containers/container.js";
 import { Instance } from "../containers/instance.js";
 import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
-import { toResourceStatistics } from "../features/accounting.js";
+import { toStatisticsJson } from "../features/statistics.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import type { EgressErrno } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
@@ -212,7 +212,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
   const usage = container.usage();
   reporter.summary(usage, Number(usage.eventsLost));
   if (options.usageFile !== undefined) {
-    const statistics = toResourceStatistics(usage, Date.now() / 1000);
+    const statistics = toStatisticsJson({ usage }, Date.now() / 1000);
     writeUsageFile(options.usageFile, `${JSON.stringify(statistics, null, 2)}\n`);
   }
   return status;

@@ -1,5 +1,5 @@
 /** `bpf-isolator usage NAME`: all that is counted of a container. */
-import { codecs, type bpf_isolator } from "../mesos/messages.js";
+import { codecs, type bpf_isolator, type mesos } from "../mesos/messages.js";
 import { containersOf, findContainer, type DaemonOptions } from "./daemon.js";
 import { stateText, summaryToJson } from "./list.js";
 import {
@@ -39,6 +39,17 @@ function egressText({
   return [`${egress_rules} rules, else ${printable(egress_default)}`, ...counts].join("\n");
 }
 
+/** What the kernel's own TCP counts are of a network namespace. */
+function tcpText({ net_snmp_statistics: snmp }: mesos.ResourceStatistics): string | undefined {
+  if (!snmp?.tcp_stats) return undefined;
+  const { ActiveOpens = 0n, PassiveOpens = 0n, AttemptFails = 0n, EstabResets = 0n } = snmp.tcp_stats;
+  const { CurrEstab = 0n, RetransSegs = 0n } = snmp.tcp_stats;
+  return (
+    `${CurrEstab} established; opened ${ActiveOpens}, accepted ${PassiveOpens}, failed ${AttemptFails}, ` +
+    `reset ${EstabResets}, segments sent again ${RetransSegs}`
+  );
+}
+
 /** @returns text that ends with a newline */
 export function renderUsage(container: bpf_isolator.ContainerSummary): string {
   const statistics = container.statistics ?? { timestamp: 0 };
@@ -76,6 +87,7 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
         ? [["foreign source", `${sourcePort} connects from another container's port`] as const]
         : []),
       ["events lost", `${container.events_lost ?? 0n}`],
+      ...optional("tcp", tcpText(statistics)),
       ...others,
       ...optional("framework", container.framework_id),
       ...optional("executor", container.executor_id),

@@ -31,6 +31,15 @@ import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } 
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
+import {
+  OperatorSchema,
+  statisticsProblems,
+  StatisticsSchema,
+  toOperator,
+  toStatistics,
+  type OperatorConfig,
+  type StatisticsConfig,
+} from "./statistics.js";
 import { RemapSchema, type RemapMode } from "./remap.js";
 import { ViolationsSchema, type ViolationRule } from "./violations.js";
 
@@ -156,6 +165,8 @@ export const ConfigSchema = z
       .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
     classes: ClassesSchema,
     marking: MarkingSchema,
+    statistics: StatisticsSchema,
+    operator: OperatorSchema,
     endpoints: EndpointsSchema,
     egress: EgressSchema,
     egress_default: EgressDefaultSchema,
@@ -196,6 +207,8 @@ export interface Config {
   exemptions: Exemption[];
   classes: ContainerClass[];
   marking: MarkingRule[];
+  statistics: StatisticsConfig;
+  operator: OperatorConfig;
   endpoints: EndpointsConfig;
   egress: EgressConfig;
   /** Undefined: what is refused is refused, and nothing more. */
@@ -217,7 +230,9 @@ function asMap(value: unknown): Record<string, unknown> {
  * @param value any, also one with other problems: these are looked for in what is there
  */
 export function crossProblems(value: unknown): Problem[] {
-  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, endpoints, egress } = asMap(value);
+  const keys = asMap(value);
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, endpoints, egress } = keys;
+  const { statistics } = keys;
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -258,6 +273,7 @@ export function crossProblems(value: unknown): Problem[] {
     ...problems,
     ...classProblems(classes),
     ...markingProblems(marking, classes),
+    ...statisticsProblems(statistics),
     ...endpointProblems(endpoints, classes),
     ...egressProblems(egress, classes),
   ];
@@ -285,6 +301,8 @@ export function toConfig(input: ConfigInput): Config {
     })),
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
+    statistics: toStatistics(input.statistics),
+    operator: toOperator(input.operator),
     endpoints: toEndpoints(input.endpoints),
     egress: {
       rules: toEgressRules(input.egress),

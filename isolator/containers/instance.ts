@@ -13,14 +13,15 @@ import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
 import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
-import { ClosedWatch, closeConnections, type ConnectionMaps } from "./connections.js";
 import { forgetHits, sweepEgress, type EgressMaps } from "./egress.js";
+import { closeConnections, type ConnectionMaps } from "./connections.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { forgetClasses, type OwnerMaps } from "./owner-classes.js";
 import { PortTable } from "./port-table.js";
 import { deleteMappings } from "./remap.js";
 import { buildsOf, nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
+import { SocketPasses } from "./socket-passes.js";
 
 function removeIfEmpty(directory: string): void {
   try {
@@ -40,8 +41,8 @@ export const STATE_ROOT = "/run/bpf-isolator";
 
 /** In the instance's state directory; locked (flock) by the daemon for as long as it lives. */
 const SERVE_LOCK = "serve.lock";
-/** Locked by the process that passes over closed connections. */
-export const PASS_LOCK = "connections.lock";
+/** Locked by the process that makes a pass over the sockets. */
+const PASS_LOCK = "connections.lock";
 /** What else may be in it, besides its lock. */
 const STATE_FILES = [
   "containers",
@@ -57,7 +58,7 @@ export class Instance {
   readonly records: Records;
   /** Directory of the containers' nodes. */
   readonly root: string;
-  readonly closed: ClosedWatch;
+  readonly sockets: SocketPasses;
   /** What was left behind before this process is swept; what others leave later is looked for when it is in the way. */
   private swept = false;
   private programs: Programs | undefined;
@@ -79,7 +80,7 @@ export class Instance {
   ) {
     this.records = new Records(stateDirectory);
     this.root = cgroupRoot(cgroup2, name);
-    this.closed = new ClosedWatch(join(stateDirectory, PASS_LOCK));
+    this.sockets = new SocketPasses(join(stateDirectory, PASS_LOCK));
   }
 
   /** @throws bad-argument, not-root, no-cgroup2, cgroup2-read-only, state-failed */

@@ -28,6 +28,7 @@ import type { Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
 import { reach } from "./points.js";
+import { RateSampler } from "./rate-sampler.js";
 import { nodeNames, recordKey } from "./records.js";
 import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
 import { SelfCheck, type SelfCheckResult } from "./self-check.js";
@@ -86,6 +87,11 @@ export class Isolator {
   });
   private readonly retries = new Set<NodeJS.Timeout>();
   private readonly watchers = new Watchers();
+  private readonly sampler = new RateSampler(() =>
+    [...this.registry.all()].flatMap(({ container, cleaning }) =>
+      container && !cleaning ? [container] : [],
+    ),
+  );
   private readonly violations: Violations;
   private readonly flusher: NodeJS.Timeout;
   readonly hostShare: HostShare;
@@ -120,6 +126,7 @@ export class Isolator {
     const isolator = new Isolator(instance, config, log);
     try {
       isolator.agent = readAgentAddress(instance.stateDirectory);
+      isolator.measure(config);
       isolator.ring = await takeUp(instance, log, {
         onEvent: (event) => {
           isolator.onKernelEvent(event);
@@ -133,6 +140,8 @@ export class Isolator {
       });
       isolator.endpoints.setHost(isolator.agent?.ip);
       void isolator.reconfigure(config);
+      // What only a pass knows is told again soon.
+      void instance.sockets.look();
       for (const entry of isolator.list().reverse()) {
         // Nested ones before what they are nested in, of which the end would take them along.
         if (entry.container?.record.stage === "cleaning")
@@ -151,6 +160,8 @@ export class Isolator {
   /** Ends this process's part: containers stay enforced and counted, and the next daemon takes them up. */
   async stop(): Promise<void> {
     clearInterval(this.flusher);
+    this.sampler.stop();
+    this.instance.sockets.stop();
     this.hostShare.stop();
     this.patrol.stop();
     await this.selfCheck.stop();
@@ -504,10 +515,16 @@ export class Isolator {
   /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
   async reconfigure(config: Config): Promise<void> {
     this.config = config;
+    this.measure(config);
     this.endpoints?.reconfigure(config);
     this.violations.set(config.violations);
     await Promise.all(this.list().map((entry) => this.serially(entry.id, () => this.judgeAgain(entry))));
     void this.selfCheck.look();
+  }
+
+  private measure({ statistics: { interval, rates } }: Config): void {
+    this.instance.sockets.keepStatistics(1000 * interval);
+    this.sampler.set(rates);
   }
 
   private async judgeAgain(entry: Entry): Promise<void> {

@@ -20,6 +20,8 @@ export const MAPS = {
   socket_holds: 0,
   closed_connects: 0,
   connect_pass: layouts.structs.connection_pass.size,
+  socket_tallies: layouts.structs.socket_tally.size,
+  timewaits: 0,
   port_remaps: layouts.structs.port_remap.size,
   remap_notes: 0,
   endpoint_sets: 4,

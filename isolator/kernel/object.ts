@@ -17,6 +17,7 @@ export const STRUCTS = [
   "connection_count",
   "connection_rule",
   "connection_pass",
+  "socket_tally",
   "port_remap_key",
   "port_remap",
   "endpoint_key",

@@ -8,6 +8,7 @@ import { HeldView } from "../containers/held.js";
 import type { ContainerId } from "../containers/names.js";
 import { readOverview } from "../containers/overview.js";
 import { recordKey } from "../containers/records.js";
+import { toResourceStatistics } from "../features/statistics.js";
 import { buildId } from "../kernel/object.js";
 import { bpf_isolator, type mesos } from "../mesos/messages.js";
 import type { DaemonIdentity, EventOptions, IsolatorService, RecoveredContainer } from "./service.js";
@@ -19,7 +20,6 @@ import {
   toEvent,
   toHostDestinations,
   toRunSummary,
-  toStatistics,
   toSummary,
 } from "./views.js";
 
@@ -80,7 +80,7 @@ export class Daemon implements IsolatorService {
   usage(id: ContainerId): mesos.ResourceStatistics {
     const now = Date.now() / 1000;
     const container = this.isolator.find(id)?.container;
-    return container ? toStatistics(container.usage(), now) : { timestamp: now };
+    return container ? toResourceStatistics(container.statistics(), now) : { timestamp: now };
   }
 
   status(id: ContainerId): mesos.ContainerStatus {

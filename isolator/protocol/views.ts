@@ -10,9 +10,10 @@ import { REASONS, type Reason, type Usage } from "../features/accounting.js";
 import { ruleName } from "../features/egress.js";
 import { escapeUntrusted, type Denial } from "../features/events.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
+import { toResourceStatistics, type ContainerStatistics } from "../features/statistics.js";
 import type { MarkingPolicy } from "../features/marking.js";
 import { CgroupNode } from "../kernel/cgroup.js";
-import { bpf_isolator, fromContainerId, mesos } from "../mesos/messages.js";
+import { bpf_isolator, fromContainerId, type mesos } from "../mesos/messages.js";
 
 const { State } = bpf_isolator.ContainerSummary;
 /** The protocol's word for each; a container whose rules are off is as good as audited. */
@@ -21,19 +22,6 @@ const ENFORCEMENT: Record<EnforceMode, bpf_isolator.Enforcement> = {
   audit: bpf_isolator.Enforcement.AUDIT,
   off: bpf_isolator.Enforcement.OFF,
 };
-
-/** @param time seconds since the epoch, when it was measured */
-export function toStatistics(usage: Usage, time: number): mesos.ResourceStatistics {
-  return {
-    timestamp: time,
-    net_rx_packets: usage.rxPackets,
-    net_rx_bytes: usage.rxBytes,
-    net_rx_dropped: usage.rxDropped,
-    net_tx_packets: usage.txPackets,
-    net_tx_bytes: usage.txBytes,
-    net_tx_dropped: usage.txDropped,
-  };
-}
 
 function toCounts(counts: Record<Reason, bigint>): bpf_isolator.Count[] {
   return REASONS.filter((reason) => counts[reason] > 0n).map((name) => ({ name, count: counts[name] }));
@@ -103,9 +91,10 @@ function policyFields(policy: Policy): Partial<bpf_isolator.ContainerSummary> {
   };
 }
 
-function usageFields(usage: Usage, time: number): Partial<bpf_isolator.ContainerSummary> {
+function usageFields(statistics: ContainerStatistics, time: number): Partial<bpf_isolator.ContainerSummary> {
+  const { usage } = statistics;
   return {
-    statistics: toStatistics(usage, time),
+    statistics: toResourceStatistics(statistics, time),
     denied: toCounts(usage.denied),
     audited: toCounts(usage.audited),
     events_lost: usage.eventsLost,
@@ -166,8 +155,8 @@ export function toSummary(entry: Entry, time: number, held: HeldView): bpf_isola
     ...(container
       ? {
           ...policyFields(container.policy),
-          ...usageFields(container.usage(), time),
           ...egressFieldsOf(container),
+          ...usageFields(container.statistics(), time),
           ...connectionFields(container.policy, held.of(container.cgroupId)),
           ...(container.glass ? { break_glass: container.glass } : {}),
           pids: container.node.allPids().length,
@@ -192,7 +181,7 @@ export function toRunSummary(
     state: record.source === "run" || record.stage === "isolated" ? State.ISOLATED : State.PREPARED,
     origin: record.source,
     ...policyFields(record.policy),
-    ...(usage ? usageFields(usage, time) : {}),
+    ...(usage ? usageFields({ usage }, time) : {}),
     ...connectionFields(record.policy, held.of(BigInt(record.chain.at(-1) ?? 0))),
     ...(glass === undefined ? {} : { break_glass: glass }),
     pids: node?.allPids().length ?? 0,

@@ -201,7 +201,7 @@ export const layouts = {
       }
     },
     "counters": {
-      "size": 576,
+      "size": 672,
       "fields": {
         "rx_packets": {
           "offset": 0,
@@ -241,8 +241,56 @@ export const layouts = {
           "offset": 560,
           "type": "u64"
         },
-        "self": {
+        "tcp_active_opens": {
           "offset": 568,
+          "type": "u64"
+        },
+        "tcp_passive_opens": {
+          "offset": 576,
+          "type": "u64"
+        },
+        "tcp_closed": {
+          "offset": 584,
+          "type": "u64"
+        },
+        "tcp_attempt_fails": {
+          "offset": 592,
+          "type": "u64"
+        },
+        "tcp_estab_resets": {
+          "offset": 600,
+          "type": "u64"
+        },
+        "tcp_established": {
+          "offset": 608,
+          "type": "u64"
+        },
+        "tcp_left": {
+          "offset": 616,
+          "type": "u64"
+        },
+        "tcp_retrans_segs": {
+          "offset": 624,
+          "type": "u64"
+        },
+        "tcp_in_segs": {
+          "offset": 632,
+          "type": "u64"
+        },
+        "tcp_out_segs": {
+          "offset": 640,
+          "type": "u64"
+        },
+        "tcp_timewaits": {
+          "offset": 648,
+          "type": "u64"
+        },
+        "tcp_timewaits_lost": {
+          "offset": 656,
+          "type": "u64"
+        },
+        "self": {
+          "offset": 664,
           "type": "u64"
         }
       }
@@ -472,6 +520,36 @@ export const layouts = {
         "action": {
           "offset": 12,
           "type": "u32"
+        }
+      }
+    },
+    "socket_tally": {
+      "size": 2080,
+      "fields": {
+        "parent": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "pass": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "timewait": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "in_segs": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "out_segs": {
+          "offset": 24,
+          "type": "u64"
+        },
+        "rtt": {
+          "offset": 32,
+          "type": "u32",
+          "count": 512
         }
       }
     },
