@@ -15,6 +15,7 @@ import { findOverlap, RANGE_SETTING, RESERVED_SETTING } from "../features/reserv
 import { formatPorts, type PortRange } from "../features/ports.js";
 import { sysctl } from "../kernel/machine.js";
 import { containers as agentContainers, monitorStatistics } from "../operator/agent-api.js";
+import { healthPage, readyPage } from "../operator/health.js";
 import { Metrics } from "../operator/metrics.js";
 import { json, OperatorServer } from "../operator/server.js";
 import { ServiceManager } from "../kernel/notify.js";
@@ -59,6 +60,7 @@ async function listenForOperators(
   holder: ConfigHolder,
   isolator: Isolator,
   identity: { version: string; instance: string },
+  serving: () => boolean,
 ): Promise<OperatorServer | undefined> {
   const metrics = new Metrics(isolator, identity);
   const statistics = json(() => monitorStatistics(isolator));
@@ -72,6 +74,8 @@ async function listenForOperators(
         "/monitor/statistics": statistics,
         "/monitor/statistics.json": statistics,
         "/containers": containers,
+        "/healthz": healthPage(() => isolator.health, Date.now()),
+        "/readyz": readyPage(serving),
       },
       onProblem: (problem) => {
         logger.error({ code: problem.code, cause: problem.cause }, problem.message);
@@ -181,7 +185,14 @@ export async function serve(options: ServeOptions): Promise<number> {
       logger.error({ code: problem.code, cause: problem.cause }, problem.message);
     },
   });
-  const operator = await listenForOperators(logger, log, holder, isolator, { version, instance: name });
+  const operator = await listenForOperators(
+    logger,
+    log,
+    holder,
+    isolator,
+    { version, instance: name },
+    () => server.listening,
+  );
   const containers = isolator.list().length;
   logger.info({ version, pid: process.pid, socket: path, containers }, `serving instance ${name}`);
   manager.ready(`serving instance ${name}`);

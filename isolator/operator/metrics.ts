@@ -54,6 +54,8 @@ export class Metrics {
   private readonly counters = new Map<Counter, Read>();
   private readonly gauges = new Map<Gauge, Read>();
   private readonly states: Gauge;
+  private readonly sourceAge: Gauge;
+  private readonly sourceEndpoints: Gauge;
   private readonly denied: Counter;
   private readonly audited: Counter;
   /** One at a time: each fills the metrics anew. */
@@ -73,6 +75,19 @@ export class Metrics {
     }).set(identity, 1);
     const states = { name: `${prefix}containers`, help: "Containers of the agent, by state." };
     this.states = new Gauge({ ...states, labelNames: ["state"], registers });
+    const source = { labelNames: ["source"], registers };
+    this.sourceAge = new Gauge({
+      ...{
+        name: `${prefix}endpoint_source_age_seconds`,
+        help: "Since a source of endpoints last said anything.",
+      },
+      ...source,
+    });
+    this.sourceEndpoints = new Gauge({
+      ...{ name: `${prefix}endpoints`, help: "Places in the cluster that a source of endpoints names." },
+      ...source,
+    });
+    this.addSelfCheck(prefix);
     const named = (name: string, help: string) => ({ name: `${prefix}container_${name}`, help, registers });
     for (const [name, [help, read]] of Object.entries(COUNTERS))
       this.counters.set(new Counter({ ...named(name, help), labelNames: [...LABELS] }), read);
@@ -93,10 +108,47 @@ export class Metrics {
     return result;
   }
 
+  /** What the daemon's look at itself has found (containers/self-check.ts). */
+  private addSelfCheck(prefix: string): void {
+    const health = () => this.isolator.health;
+    const registers = [this.registry];
+    new Gauge({
+      ...{
+        name: `${prefix}self_check_failures`,
+        help: "Containers that the daemon could not put right.",
+        registers,
+      },
+      collect() {
+        this.set(health().failures.size);
+      },
+    });
+    new Counter({
+      ...{ name: `${prefix}self_check_repaired_total`, help: "Containers that it has put right.", registers },
+      collect() {
+        this.reset();
+        this.inc(health().repaired);
+      },
+    });
+    new Gauge({
+      ...{
+        name: `${prefix}self_check_timestamp_seconds`,
+        help: "When it last looked at all; 0: not yet.",
+        registers,
+      },
+      collect() {
+        this.set((health().at ?? 0) / 1000);
+      },
+    });
+  }
+
   private async fill(): Promise<void> {
-    const { states, denied, audited } = this;
-    for (const metric of [...this.counters.keys(), ...this.gauges.keys(), states, denied, audited])
-      metric.reset();
+    const { states, denied, audited, sourceAge, sourceEndpoints } = this;
+    const others = [states, denied, audited, sourceAge, sourceEndpoints];
+    for (const metric of [...this.counters.keys(), ...this.gauges.keys(), ...others]) metric.reset();
+    for (const { name, age, endpoints } of this.isolator.cluster.status()) {
+      if (age !== undefined) sourceAge.set({ source: name }, age);
+      sourceEndpoints.set({ source: name }, endpoints);
+    }
     for (const [index, entry] of this.isolator.list().entries()) {
       if (index % AT_ONCE === AT_ONCE - 1) await breathe();
       // Gone meanwhile?

@@ -25,8 +25,8 @@ const REQUEST_TIMEOUT = 5_000;
 /** ms until a client that is refused is cut off. */
 const REFUSED = 1_000;
 
-/** What is shown at a path, made anew for each request. */
-export type Page = () => Promise<{ type: string; text: string }>;
+/** What is shown at a path, made anew for each request. `status` of HTTP: 200 if not given. */
+export type Page = () => Promise<{ type: string; text: string; status?: number }>;
 
 export interface OperatorOptions {
   /** As it is now: it may be read again at any time. */
@@ -152,8 +152,8 @@ export class OperatorServer {
         const paths = Object.keys(this.options.pages).join(", ");
         throw new IsolatorError("not-found", `there is nothing here: GET ${paths}`);
       }
-      const { type, text } = await page();
-      response.status(200).type(type).send(text);
+      const { type, text, status = 200 } = await page();
+      response.status(status).type(type).send(text);
     } catch (error) {
       const known =
         error instanceof IsolatorError ? error : new IsolatorError("internal", messageOf(error), error);

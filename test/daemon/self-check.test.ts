@@ -49,6 +49,16 @@ async function look(): Promise<bpf_isolator.SelfCheck> {
   }, "the daemon looks");
 }
 
+/** What the operator's server says at a path. */
+async function ask(path: string): Promise<{ status: number; text: string }> {
+  const operator = await until(
+    () => daemon.log.findLast((line) => line["operator"] !== undefined)?.["operator"] as string | undefined,
+    "the operator's server listens",
+  );
+  const answer = await fetch(`http://${operator}${path}`);
+  return { status: answer.status, text: await answer.text() };
+}
+
 async function withPrograms(use: (programs: Programs) => void | Promise<void>): Promise<void> {
   const programs = Programs.open(daemon.instance);
   try {
@@ -64,6 +74,8 @@ describe("the daemon's look at itself", () => {
     const { containers, repaired, failures } = await look();
     assert.deepEqual([containers, repaired, failures ?? []], [1, 0n, []]);
     assert.equal(daemon.events("repaired").length, 0);
+    assert.deepEqual(await ask("/healthz"), { status: 200, text: "ok\n" });
+    assert.deepEqual(await ask("/readyz"), { status: 200, text: "ok\n" });
   });
 
   it("attaches programs again that somebody took away, and says so", async () => {
@@ -123,7 +135,16 @@ describe("the daemon's look at itself", () => {
       renderStatus(get_status?.status ?? {}, Date.now() / 1000),
       /self-check +programs and policy of 3 of 4 right, \d+ s ago; repaired 2\n +lost: its node cannot be looked at/,
     );
+    const sick = await ask("/healthz");
+    assert.equal(sick.status, 503);
+    assert.match(sick.text, /^container lost: its node cannot be looked at/);
+    assert.equal((await ask("/readyz")).status, 200);
+    const metrics = (await ask("/metrics")).text;
+    assert.match(metrics, /^bpf_isolator_self_check_failures 1$/m);
+    assert.match(metrics, /^bpf_isolator_self_check_repaired_total 2$/m);
+    assert.match(metrics, /^bpf_isolator_self_check_timestamp_seconds \d{10}/m);
     await daemon.call({ type: Type.CLEANUP, cleanup: { container_id: fromContainerId(["lost"]) } });
     assert.deepEqual((await look()).failures ?? [], []);
+    assert.equal((await ask("/healthz")).status, 200);
   });
 });
