@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -74,7 +74,7 @@ describe("the Debian package", { skip: whyNoLab() }, () => {
 
   /** Exit status of an attempt to bind a port, by somebody in the task's node. */
   async function bind(port: number): Promise<number> {
-    const script = `echo 0 >${NODE}/cgroup.procs; exec ${ATTEMPT} bind port=${port}`;
+    const script = `echo 0 >${NODE}/cgroup.procs; exec /share/attempt bind port=${port}`;
     return (await lab.run("sh", "-c", script)).status;
   }
 
@@ -95,6 +95,8 @@ describe("the Debian package", { skip: whyNoLab() }, () => {
     );
 
   before(async () => {
+    // The lab cleans its /tmp when it starts, and the checkout may be there.
+    copyFileSync(ATTEMPT, join(share, "attempt"));
     lab = await SystemdLab.boot(share);
   });
 
