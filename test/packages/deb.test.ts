@@ -9,8 +9,9 @@ import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { after, before, describe, it } from "node:test";
+import { after, before, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { describeUnless } from "../support/describe.js";
 import { ATTEMPT } from "../support/process.js";
 import { SystemdLab, whyNoLab } from "../support/systemd-lab.js";
 import { until } from "../support/wait.js";
@@ -34,7 +35,7 @@ function hasNodePackage(): boolean {
   }
 }
 
-describe("the Debian package", { skip: whyNoLab() }, () => {
+describeUnless(whyNoLab(), "the Debian package", () => {
   const share = mkdtempSync(join(tmpdir(), "bpf-isolator-deb-"));
   let lab: SystemdLab;
   let task = "";
