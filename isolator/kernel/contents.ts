@@ -22,7 +22,7 @@ export const MAPS = {
   connect_pass: layouts.structs.connection_pass.size,
   socket_tallies: layouts.structs.socket_tally.size,
   timewaits: 0,
-  port_remaps: layouts.structs.port_remap.size,
+  port_remaps: layouts.structs.port_remap_set.size,
   remap_notes: 0,
   endpoint_sets: 4,
   endpoint_blocks: 4,

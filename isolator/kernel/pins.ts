@@ -141,7 +141,7 @@ const STRUCT_OF = {
   policies: "policy",
   counters: "counters",
   port_owners: "port_owner",
-  port_remaps: "port_remap",
+  port_remaps: "port_remap_set",
 } as const;
 
 type OwnMap = "connect_totals" | "connect_rules" | "connect_sets" | "owner_classes" | "egress_hits";
