@@ -11,6 +11,8 @@
 #include "endpoints.h"
 #include "escape.h"
 #include "marking.h"
+#include "marking_options.h"
+#include "marking_packets.h"
 #include "ports.h"
 #include "remap.h"
 #include "sockets.h"
@@ -78,7 +80,7 @@ int sendmsg4(struct bpf_sock_addr *ctx)
 	if (verdict == ALLOW)
 		verdict = egress_sendmsg(ctx, policy, AF_INET);
 	if (verdict == ALLOW)
-		marking_sendmsg(ctx, policy);
+		marking_sendmsg(ctx, policy, AF_INET);
 	return verdict;
 }
 
@@ -93,7 +95,7 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 	if (verdict == ALLOW)
 		verdict = egress_sendmsg(ctx, policy, AF_INET6);
 	if (verdict == ALLOW)
-		marking_sendmsg(ctx, policy);
+		marking_sendmsg(ctx, policy, AF_INET6);
 	return verdict;
 }
 
@@ -117,7 +119,7 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 			verdict = connections_connect(ctx, policy, &to);
 	}
 	if (verdict == ALLOW)
-		marking_address(ctx, policy);
+		marking_connect(ctx, policy, &to);
 	return verdict;
 }
 
@@ -291,6 +293,13 @@ SEC("xdp")
 int egress_query(struct xdp_md *ctx)
 {
 	return egress_answer(ctx);
+}
+
+/* On devices that the configuration names (isolator/containers/marking-devices.ts). */
+SEC("tc")
+int marking_rewrite(struct __sk_buff *skb)
+{
+	return marking_device(skb);
 }
 
 /*

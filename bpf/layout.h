@@ -51,8 +51,20 @@ enum policy_flags {
 	POLICY_SET_DSCP = 65536,
 	POLICY_SET_MARK = 131072,
 	POLICY_SET_PRIORITY = 262144,
-	POLICY_DENY_MARKING = 524288, /* setsockopt() that would change it is refused, not ignored */
-	POLICY_DROP_DSCP = 1048576,   /* a packet with another DSCP is dropped, not only counted */
+	POLICY_DENY_MARKING = 524288,       /* setsockopt() that would change it is refused, not ignored */
+	POLICY_DROP_DSCP = 1048576,         /* a packet with another DSCP is dropped, not only counted */
+	POLICY_REWRITE_DSCP = 2097152,      /* or given the right one, by the program on the device */
+	POLICY_MARK_DESTINATIONS = 4194304, /* there are markings by destination */
+};
+
+/* What is not among the parts is 0. Part of struct policy, from its mark on. */
+struct marking {
+	__u32 mark;      /* bits of mark_mask */
+	__u32 mark_mask; /* 0: none */
+	__u32 priority;
+	__u8 tos;   /* DSCP in its place in the traffic class: the upper six bits */
+	__u8 parts; /* which there are: the bits of policy_flags that say so, from POLICY_SET_DSCP on */
+	__u8 reserved[2];
 };
 
 /* Mappings that a policy has in itself. */
@@ -87,12 +99,13 @@ struct policy {
 	__u32 max_connections_total;
 	__u32 connections_errno; /* what a connect() over a limit gives */
 	__u32 connection_rules;  /* of connect_rules */
-	/* Marking, where the flags say so. */
-	__u32 mark;      /* bits of mark_mask */
-	__u32 mark_mask; /* 0: none */
+	/* A struct marking: for what goes to a destination without one of its own. The flags are of them all. */
+	__u32 mark;
+	__u32 mark_mask;
 	__u32 priority;
-	__u8 tos; /* DSCP in its place in the traffic class: the upper six bits */
-	__u8 reserved[3];
+	__u8 tos;
+	__u8 marking_parts;
+	__u8 reserved[2];
 	/* Of POLICY_REMAP: the first mappings, for bind() to look at nothing else. Ports in host byte order. */
 	__u16 remap_port[REMAPS_AT_HAND]; /* what a task asks for */
 	__u16 remap_host[REMAPS_AT_HAND]; /* what it gets */
@@ -104,6 +117,10 @@ struct policy {
 	__u64 egress_set;     /* its rules in egress_blocks and egress_classes */
 	__u32 egress_classes; /* 1: there are rules that name classes */
 	__u32 egress_errno;   /* what connect() and sendmsg() give */
+	/* Of POLICY_MARK_DESTINATIONS. */
+	__u64 marking_set;     /* its rules in egress_blocks, egress_classes and marking_rules */
+	__u32 marking_classes; /* 1: there are rules that name classes */
+	__u32 reserved3;
 };
 
 /*
@@ -204,8 +221,17 @@ struct socket_note {
 	__u16 listener_port;   /* that the verdicts are for; host byte order */
 	__u8 marked_by;        /* 1 + the deepest level below the root container whose marking it has; 0: none */
 	__u8 dscp_excuse;      /* enum dscp_excuse */
-	__u8 tos;              /* policy.tos that was set on it, plus 1; 0: none */
-	__u8 reserved[3];
+	__u8 tos;              /* traffic class that was set on it, plus 1; 0: none */
+	__u8 rewrite;          /* traffic class that packets get at the device, plus 1; 0: none */
+	__u8 reserved[2];
+	__u32 rewrite_at; /* jiffies when that was said: it holds for a moment */
+};
+
+/* Key of marking_rules: the number of a rule of a set. */
+struct marking_rule {
+	__u64 set;
+	__u32 rule;
+	__u32 reserved;
 };
 
 /* Why packets of a socket may have no DSCP where the marking has one, and the task has not changed it. */
@@ -274,6 +300,12 @@ struct destination {
 	__u16 port;       /* host byte order */
 	__u16 protocol;   /* IPPROTO_*; MPTCP is TCP */
 	__u32 reserved;
+};
+
+/* What is remembered of a socket whose policy has markings by destination. */
+struct marking_note {
+	struct destination to; /* of the last connect() or send; cgroup_id 0: none */
+	struct marking marking;
 };
 
 /*
@@ -517,7 +549,12 @@ struct egress_verdict {
 	enum class_bit class; /* of by_class */
 };
 
-_Static_assert(sizeof(struct policy) == 104, "policy has a hole");
+_Static_assert(sizeof(struct policy) == 120, "policy has a hole");
+_Static_assert(sizeof(struct marking) == 16, "marking has a hole");
+_Static_assert(__builtin_offsetof(struct policy, reserved) - __builtin_offsetof(struct policy, mark) ==
+                   __builtin_offsetof(struct marking, reserved),
+               "policy has no marking in it");
+_Static_assert(sizeof(struct socket_note) == 20, "socket_note has a hole");
 _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");

@@ -224,6 +224,22 @@ struct {
 	__type(value, __u64);
 } egress_hits SEC(".maps");
 
+/* Markings of the rules of a set, by number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct marking_rule);
+	__type(value, struct marking);
+} marking_rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct marking_note);
+} marking_notes SEC(".maps");
+
 /* By cgroup id, of the containers that user space wants to know it of. Made and removed by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

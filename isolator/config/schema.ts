@@ -28,7 +28,13 @@ import {
 } from "./egress.js";
 import { CONNECTION_KEYS, toConnections } from "./connections.js";
 import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } from "./endpoints.js";
-import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
+import {
+  MarkingDevicesSchema,
+  markingProblems,
+  MarkingSchema,
+  toMarking,
+  type MarkingRule,
+} from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
 import {
@@ -165,6 +171,7 @@ export const ConfigSchema = z
       .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
     classes: ClassesSchema,
     marking: MarkingSchema,
+    marking_devices: MarkingDevicesSchema,
     statistics: StatisticsSchema,
     operator: OperatorSchema,
     endpoints: EndpointsSchema,
@@ -207,6 +214,8 @@ export interface Config {
   exemptions: Exemption[];
   classes: ContainerClass[];
   marking: MarkingRule[];
+  /** Network devices on which DSCPs are put right. */
+  markingDevices: string[];
   statistics: StatisticsConfig;
   operator: OperatorConfig;
   endpoints: EndpointsConfig;
@@ -301,6 +310,7 @@ export function toConfig(input: ConfigInput): Config {
     })),
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
+    markingDevices: input.marking_devices,
     statistics: toStatistics(input.statistics),
     operator: toOperator(input.operator),
     endpoints: toEndpoints(input.endpoints),

@@ -18,7 +18,7 @@ import type { Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
 import { closeConnections, openConnections, readConnections, readDestinations } from "./connections.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
-import { forgetHits, readHits, writeEgress } from "./egress.js";
+import { forgetHits, readHits, setsOf, writeEgress } from "./egress.js";
 import { reach } from "./points.js";
 import { deleteMappings, writeMappings } from "./remap.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
@@ -207,7 +207,7 @@ export class Container {
       closeConnections(programs, node.id);
       deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
-      if (policy.egress) instance.sweepEgress(programs, held.key);
+      if (setsOf(policy).length > 0) instance.sweepEgress(programs, held.key);
     });
     container.applyPolicy(glass);
     instance.sockets.begin(node.id, container.usage());
@@ -264,7 +264,7 @@ export class Container {
   applyPolicy(glass = this.glass): void {
     if (glass === "detach") return;
     writeClasses(this.programs, this.cgroupId, this.policy.classes);
-    if (this.policy.egress) writeEgress(this.programs, this.policy.egress);
+    writeEgress(this.programs, this.policy);
     openConnections(this.programs, this.cgroupId, this.policy.connections);
     this.watchSockets();
     writeMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
@@ -375,7 +375,7 @@ export class Container {
       reach("update:released");
       this.applyPolicy();
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, before.remap, policy.remap);
-      if (before.egress) this.instance.sweepEgressLater();
+      if (setsOf(before).length > 0) this.instance.sweepEgressLater();
       if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
       reach("update:done");
@@ -517,7 +517,7 @@ export class Container {
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
       forgetClasses(this.programs, this.cgroupId);
       forgetHits(this.programs, this.cgroupId);
-      if (this.policy.egress) this.instance.sweepEgress(this.programs, this.held.key);
+      if (setsOf(this.policy).length > 0) this.instance.sweepEgress(this.programs, this.held.key);
       // Its last events are told by its name, which goes with the record.
       while (this.ownRing?.poll() === false);
       this.instance.records.remove(this.held);

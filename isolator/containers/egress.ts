@@ -1,4 +1,4 @@
-/** Sets of egress rules in the kernel: written before a policy names them, removed when none does any more. */
+/** Sets of rules for destinations in the kernel, of egress and of markings: written before a policy names them, removed when none does any more. */
 import {
   compileEgress,
   decodeHit,
@@ -12,15 +12,29 @@ import {
   type EgressHits,
   type EgressPolicy,
 } from "../features/egress.js";
+import { encodeMarkingRules, MARKING_RULE_SIZE, markingRules, markingSet } from "../features/marking.js";
+import type { Policy } from "../features/policy.js";
 import type { BpfMap } from "../kernel/maps.js";
 
 export interface EgressMaps {
-  map: (name: "egress_blocks" | "egress_classes" | "egress_hits") => BpfMap;
+  map: (name: "egress_blocks" | "egress_classes" | "egress_hits" | "marking_rules") => BpfMap;
 }
 
-/** Writes all of a set; what is there already is the same. @throws bad-argument, map-full */
-export function writeEgress(maps: EgressMaps, policy: EgressPolicy): void {
-  const set = egressSet(policy);
+/** The sets that a policy names. */
+export function setsOf({ egress, marking }: Policy): bigint[] {
+  return [...(egress ? [egressSet(egress)] : []), ...(marking?.destinations ? [markingSet(marking)] : [])];
+}
+
+/** Writes all that the policy names; what is there already is the same. @throws bad-argument, map-full */
+export function writeEgress(maps: EgressMaps, { egress, marking }: Policy): void {
+  if (egress) writeSet(maps, egressSet(egress), egress);
+  if (!marking?.destinations) return;
+  // What a rule comes to before the rule.
+  for (const { key, value } of encodeMarkingRules(marking)) maps.map("marking_rules").update(key, value);
+  writeSet(maps, markingSet(marking), markingRules(marking));
+}
+
+function writeSet(maps: EgressMaps, set: bigint, policy: EgressPolicy): void {
   const { blocks, classes } = compileEgress(policy);
   for (const entry of blocks) maps.map("egress_blocks").update(encodeEgressBlock(set, entry), entry.value);
   for (const entry of classes) maps.map("egress_classes").update(encodeEgressClass(set, entry), entry.value);
@@ -34,6 +48,7 @@ export function sweepEgress(maps: EgressMaps, used: ReadonlySet<bigint>): void {
   for (const [name, size] of [
     ["egress_blocks", EGRESS_BLOCK_SIZE],
     ["egress_classes", EGRESS_CLASS_SIZE],
+    ["marking_rules", MARKING_RULE_SIZE],
   ] as const) {
     const map = maps.map(name);
     for (const key of map.keys(size)) if (!used.has(setOfKey(key))) map.delete(key);

@@ -5,7 +5,6 @@
 import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
-import { egressSet } from "../features/egress.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
 import type { BpfMap } from "../kernel/maps.js";
@@ -13,12 +12,13 @@ import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
 import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
-import { forgetHits, sweepEgress, type EgressMaps } from "./egress.js";
+import { forgetHits, setsOf, sweepEgress, type EgressMaps } from "./egress.js";
 import { closeConnections, type ConnectionMaps } from "./connections.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { forgetClasses, type OwnerMaps } from "./owner-classes.js";
 import { PortTable } from "./port-table.js";
+import { DEVICES_FILE, leaveDevices } from "./marking-devices.js";
 import { deleteMappings } from "./remap.js";
 import { buildsOf, nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
 import { SocketPasses } from "./socket-passes.js";
@@ -50,6 +50,7 @@ const STATE_FILES = [
   SERVE_LOCK,
   PASS_LOCK,
   "break-glass",
+  DEVICES_FILE,
   "agent.json",
   "isolator.sock",
 ];
@@ -281,15 +282,17 @@ export class Instance {
   }
 
   /**
-   * Removes the sets of egress rules that no container has any more. Under the lock.
+   * Removes the sets of rules for destinations that no container has any more. Under the lock.
    * @param without key of the record of a container that is on its way out
    */
   sweepEgress(programs: Programs, without?: string): void {
     const used = this.records
       .keys()
       .filter((key) => key !== without)
-      .flatMap((key) => this.records.read(key)?.policy.egress ?? [])
-      .map(egressSet);
+      .flatMap((key) => {
+        const record = this.records.read(key);
+        return record ? setsOf(record.policy) : [];
+      });
     sweepEgress(programs, new Set(used));
   }
 
@@ -350,6 +353,7 @@ export class Instance {
   removeIfUnused(): void {
     // Last what takes longest: the daemon comes by here with each container that ends.
     if (this.isServed() || this.glass || this.records.keys().length > 0) return;
+    leaveDevices(this);
     unpin(this.name);
     // A stray node keeps its directory, other instances keep the common ones.
     for (const directory of [this.guardNode(), this.root, dirname(this.root)]) removeIfEmpty(directory);

@@ -213,7 +213,7 @@ function adoptAll(
         const policy = throughGlass(record.policy, instance.glassOf(key));
         openConnections(programs, id, policy.connections);
         writeMappings(programs.map("port_remaps"), id, policy.remap);
-        if (policy.egress) writeEgress(programs, policy.egress);
+        writeEgress(programs, policy);
         const value = encodePolicy(policy, id, record.chain.length - 1, ring.slot);
         programs.map("policies").update(u64Key(id), value);
       });

@@ -32,6 +32,8 @@ export const MAPS = {
   egress_blocks: layouts.structs.egress_ranges.size,
   egress_classes: layouts.structs.egress_ranges.size,
   egress_hits: 8,
+  marking_rules: layouts.structs.marking.size,
+  marking_notes: 0,
 } as const;
 
 export type MapName = keyof typeof MAPS;
@@ -44,4 +46,7 @@ export const ITERATORS = ["connections_tcp"] as const;
 export type IteratorName = (typeof ITERATORS)[number];
 /** Programs that user space runs, with a question as their packet (query.ts). */
 export const QUERIES = ["endpoint_query", "egress_query"] as const;
+/** Programs that are put on devices (devices.ts). */
+export const DEVICE_PROGRAMS = ["marking_rewrite"] as const;
+export type DeviceProgram = (typeof DEVICE_PROGRAMS)[number];
 export type QueryName = (typeof QUERIES)[number];

@@ -19,6 +19,8 @@ export const STRUCTS = [
   "connection_pass",
   "socket_tally",
   "port_remap_set",
+  "marking",
+  "marking_rule",
   "endpoint_key",
   "address_block",
   "class_set",

@@ -13,11 +13,13 @@ import {
   type ProgramFds,
 } from "./attach.js";
 import {
+  DEVICE_PROGRAMS,
   ITERATORS,
   MAP_NAMES,
   MAPS,
   PRIMER,
   QUERIES,
+  type DeviceProgram,
   type IteratorName,
   type MapName,
   type QueryName,
@@ -38,6 +40,7 @@ export class Programs {
     private readonly primer: number,
     private readonly iterators: ReadonlyMap<IteratorName, number>,
     private readonly queries: ReadonlyMap<QueryName, number>,
+    private readonly devices: ReadonlyMap<DeviceProgram, number>,
     /** What owns the file descriptors when nothing is pinned. */
     private readonly object: Pointer = null,
   ) {}
@@ -59,7 +62,8 @@ export class Programs {
     );
     const iterators = new Map(ITERATORS.map((name) => [name, pins.get(`iterator_${name}`)]));
     const queries = new Map(QUERIES.map((name) => [name, pins.get(`query_${name}`)]));
-    return new Programs(programs, maps, primer, iterators, queries);
+    const devices = new Map(DEVICE_PROGRAMS.map((name) => [name, pins.get(`device_${name}`)]));
+    return new Programs(programs, maps, primer, iterators, queries, devices);
   }
 
   /**
@@ -77,6 +81,7 @@ export class Programs {
       programFd(object, PRIMER.name),
       new Map(ITERATORS.map((name) => [name, programFd(object, name)])),
       new Map(QUERIES.map((name) => [name, programFd(object, name)])),
+      new Map(DEVICE_PROGRAMS.map((name) => [name, programFd(object, name)])),
       object,
     );
   }
@@ -98,6 +103,13 @@ export class Programs {
   query(name: QueryName): number {
     const fd = this.queries.get(name);
     if (fd === undefined) throw new Error(`no query ${name}`);
+    return fd;
+  }
+
+  /** File descriptor of a program to be put on devices (devices.ts). */
+  device(name: DeviceProgram): number {
+    const fd = this.devices.get(name);
+    if (fd === undefined) throw new Error(`no program ${name}`);
     return fd;
   }
 
@@ -163,7 +175,12 @@ export class Programs {
       libbpf().objectClose(this.object);
       return;
     }
-    const others = [...this.iterators.values(), ...this.queries.values(), this.primer];
+    const others = [
+      ...this.iterators.values(),
+      ...this.queries.values(),
+      ...this.devices.values(),
+      this.primer,
+    ];
     for (const fd of [...this.programs.values(), ...others]) libc().close(fd);
     for (const map of this.maps.values()) map.close();
   }

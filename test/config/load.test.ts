@@ -26,6 +26,7 @@ const DEFAULTS: Config = {
   exemptions: [],
   classes: [],
   marking: [],
+  markingDevices: [],
   statistics: { interval: 10 },
   operator: { hosts: [] },
   endpoints: { static: [] },
@@ -87,6 +88,7 @@ marking:
   - { class: prod-1, dscp: af21, mark: 0x10/0xff, priority: 3, change: deny, wrong_dscp: drop }
   - { class: shop, dscp: 46, mark: 0x1F }
   - { priority: 0 }
+marking_devices: [eth0]
 statistics: { interval: 2.5, rates: { window: 60, interval: 0.5 } }
 operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/token }
 `;
@@ -101,6 +103,7 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
       judged: { begin: 31000, end: 32000 },
       connectErrno: "EAGAIN",
       trustedRoles: ["ops", "*"],
+      markingDevices: ["eth0"],
       exemptions: [
         {
           role: "storage",
@@ -187,7 +190,7 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, remap, trusted_roles, exemptions, classes, marking, statistics, operator, endpoints, egress, egress_default, egress_errno, egress_exceptions, violations, agent_api",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, remap, trusted_roles, exemptions, classes, marking, marking_devices, statistics, operator, endpoints, egress, egress_default, egress_errno, egress_exceptions, violations, agent_api",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],

@@ -88,7 +88,7 @@ export const layouts = {
       }
     },
     "policy": {
-      "size": 104,
+      "size": 120,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -154,10 +154,14 @@ export const layouts = {
           "offset": 60,
           "type": "u8"
         },
-        "reserved": {
+        "marking_parts": {
           "offset": 61,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 62,
           "type": "u8",
-          "count": 3
+          "count": 2
         },
         "remap_port": {
           "offset": 64,
@@ -196,6 +200,18 @@ export const layouts = {
         },
         "egress_errno": {
           "offset": 100,
+          "type": "u32"
+        },
+        "marking_set": {
+          "offset": 104,
+          "type": "u64"
+        },
+        "marking_classes": {
+          "offset": 112,
+          "type": "u32"
+        },
+        "reserved3": {
+          "offset": 116,
           "type": "u32"
         }
       }
@@ -306,7 +322,7 @@ export const layouts = {
       }
     },
     "socket_note": {
-      "size": 16,
+      "size": 20,
       "fields": {
         "listener": {
           "offset": 0,
@@ -334,10 +350,18 @@ export const layouts = {
           "offset": 12,
           "type": "u8"
         },
-        "reserved": {
+        "rewrite": {
           "offset": 13,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 14,
           "type": "u8",
-          "count": 3
+          "count": 2
+        },
+        "rewrite_at": {
+          "offset": 16,
+          "type": "u32"
         }
       }
     },
@@ -521,6 +545,53 @@ export const layouts = {
         "action": {
           "offset": 12,
           "type": "u32"
+        }
+      }
+    },
+    "marking_rule": {
+      "size": 16,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "rule": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "marking": {
+      "size": 16,
+      "fields": {
+        "mark": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "mark_mask": {
+          "offset": 4,
+          "type": "u32"
+        },
+        "priority": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "tos": {
+          "offset": 12,
+          "type": "u8"
+        },
+        "parts": {
+          "offset": 13,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 14,
+          "type": "u8",
+          "count": 2
         }
       }
     },
@@ -742,7 +813,9 @@ export const layouts = {
       "POLICY_SET_MARK": 131072,
       "POLICY_SET_PRIORITY": 262144,
       "POLICY_DENY_MARKING": 524288,
-      "POLICY_DROP_DSCP": 1048576
+      "POLICY_DROP_DSCP": 1048576,
+      "POLICY_REWRITE_DSCP": 2097152,
+      "POLICY_MARK_DESTINATIONS": 4194304
     },
     "enforcement": {
       "ENFORCE_UNSET": 0,
