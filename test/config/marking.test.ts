@@ -140,13 +140,13 @@ marking_devices: [eth0, a/b]
 `;
     const said = problems(text);
     for (const [line, what] of [
-      [6, /marking\[0\]\.to: there is no class "silver" in classes/],
-      [7, /marking\[1\]\.to\.class: there is no class "lead"/],
-      [8, /marking\[2\]\.to: has both a class and a block/],
-      [9, /marking\[3\]\.to.*10\.0\.0\.0\/33/],
-      [10, /marking\[4\]\.to.*99999/],
-      [11, /marking\[5\]: sets nothing/],
-      [12, /marking_devices\[1\]: is no name of a network device/],
+      [7, /marking\[0\]\.to: there is no class "silver" in classes/],
+      [8, /marking\[1\]\.to\.class: there is no class "lead"/],
+      [9, /marking\[2\]\.to: has both a class and a block/],
+      [10, /marking\[3\]\.to.*10\.0\.0\.0\/33/],
+      [11, /marking\[4\]\.to.*99999/],
+      [12, /marking\[5\]: sets nothing/],
+      [13, /marking_devices\[1\]: is no name of a network device/],
     ] as const) {
       const found = said.split("\n").filter((problem) => problem.startsWith(`${line}:`));
       assert.equal(found.length, 1, said);
