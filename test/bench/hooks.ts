@@ -15,7 +15,15 @@ import { Programs, enableStatistics } from "./lib/programs.js";
 import { type Spread, pairs, spread } from "./lib/stats.js";
 import { table } from "./lib/table.js";
 import { makeNetwork } from "./lib/topology.js";
-import { type Setting, type Variant, startEmpty, startMapped, startOurs, startPeer } from "./lib/variants.js";
+import {
+  type Setting,
+  type Variant,
+  startEmpty,
+  startMapped,
+  startMarked,
+  startOurs,
+  startPeer,
+} from "./lib/variants.js";
 
 /** ns that a hook's program may take more than an empty one. */
 const TARGETS: Partial<Record<Hook, number>> = {
@@ -37,6 +45,7 @@ interface Subject {
 interface Figure {
   load: string;
   hook: Hook;
+  target: number | undefined;
   /** Packets that one run stands for. */
   packets: number;
   /** ns a run, the price of the statistics included. */
@@ -75,12 +84,14 @@ async function measure(options: Options, cleanup: Cleanup): Promise<Figure[]> {
     cleanup,
   );
   const mapped = options.ours ? subject(await startMapped(setting), cleanup) : ours;
+  const marked = options.ours ? subject(await startMarked(setting), cleanup) : ours;
+  const subjectOf = ({ of }: Load): Subject => (of === "mapped" ? mapped : of === "marked" ? marked : ours);
   const empty = subject(await startEmpty(setting, ours.programs.hooks), cleanup);
   enableStatistics(cleanup);
   // A round gives two pairs: one in each order.
   for (let round = 0; round < Math.ceil(options.pairs / 2); round++) {
     for (const load of LOADS) {
-      const own = load.mapped ? mapped : ours;
+      const own = subjectOf(load);
       for (const one of [empty, own, own, empty]) await sample(one, load, peer);
     }
     process.stderr.write(`\r${round + 1} of ${Math.ceil(options.pairs / 2)}`);
@@ -89,13 +100,14 @@ async function measure(options: Options, cleanup: Cleanup): Promise<Figure[]> {
   return LOADS.flatMap((load) =>
     load.hooks.flatMap((hook) => {
       const key = `${load.name} ${hook}`;
-      const own = load.mapped ? mapped : ours;
+      const own = subjectOf(load);
       const [a, b] = [own.samples.get(key), empty.samples.get(key)];
       if (!a || !b) return [];
       return [
         {
           load: load.name,
           hook,
+          target: load.target ?? TARGETS[hook],
           packets: spread(a.packets).median,
           empty: spread(b.ns),
           ours: spread(a.ns),
@@ -111,8 +123,7 @@ function subject(variant: Variant, cleanup: Cleanup): Subject {
 }
 
 function report(figures: readonly Figure[], rounds: number): string {
-  const rows = figures.map(({ load, hook, packets, empty, ours, more }) => {
-    const target = TARGETS[hook];
+  const rows = figures.map(({ load, hook, target, packets, empty, ours, more }) => {
     const verdict =
       target === undefined ? "" : `≤ ${target}${more.median / packets <= target ? "" : " **missed**"}`;
     const share =
