@@ -109,7 +109,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	char policies[16] = "policies", counters[16] = "counters", owners[16] = "port_owners",
 	     notes[16] = "socket_notes", rings[16] = "event_rings", events[16] = "isolator_events",
 	     totals[16] = "connect_totals", sets[16] = "connect_sets", rules[16] = "connect_rules",
-	     sockets[16] = "sock_connects", closed[16] = "closed_connects", pass[16] = "connect_pass";
+	     sockets[16] = "sock_connects", closed[16] = "closed_connects", pass[16] = "connect_pass",
+	     rates[16] = "bandwidth_rules", bandwidths[16] = "bandwidths", paced[16] = "sock_bandwidth";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -121,9 +122,10 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	case BPF_MAP_TYPE_ARRAY:
 		return same_name(name, owners) || same_name(name, sets) || same_name(name, pass);
 	case BPF_MAP_TYPE_SK_STORAGE:
-		return same_name(name, notes) || same_name(name, sockets);
+		return same_name(name, notes) || same_name(name, sockets) || same_name(name, paced);
 	case BPF_MAP_TYPE_HASH:
-		return same_name(name, totals) || same_name(name, rules) || same_name(name, closed);
+		return same_name(name, totals) || same_name(name, rules) || same_name(name, closed) ||
+		       same_name(name, rates) || same_name(name, bandwidths);
 	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
 		return same_name(name, rings);
 	case BPF_MAP_TYPE_RINGBUF:

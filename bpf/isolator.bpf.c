@@ -6,6 +6,8 @@
  * A socket is under the programs of the cgroup that created it, whoever uses it later.
  */
 #include "accounting.h"
+#include "bandwidth.h"
+#include "bandwidth_sockets.h"
 #include "connections.h"
 #include "escape.h"
 #include "marking.h"
@@ -166,6 +168,41 @@ int egress(struct __sk_buff *skb)
 	else
 		account_sent(skb, counters);
 	return verdict;
+}
+
+/*
+ * Bandwidth has programs of its own on hooks that others have one on too: only where there is a limit. They come
+ * after those.
+ */
+SEC("sockops")
+int bandwidth_tcp(struct bpf_sock_ops *ctx)
+{
+	bandwidth_ops(ctx);
+	return ALLOW;
+}
+
+SEC("cgroup_skb/ingress")
+int bandwidth_in(struct __sk_buff *skb)
+{
+	return bandwidth_ingress(skb);
+}
+
+SEC("cgroup_skb/egress")
+int bandwidth_out(struct __sk_buff *skb)
+{
+	return bandwidth_egress(skb);
+}
+
+SEC("cgroup/sendmsg4")
+int bandwidth_send4(struct bpf_sock_addr *ctx)
+{
+	return bandwidth_sendmsg(ctx);
+}
+
+SEC("cgroup/sendmsg6")
+int bandwidth_send6(struct bpf_sock_addr *ctx)
+{
+	return bandwidth_sendmsg(ctx);
 }
 
 /* Not on a hook: user space runs it, by reading from it. */

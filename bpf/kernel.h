@@ -44,7 +44,11 @@
 #define IPV6_TCLASS       67
 #define CLONE_INTO_CGROUP 0x200000000ULL
 
+/* SO_MAX_PACING_RATE */
+#define SO_PACING 47
+
 /* Of the kernel's own headers. */
+#define EAGAIN              11
 #define EEXIST              17
 #define FMODE_WRITE         2
 #define CGROUP2_SUPER_MAGIC 0x63677270
@@ -110,6 +114,8 @@ struct sock_cgroup_data {
 
 struct sock {
 	struct sock_common __sk_common;
+	unsigned long sk_max_pacing_rate;
+	struct dst_entry *sk_dst_cache;
 	int sk_err;
 	__u8 sk_kern_sock : 1;
 	__u16 sk_protocol;
@@ -161,11 +167,30 @@ struct rt6_info {
 	struct inet6_dev *rt6i_idev;
 };
 
+struct Qdisc_ops {
+	char id[16];
+};
+
+struct Qdisc {
+	const struct Qdisc_ops *ops;
+};
+
+struct netdev_queue {
+	struct Qdisc *qdisc;
+};
+
 struct net_device {
+	struct netdev_queue *_tx;
 	unsigned int mtu;
+	int ifindex;
+};
+
+struct tcp_sock {
+	__u8 bpf_sock_ops_cb_flags;
 };
 
 struct dst_entry {
+	struct net_device *dev;
 	unsigned long _metrics;
 	unsigned long expires;
 };

@@ -118,3 +118,28 @@ struct {
 	__type(key, __u32);
 	__type(value, struct connection_pass);
 } connect_pass SEC(".maps");
+
+/* By cgroup id. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct bandwidth_rule);
+} bandwidth_rules SEC(".maps");
+
+/* By cgroup id. Made and removed by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct bandwidth);
+} bandwidths SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct socket_bandwidth);
+} sock_bandwidth SEC(".maps");

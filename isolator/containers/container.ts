@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { sumCounters, type Usage } from "../features/accounting.js";
+import type { BandwidthUsage } from "../features/bandwidth.js";
 import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
 import { encodePolicy, gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
@@ -10,6 +11,7 @@ import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
+import { closeBandwidth, openBandwidth, readBandwidth } from "./bandwidth.js";
 import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
 import { PASS_LOCK, type Instance } from "./instance.js";
@@ -52,10 +54,16 @@ const IN_THE_WAY: readonly ErrorCode[] = [
   "map-full",
 ];
 
-/** What sockets hold already is given back where it was counted, also when nothing is limited any more. */
+/**
+ * What sockets hold already is given back where it was counted, and what they are paced to is taken back, also when
+ * nothing is limited any more.
+ */
 function keepCounting(before: Policy, next: Policy): Policy {
-  if (next.connections || !before.connections) return next;
-  return { ...next, connections: withoutLimits(before.connections) };
+  return {
+    ...next,
+    ...(!next.connections && before.connections ? { connections: withoutLimits(before.connections) } : {}),
+    ...(!next.bandwidth && before.bandwidth ? { bandwidth: {} } : {}),
+  };
 }
 
 /** Each is told whether all before it went well. */
@@ -204,6 +212,7 @@ export class Container {
     undo.push(async () => {
       await instance.closed.delete(node.id);
       closeConnections(programs, node.id);
+      closeBandwidth(programs, node.id);
     });
     container.applyPolicy();
     reach("prepare:policy");
@@ -261,12 +270,9 @@ export class Container {
     if (glass === "detach") return;
     openConnections(this.programs, this.cgroupId, this.policy.connections);
     if (this.policy.connections) this.instance.closed.add(this.cgroupId, this.programs);
-    const value = encodePolicy(
-      throughGlass(this.policy, glass),
-      this.cgroupId,
-      this.chain.length - 1,
-      this.ringSlot,
-    );
+    const policy = throughGlass(this.policy, glass);
+    openBandwidth(this.programs, this.cgroupId, policy);
+    const value = encodePolicy(policy, this.cgroupId, this.chain.length - 1, this.ringSlot);
     this.programs.map("policies").update(u64Key(this.cgroupId), value);
   }
 
@@ -352,6 +358,11 @@ export class Container {
     return this.policy.connections && readConnections(this.programs, this.cgroupId);
   }
 
+  /** What it uses of its bandwidth; undefined: it is not limited. */
+  bandwidth(): BandwidthUsage | undefined {
+    return this.policy.bandwidth && readBandwidth(this.programs, this.cgroupId);
+  }
+
   /** Finds out which of them are closed for good (connections.ts). @throws map-failed */
   releaseClosed(): Promise<PassResult | undefined> {
     return releaseClosed(this.programs, join(this.instance.stateDirectory, PASS_LOCK));
@@ -394,6 +405,7 @@ export class Container {
       reach("cleanup:node");
       await this.instance.closed.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
+      closeBandwidth(this.programs, this.cgroupId);
       this.final = final;
       this.instance.records.remove(this.held);
       this.removed = true;

@@ -27,6 +27,9 @@ export const REASONS = [
   "marking",
   "connections",
   "connections_total",
+  "egress",
+  "file",
+  "bandwidth",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

@@ -8,6 +8,7 @@ import {
   isConnections,
   type ConnectionsPolicy,
 } from "./connections.js";
+import { bandwidthFlags, bandwidthHooks, isBandwidth, type BandwidthPolicy } from "./bandwidth.js";
 import { isMemberships, type Membership } from "./classes.js";
 import {
   decodeMarking,
@@ -45,13 +46,15 @@ export interface Policy extends PortsPolicy {
   escape?: EscapeMode;
   /** Undefined: not counted. */
   connections?: ConnectionsPolicy;
+  /** Undefined: not limited, and not measured. */
+  bandwidth?: BandwidthPolicy;
 }
 
 /** Whether a value is a policy as far as whoever uses one relies on it: one that was stored may be damaged. */
 export function isPolicy(value: unknown): value is Policy {
   if (typeof value !== "object" || value === null) return false;
   const policy = value as Partial<Record<keyof Policy, unknown>>;
-  const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections } = policy;
+  const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections, bandwidth } = policy;
   return (
     ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
     EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
@@ -62,6 +65,7 @@ export function isPolicy(value: unknown): value is Policy {
     (classes === undefined || isMemberships(classes)) &&
     (marking === undefined || isMarking(marking)) &&
     (connections === undefined || isConnections(connections)) &&
+    (bandwidth === undefined || isBandwidth(bandwidth)) &&
     (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
   );
 }
@@ -83,6 +87,7 @@ export function hooksOf(policy: Policy): ReadonlySet<string> {
     ...escapeHooks(escapeOf(policy)),
     ...markingHooks(policy.marking),
     ...connectionHooks(policy.connections),
+    ...bandwidthHooks(policy.bandwidth),
   ]);
 }
 
@@ -136,6 +141,7 @@ function flagsOf(policy: Policy): number {
     socketFlags(policy.sockets),
     escapeFlags(escapeOf(policy)),
     connectionFlags(policy.connections),
+    bandwidthFlags(policy.bandwidth),
     markingFlags(policy.marking),
   ];
   return bits.reduce((all, bit) => all | bit, 0);

@@ -18,6 +18,9 @@ export const MAPS = {
   sock_connects: 0,
   closed_connects: 0,
   connect_pass: layouts.structs.connection_pass.size,
+  bandwidth_rules: layouts.structs.bandwidth_rule.size,
+  bandwidths: 2 * layouts.structs.bandwidth_state.size,
+  sock_bandwidth: 0,
 } as const;
 
 export type MapName = keyof typeof MAPS;

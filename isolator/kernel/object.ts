@@ -17,6 +17,8 @@ export const STRUCTS = [
   "connection_count",
   "connection_rule",
   "connection_pass",
+  "bandwidth_rule",
+  "bandwidth_state",
 ] as const;
 export const ENUMS = [
   "ring_slot",
@@ -25,6 +27,7 @@ export const ENUMS = [
   "ephemeral",
   "reason",
   "connection_sizes",
+  "bandwidth_flags",
 ] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */
