@@ -35,10 +35,13 @@ static __always_inline __u64 clamp64(__u64 value, __u64 least, __u64 most)
 	return value < least ? least : value > most ? most : value;
 }
 
-/* At most 64 KiB of GSO go at once: less is no measure. */
-static __always_inline __u64 default_burst(__u64 rate)
+/*
+ * At most 64 KiB of GSO go at once: less is no measure. What is received is held back by those who send, which takes
+ * longer.
+ */
+static __always_inline __u64 default_burst(__u64 rate, __u32 side)
 {
-	__u64 bytes = rate / 50;
+	__u64 bytes = rate / (side == BANDWIDTH_INGRESS ? 20 : 50);
 
 	return bytes < 65536 ? 65536 : bytes;
 }
@@ -207,7 +210,7 @@ __noinline int bandwidth_step(__u64 id, __u32 side)
 		begin_step(state, now, host);
 		return 0;
 	}
-	state->credit = ns_of(burst ? burst : default_burst(rate), rate);
+	state->credit = ns_of(burst ? burst : default_burst(rate, side), rate);
 	if (!state->rate) {
 		state->clock = now - state->credit / 2;
 		state->level = rate + rate / 4;
@@ -439,7 +442,10 @@ static __always_inline int bandwidth_egress(struct __sk_buff *skb)
 	return tcp && state->rate && skb->gso_size && skb->len > train_of(state->level) + 200 ? CGROUP_SKB_CN : ALLOW;
 }
 
-/* A packet that a socket of the container is about to get. */
+/*
+ * A packet that a socket of the container is about to get. With half of the credit gone, ECN tells the sender;
+ * windows get smaller too (bandwidth_sockets.h); what comes with a debt of a burst is dropped.
+ */
 static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 {
 	const struct policy *policy = container_policy();
@@ -449,6 +455,7 @@ static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 	struct bandwidth_state *state;
 	struct on_wire wire;
 	int verdict;
+	__s64 debt;
 	bool tcp;
 
 	if (!rule || !bandwidth || is_loopback(skb, rule))
@@ -459,13 +466,19 @@ static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 	measure(skb, &wire, false);
 	tcp = is_tcp(skb);
 	if (state->rate && !(tcp && skb->len <= SMALL_PACKET)) {
-		if (debt_of(state, now) > 0) {
+		debt = debt_of(state, now);
+		if (debt > (tcp ? (__s64)state->credit : 0)) {
 			verdict = over_limit(skb, state, rule, &wire, false);
 			if (verdict != ALLOW)
 				return verdict;
+		} else if (debt > -(__s64)(state->credit / 2) && !(rule->flags & BANDWIDTH_AUDIT) &&
+		           bpf_skb_ecn_set_ce(skb)) {
+			count(&state->marked, wire.packets);
 		}
 	}
 	pass(state, &wire, now, tcp);
+	if (tcp)
+		count_sender(skb, state, policy->level);
 	pass_host(rule, &wire, BANDWIDTH_INGRESS, now);
 	return ALLOW;
 }

@@ -9,9 +9,13 @@
 #include "bandwidth.h"
 
 /* SO_MAX_PACING_RATE has 32 bits for programs, and all of them mean none. */
-#define MAX_PACING 0xfffffffeULL
-#define NO_PACING  0xffffffffU
-#define NO_WINDOW  0x7fffffff
+#define MAX_PACING       0xfffffffeULL
+#define NO_PACING        0xffffffffU
+#define NO_WINDOW        0x7fffffff
+#define TCP_WINDOW_CLAMP 10
+#define CALLBACKS        (BPF_SOCK_OPS_RTT_CB_FLAG | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG)
+/* Not in older uapi headers. */
+#define CB_FLAGS_OPTION 1008
 
 /* The kernel's own view of a socket: the verifier allows no arithmetic on a pointer that it knows to be one. */
 static __always_inline struct sock *plain_sock(void *sk)
@@ -134,13 +138,97 @@ static __noinline void pace(struct bpf_sock_ops *ctx, bool begins)
 		note->set = value == NO_PACING ? ~0ULL : value;
 }
 
+/*
+ * What a connection may be sent until its next ACK: its part of the credit. Called for every packet that leaves,
+ * where the kernel asks how long its options are, which is before it writes the window.
+ */
+static __noinline void bound_receiving(struct bpf_sock_ops *ctx)
+{
+	const struct policy *policy = container_policy();
+	__u64 id = policy->cgroup_id, now = bpf_ktime_get_ns(), senders;
+	struct bandwidth_rule *rule = bpf_map_lookup_elem(&bandwidth_rules, &id);
+	struct bandwidth *bandwidth = bpf_map_lookup_elem(&bandwidths, &id);
+	struct bandwidth_state *state;
+	struct bpf_sock *sk = ctx->sk;
+	int window = NO_WINDOW;
+	__s64 credit;
+
+	if (!sk || !rule || !bandwidth)
+		return;
+	state = &bandwidth->sides[BANDWIDTH_INGRESS];
+	if (state->rate && !(rule->flags & BANDWIDTH_AUDIT)) {
+		credit = -debt_of(state, now);
+		senders = state->senders > state->senders_before ? state->senders : state->senders_before;
+		if (credit < 0)
+			window = 1;
+		else if (credit < (__s64)(state->credit / 2))
+			window = (__u64)(credit / 1000) * state->rate / 1000000 / (senders + 1) + 2 * 1448;
+	}
+	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_WINDOW_CLAMP, &window, sizeof(window));
+}
+
+/*
+ * A connection that is older than the limit: no callback comes from it. Linux 6.12 and newer let an iterator ask for
+ * them; on others it gets the level of now, and is met again (isolator/containers/bandwidth.ts).
+ */
+static __noinline void arm(struct tcp_sock *tcp, __u64 id, __u32 depth)
+{
+	struct bandwidth_rule *rule = bpf_map_lookup_elem(&bandwidth_rules, &id);
+	struct bandwidth *bandwidth = bpf_map_lookup_elem(&bandwidths, &id);
+	int flags = BPF_CORE_READ(tcp, bpf_sock_ops_cb_flags) | CALLBACKS;
+	struct socket_bandwidth *note;
+	__u64 current, rate;
+	__u32 value;
+
+	if (!rule || !bandwidth || !bpf_setsockopt(tcp, IPPROTO_TCP, CB_FLAGS_OPTION, &flags, sizeof(flags)))
+		return;
+	count(&bandwidth->sides[BANDWIDTH_EGRESS].unarmed, 1);
+	note = bpf_sk_storage_get(&sock_bandwidth, tcp, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!note)
+		return;
+	current = read_pacing((struct sock *)tcp, note);
+	note->levels[depth & (LEVELS - 1)] =
+	    allowed_to((struct sock *)tcp, rule, &bandwidth->sides[BANDWIDTH_EGRESS]);
+	rate = least_of(note);
+	if (rate == current)
+		return;
+	value = rate > MAX_PACING ? NO_PACING : rate;
+	if (!bpf_setsockopt(tcp, SOL_SOCKET, SO_PACING, &value, sizeof(value)))
+		note->set = value == NO_PACING ? ~0ULL : value;
+}
+
+/* By an iterator, for each TCP socket of a network namespace. */
+static __always_inline void bandwidth_arm(struct sock_common *common)
+{
+	struct tcp_sock *tcp = common ? bpf_skc_to_tcp_sock(common) : NULL;
+	struct cgroup *cgroup;
+	__u32 depth = 0;
+	void *parent;
+
+	if (!tcp || BPF_CORE_READ(tcp, bpf_sock_ops_cb_flags) & BPF_SOCK_OPS_RTT_CB_FLAG ||
+	    BPF_CORE_READ(common, skc_state) != BPF_TCP_ESTABLISHED)
+		return;
+	cgroup = BPF_CORE_READ((struct sock *)tcp, sk_cgrp_data.cgroup);
+	for (int i = 0; i < 16 && cgroup; i++) {
+		__u64 id = BPF_CORE_READ(cgroup, kn, id);
+
+		if (bpf_map_lookup_elem(&bandwidths, &id))
+			arm(tcp, id, depth++);
+		parent = BPF_CORE_READ(cgroup, self.parent);
+		cgroup = parent ? parent - bpf_core_field_offset(struct cgroup, self) : NULL;
+	}
+}
+
 static __always_inline void bandwidth_ops(struct bpf_sock_ops *ctx)
 {
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_RTT_CB_FLAG);
+		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | CALLBACKS);
 		pace(ctx, true);
+		break;
+	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
+		bound_receiving(ctx);
 		break;
 	case BPF_SOCK_OPS_RTT_CB:
 		pace(ctx, false);

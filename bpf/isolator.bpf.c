@@ -213,6 +213,14 @@ int connections_tcp(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
+/* Likewise. */
+SEC("iter/tcp")
+int bandwidth_arms(struct bpf_iter__tcp *ctx)
+{
+	bandwidth_arm(ctx->sk_common);
+	return 0;
+}
+
 /*
  * Not one of the hooks' programs: attached for a moment when programs of another layout take over a container that
  * runs. It makes the kernel give the node its storage of these maps, so that the policy is written before any program

@@ -2,6 +2,7 @@
 /** The command line. Every error of a command ends here, and is printed here and only here. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { IsolatorError, messageOf } from "../errors.js";
+import { FULL_MODES, parseBurst, parseRate } from "../features/bandwidth.js";
 import { CONNECT_ERRNOS, MAX_LIMIT } from "../features/connections.js";
 import { ESCAPE_MODES } from "../features/escape.js";
 import { CHANGE_MODES, parseDscp, parseMark, parsePriority, WRONG_DSCP_MODES } from "../features/marking.js";
@@ -105,6 +106,19 @@ program
       WRONG_DSCP_MODES,
     ),
   )
+  .addOption(
+    new Option("--egress-rate <rate>", "what it may send, IP headers included: 100Mbit, 12.5MB/s, ...").argParser(parseRate),
+  )
+  .addOption(new Option("--ingress-rate <rate>", "what it may receive").argParser(parseRate))
+  .addOption(
+    new Option("--egress-burst <size>", "bytes that it may send at once after a pause: 64KiB, ...").argParser(parseBurst),
+  )
+  .addOption(new Option("--ingress-burst <size>", "bytes that it may receive at once").argParser(parseBurst))
+  .addOption(
+    new Option("--on-full <mode>", "datagrams over the limit (default: drop, as a full queue does)").choices(FULL_MODES),
+  )
+  .option("--limit-loopback", "the loopback device counts too")
+  .option("--departures", "departure times of packets where the device has sch_fq, instead of pacing")
   .option("--class <name>", "put it into a class of the configuration, with that class's marking")
   .option("--config <file>", "configuration that has the class (default: /etc/bpf-isolator/isolator.yaml)")
   .option("-n, --name <name>", "name of the container (default: run- and eight digits)")

@@ -7,6 +7,7 @@ import { Instance } from "../containers/instance.js";
 import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
 import { toResourceStatistics } from "../features/accounting.js";
+import type { BandwidthPolicy, FullMode } from "../features/bandwidth.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import { toDenial } from "../features/events.js";
 import type { EscapeMode } from "../features/escape.js";
@@ -35,6 +36,15 @@ export interface RunOptions {
   priority?: number;
   markingChange?: ChangeMode;
   wrongDscp?: WrongDscpMode;
+  /** Bytes/s. */
+  egressRate?: number;
+  ingressRate?: number;
+  /** Bytes. */
+  egressBurst?: number;
+  ingressBurst?: number;
+  onFull?: FullMode;
+  limitLoopback?: boolean;
+  departures?: boolean;
   /** Of the configuration. */
   class?: string;
   config?: string;
@@ -99,6 +109,31 @@ function markingOf(options: RunOptions): Pick<Policy, "classes" | "marking"> {
   return { ...(classes.length > 0 ? { classes } : {}), ...(marks ? { marking } : {}) };
 }
 
+/** @throws bad-argument where an option has no effect */
+function bandwidthOf(options: RunOptions): { bandwidth?: BandwidthPolicy } {
+  const { egressRate, ingressRate, egressBurst, ingressBurst, onFull, limitLoopback, departures } = options;
+  const needs = (option: string, given: unknown, rate: number | undefined, what: string): void => {
+    if (given === undefined || rate !== undefined) return;
+    throw new IsolatorError("bad-argument", `${option} has no effect without a limit: give ${what} too`);
+  };
+  needs("--egress-burst", egressBurst, egressRate, "--egress-rate");
+  needs("--ingress-burst", ingressBurst, ingressRate, "--ingress-rate");
+  needs("--on-full", onFull, egressRate, "--egress-rate");
+  needs("--departures", departures, egressRate, "--egress-rate");
+  needs("--limit-loopback", limitLoopback, egressRate ?? ingressRate, "--egress-rate or --ingress-rate");
+  if (egressRate === undefined && ingressRate === undefined) return {};
+  const burst = (bytes: number | undefined): { burst?: number } => (bytes === undefined ? {} : { burst: bytes });
+  return {
+    bandwidth: {
+      ...(egressRate === undefined ? {} : { egress: { rate: egressRate, ...burst(egressBurst) } }),
+      ...(ingressRate === undefined ? {} : { ingress: { rate: ingressRate, ...burst(ingressBurst) } }),
+      ...(onFull === undefined ? {} : { onFull }),
+      ...(limitLoopback ? { loopback: true } : {}),
+      ...(departures ? { departures: true } : {}),
+    },
+  };
+}
+
 /** @returns the task's exit status; the container is cleaned up */
 async function runTask(
   container: Container,
@@ -141,6 +176,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     ...(options.escape === undefined ? {} : { escape: options.escape }),
     ...connectionsOf(options),
     ...markingOf(options),
+    ...bandwidthOf(options),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   if (options.usageFile !== undefined) checkUsageFile(options.usageFile);

@@ -24,6 +24,7 @@ import {
   type ExtraProtocol,
   type PortRange,
 } from "../features/ports.js";
+import { bandwidthProblems, BandwidthSchema, toBandwidth, type BandwidthConfig } from "./bandwidth.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
@@ -230,6 +231,7 @@ export const ConfigSchema = z
       .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
     classes: ClassesSchema,
     marking: MarkingSchema,
+    bandwidth: BandwidthSchema,
   })
   .meta({
     title: "bpf-isolator",
@@ -260,6 +262,8 @@ export interface Config {
   exemptions: Exemption[];
   classes: ContainerClass[];
   marking: MarkingRule[];
+  /** Undefined: nothing is limited. */
+  bandwidth?: BandwidthConfig;
 }
 
 function asList(value: unknown): unknown[] {
@@ -275,7 +279,7 @@ function asMap(value: unknown): Record<string, unknown> {
  * @param value any, also one with other problems: these are looked for in what is there
  */
 export function crossProblems(value: unknown): Problem[] {
-  const { judge, agent_ports, trusted_roles, exemptions, classes, marking } = asMap(value);
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, bandwidth } = asMap(value);
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -312,7 +316,12 @@ export function crossProblems(value: unknown): Problem[] {
       });
     }
   });
-  return [...problems, ...classProblems(classes), ...markingProblems(marking, classes)];
+  return [
+    ...problems,
+    ...classProblems(classes),
+    ...markingProblems(marking, classes),
+    ...bandwidthProblems(bandwidth, classes),
+  ];
 }
 
 function toConnections(input: ConfigInput): { connections?: ConnectionsPolicy } {
@@ -348,5 +357,6 @@ export function toConfig(input: ConfigInput): Config {
     })),
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
+    ...(input.bandwidth ? { bandwidth: toBandwidth(input.bandwidth) } : {}),
   };
 }

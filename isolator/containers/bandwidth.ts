@@ -9,7 +9,9 @@ import {
 import type { Policy } from "../features/policy.js";
 import { u64Key } from "../kernel/codec.js";
 import { MAPS } from "../kernel/contents.js";
+import { runIterator } from "../kernel/iterator.js";
 import type { BpfMap } from "../kernel/maps.js";
+import type { Programs } from "../kernel/programs.js";
 
 /** The maps that are needed; Programs is one. */
 export interface BandwidthMaps {
@@ -56,4 +58,55 @@ export function writeHostBandwidth(maps: BandwidthMaps, host: HostBandwidth | un
 /** Undefined: there is no budget. */
 export function readHostBandwidth(maps: BandwidthMaps): BandwidthUsage | undefined {
   return readBandwidth(maps, HOST);
+}
+
+/** Between two looks for connections that no callback comes from. ms */
+const LOOK_INTERVAL = 250;
+
+/**
+ * Connections that are older than their container's limit. Where the kernel lets a program ask for their callbacks (6.12
+ * and newer) one look is enough; elsewhere they get the level of the moment at each look, for as long as there are any.
+ * Only those of this process's network namespace.
+ */
+export class OlderConnections {
+  private readonly watched = new Map<bigint, { programs: Programs; met: bigint }>();
+  private timer: NodeJS.Timeout | undefined;
+  private looking: Promise<void> = Promise.resolve();
+
+  add(cgroupId: bigint, programs: Programs): void {
+    this.watched.set(cgroupId, { programs, met: -1n });
+    this.timer ??= setInterval(() => {
+      this.look();
+    }, LOOK_INTERVAL).unref();
+    this.look();
+  }
+
+  /** Resolves when nothing uses the container's programs any more. */
+  async delete(cgroupId: bigint): Promise<void> {
+    this.forget(cgroupId);
+    if (this.watched.size === 0) await this.looking;
+  }
+
+  private forget(cgroupId: bigint): void {
+    this.watched.delete(cgroupId);
+    if (this.watched.size > 0) return;
+    clearInterval(this.timer);
+    this.timer = undefined;
+  }
+
+  private look(): void {
+    // What fails is tried again.
+    this.looking = this.looking.then(() => this.pass()).catch(() => undefined);
+  }
+
+  private async pass(): Promise<void> {
+    const [first] = this.watched.values();
+    if (!first) return;
+    await runIterator(first.programs.iterator("bandwidth_arms"));
+    for (const [cgroupId, watched] of this.watched) {
+      const met = readBandwidth(watched.programs, cgroupId)?.egress.unarmed ?? 0n;
+      if (met === watched.met || met === 0n) this.forget(cgroupId);
+      watched.met = met;
+    }
+  }
 }

@@ -323,6 +323,7 @@ export class Container {
       reach("update:released");
       this.applyPolicy();
       if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
+      if (policy.bandwidth && !before.bandwidth) this.instance.older.add(this.cgroupId, this.programs);
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
       reach("update:done");
       return Promise.resolve(dropped);
@@ -405,6 +406,7 @@ export class Container {
       reach("cleanup:node");
       await this.instance.closed.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
+      await this.instance.older.delete(this.cgroupId);
       closeBandwidth(this.programs, this.cgroupId);
       this.final = final;
       this.instance.records.remove(this.held);

@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
+import type { HostBandwidth } from "../features/bandwidth.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
 import type { BpfMap } from "../kernel/maps.js";
@@ -12,6 +13,7 @@ import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
 import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
+import { closeBandwidth, OlderConnections, writeHostBandwidth, type BandwidthMaps } from "./bandwidth.js";
 import { ClosedWatch, closeConnections, type ConnectionMaps } from "./connections.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
@@ -52,6 +54,7 @@ export class Instance {
   /** Directory of the containers' nodes. */
   readonly root: string;
   readonly closed: ClosedWatch;
+  readonly older = new OlderConnections();
   /** What was left behind before this process is swept; what others leave later is looked for when it is in the way. */
   private swept = false;
   private programs: Programs | undefined;
@@ -256,6 +259,11 @@ export class Instance {
     this.programUsers++;
   }
 
+  /** The host's budget of bandwidth, for this instance's containers; undefined: none. @throws map-full, map-failed */
+  setHostBandwidth(host: HostBandwidth | undefined): void {
+    if (this.programs) writeHostBandwidth(this.programs, host);
+  }
+
   /** The first time sweep(). Under the lock. */
   async sweepOnce(): Promise<void> {
     if (!this.swept) await this.sweep();
@@ -322,19 +330,20 @@ export class Instance {
     if (build !== buildId()) return;
     const open = new Map<string, BpfMap>();
     try {
-      for (const name of ["connect_totals", "connect_rules"] as const) {
+      for (const name of ["connect_totals", "connect_rules", "bandwidth_rules", "bandwidths"] as const) {
         const map = openPinnedMap(this.name, build, name);
         if (!map) return;
         open.set(name, map);
       }
-      const maps: ConnectionMaps = {
-        map: (name) => {
+      const maps: ConnectionMaps & BandwidthMaps = {
+        map: (name: string) => {
           const map = open.get(name);
           if (!map) throw new Error(`no map ${name}`);
           return map;
         },
       };
       closeConnections(maps, BigInt(chain.at(-1) ?? 0));
+      closeBandwidth(maps, BigInt(chain.at(-1) ?? 0));
     } finally {
       for (const map of open.values()) map.close();
     }

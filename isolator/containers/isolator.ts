@@ -6,7 +6,7 @@
  */
 import { readlinkSync } from "node:fs";
 import type { Config } from "../config/schema.js";
-import { factsOf, portsOf } from "../config/facts.js";
+import { bandwidthOf, factsOf, portsOf, type ContainerFacts } from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { toDenial } from "../features/events.js";
@@ -32,6 +32,14 @@ const RETRY_FIRST = 1_000;
 const RETRY_MOST = 30_000;
 /** ms between two looks at denials that were not shown. */
 const FLUSH = 1_000;
+
+/** What update() gives anew. */
+function withoutBandwidth(facts: ContainerFacts): ContainerFacts {
+  const rest = { ...facts };
+  delete rest.networkBandwidth;
+  delete rest.cpus;
+  return rest;
+}
 
 function networkOf(pid: number | "self"): string | undefined {
   try {
@@ -314,7 +322,7 @@ export class Isolator {
       const { container } = entry;
       if (!container || entry.cleaning) return;
       const ports = portsOf(requests, name);
-      if (entry.facts) entry.facts = { ...entry.facts, ports };
+      if (entry.facts) entry.facts = { ...withoutBandwidth(entry.facts), ports, ...bandwidthOf(requests, name) };
       const policy = entry.facts
         ? policyFor(this.config, entry.facts, this.agent)
         : container.policy.ownNetwork
@@ -403,6 +411,7 @@ export class Isolator {
   /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
   async reconfigure(config: Config): Promise<void> {
     this.config = config;
+    this.instance.setHostBandwidth(config.bandwidth?.host);
     await Promise.all(this.list().map((entry) => this.serially(entry.id, () => this.judgeAgain(entry))));
   }
 
@@ -471,7 +480,15 @@ export class Isolator {
         // In a network of its own its policy has none of them.
         if (ports && !ownNetwork) facts.ports = ports;
         if (!ownNetwork) facts.ownNetwork = false;
-        Object.assign(entry, { bytes, config, facts });
+        const { asked } = container.policy.bandwidth ?? {};
+        const known: ContainerFacts = asked
+          ? {
+              ...withoutBandwidth(facts),
+              ...(asked.resource === undefined ? {} : { networkBandwidth: asked.resource }),
+              ...(asked.cpus === undefined ? {} : { cpus: asked.cpus }),
+            }
+          : facts;
+        Object.assign(entry, { bytes, config, facts: known });
       }
     } catch (error) {
       this.log.add(

@@ -33,6 +33,8 @@ export interface BandwidthPolicy {
   loopback?: true;
   /** Departure times where the device has sch_fq, instead of pacing. */
   departures?: true;
+  /** What the agent said last, which this was made of: a daemon that starts again knows it by this. */
+  asked?: { resource?: number; cpus?: number };
 }
 
 /** A budget of the host for all containers that have a weight. */

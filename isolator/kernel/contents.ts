@@ -29,5 +29,5 @@ export const MAP_NAMES = Object.keys(MAPS) as MapName[];
 /** Its program in bpf/isolator.bpf.c says what it is for. */
 export const PRIMER = { name: "primer", attachType: 1 } as const;
 /** Programs that user space runs, by reading from them. */
-export const ITERATORS = ["connections_tcp"] as const;
+export const ITERATORS = ["connections_tcp", "bandwidth_arms"] as const;
 export type IteratorName = (typeof ITERATORS)[number];
