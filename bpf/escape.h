@@ -110,7 +110,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	     notes[16] = "socket_notes", rings[16] = "event_rings", events[16] = "isolator_events",
 	     totals[16] = "connect_totals", sets[16] = "connect_sets", rules[16] = "connect_rules",
 	     sockets[16] = "sock_connects", closed[16] = "closed_connects", pass[16] = "connect_pass",
-	     rates[16] = "bandwidth_rules", bandwidths[16] = "bandwidths", paced[16] = "sock_bandwidth";
+	     rates[16] = "bandwidth_rules", bandwidths[16] = "bandwidths", paced[16] = "sock_bandwidth",
+	     holds[16] = "socket_holds";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -120,7 +121,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
 		return same_name(name, counters);
 	case BPF_MAP_TYPE_ARRAY:
-		return same_name(name, owners) || same_name(name, sets) || same_name(name, pass);
+		return same_name(name, owners) || same_name(name, sets) || same_name(name, pass) ||
+		       same_name(name, holds);
 	case BPF_MAP_TYPE_SK_STORAGE:
 		return same_name(name, notes) || same_name(name, sockets) || same_name(name, paced);
 	case BPF_MAP_TYPE_HASH:

@@ -19,32 +19,35 @@ char LICENSE[] SEC("license") = "GPL";
 SEC("cgroup/sock_create")
 int sock_create(struct bpf_sock *ctx)
 {
-	int verdict = ports_sock_create(ctx);
+	const struct policy *policy = container_policy();
+	int verdict = ports_sock_create(ctx, policy);
 
 	if (verdict == ALLOW)
-		verdict = sockets_sock_create(ctx);
+		verdict = sockets_sock_create(ctx, policy);
 	if (verdict == ALLOW)
-		marking_sock_create(ctx);
+		marking_sock_create(ctx, policy);
 	return verdict;
 }
 
 SEC("cgroup/bind4")
 int bind4(struct bpf_sock_addr *ctx)
 {
-	int verdict = ports_bind(ctx, AF_INET);
+	const struct policy *policy = container_policy();
+	int verdict = ports_bind(ctx, policy, AF_INET);
 
 	if (verdict == ALLOW)
-		marking_address(ctx);
+		marking_address(ctx, policy);
 	return verdict;
 }
 
 SEC("cgroup/bind6")
 int bind6(struct bpf_sock_addr *ctx)
 {
-	int verdict = ports_bind(ctx, AF_INET6);
+	const struct policy *policy = container_policy();
+	int verdict = ports_bind(ctx, policy, AF_INET6);
 
 	if (verdict == ALLOW)
-		marking_address(ctx);
+		marking_address(ctx, policy);
 	return verdict;
 }
 
@@ -63,41 +66,56 @@ int post_bind6(struct bpf_sock *ctx)
 SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
-	int verdict = ports_sendmsg(ctx, AF_INET);
+	const struct policy *policy = container_policy();
+	int verdict = ports_sendmsg(ctx, policy, AF_INET);
 
 	if (verdict == ALLOW)
-		marking_sendmsg(ctx);
+		marking_sendmsg(ctx, policy);
 	return verdict;
 }
 
 SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
-	int verdict = ports_sendmsg(ctx, AF_INET6);
+	const struct policy *policy = container_policy();
+	int verdict = ports_sendmsg(ctx, policy, AF_INET6);
 
 	if (verdict == ALLOW)
-		marking_sendmsg(ctx);
+		marking_sendmsg(ctx, policy);
+	return verdict;
+}
+
+/*
+ * connect(), of TCP before it chooses a port. Where it goes is judged first, then counted, so that only what is
+ * allowed takes a place; it is marked last.
+ */
+static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
+{
+	const struct policy *policy = container_policy();
+	struct destination to = {};
+	int verdict = ALLOW;
+
+	if (!policy->enforcement)
+		return DENY;
+	if (policy->flags & DESTINATION_FLAGS && has_destination(ctx->protocol)) {
+		read_destination(ctx, family, &to);
+		verdict = connections_connect(ctx, policy, &to);
+	}
+	if (verdict == ALLOW)
+		marking_address(ctx, policy);
 	return verdict;
 }
 
 SEC("cgroup/connect4")
 int connect4(struct bpf_sock_addr *ctx)
 {
-	int verdict = connections_connect(ctx, AF_INET);
-
-	if (verdict == ALLOW)
-		marking_address(ctx);
-	return verdict;
+	return connecting(ctx, AF_INET);
 }
 
 SEC("cgroup/connect6")
 int connect6(struct bpf_sock_addr *ctx)
 {
-	int verdict = connections_connect(ctx, AF_INET6);
-
-	if (verdict == ALLOW)
-		marking_address(ctx);
-	return verdict;
+	return connecting(ctx, AF_INET6);
 }
 
 SEC("cgroup/setsockopt")
@@ -124,21 +142,26 @@ int sock_release(struct bpf_sock *ctx)
 SEC("sockops")
 int sock_ops(struct bpf_sock_ops *ctx)
 {
+	const struct policy *policy;
+
+	/* Most calls are for none of these: they do not pay for a look at the policy. */
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_STATE_CB:
 		connections_state(ctx);
 		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
-		ports_listen(ctx);
-		marking_tcp(ctx);
+		policy = container_policy();
+		ports_listen(ctx, policy);
+		marking_tcp(ctx, policy);
 		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		policy = container_policy();
 		ports_connect(ctx);
-		connections_connecting(ctx);
-		marking_tcp(ctx);
+		connections_connecting(ctx, policy);
+		marking_tcp(ctx, policy);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		marking_tcp(ctx);
+		marking_tcp(ctx, container_policy());
 		break;
 	}
 	return ALLOW;
@@ -159,6 +182,14 @@ int ingress(struct __sk_buff *skb)
 
 SEC("cgroup_skb/egress")
 int egress(struct __sk_buff *skb)
+{
+	account_sent(skb, container_counters());
+	return ALLOW;
+}
+
+/* Instead of the one before, where a policy asks for more of a packet than that it is counted. */
+SEC("cgroup_skb/egress")
+int egress_full(struct __sk_buff *skb)
 {
 	struct counters *counters = container_counters();
 	int verdict = marking_egress(skb);

@@ -194,9 +194,11 @@ enum connection_sizes {
 	CONNECTION_PLACES = 8,
 	CONNECTION_NO_PLACE = 0xffffff, /* hold.place of one that found its set full */
 	CLOSED_CONNECTIONS = 32768,
+	SOCKET_HOLDS = 131072, /* sockets whose hold needs no memory of their own */
 	/* Time is counted in spans of 2^33 ns, about 8.6 s. */
 	CONNECTION_SPAN_SHIFT = 33,
 	CONNECTION_SPANS = 16,
+	CONNECTION_CLAIMED = 0x40000000,
 };
 
 /* Whom connections are counted for, and where they go: what is the same in all of it shares a count. */
@@ -218,11 +220,18 @@ struct connection_count {
 	__u16 port;
 	__u16 protocol;
 	__u32 reserved;
-	__u32 live;
+	__u32 live; /* with CONNECTION_CLAIMED while the place changes hands */
 	__u32 closed;
 	__u32 span; /* up to and with this one, what lapsed is taken out of `closed` */
 	__u32 reserved2;
 	__u32 lapsing[CONNECTION_SPANS]; /* how many of `closed` lapse at the start of a span, by its lowest bits */
+};
+
+/* What of a container's connections is counted over all destinations. */
+enum connection_total {
+	IN_ALL = 0,
+	WITHOUT_PLACE = 1, /* to destinations that found their set full */
+	CONNECTION_TOTALS = 2,
 };
 
 /* Part of the value of connect_rules: the first that fits the destination holds. */
@@ -231,9 +240,9 @@ struct connection_rule {
 	__u8 mask[16];
 	__u16 begin; /* ports, both included, host byte order */
 	__u16 end;
-	__u16 protocol; /* 0: any */
-	__u16 reserved;
-	__u32 limit; /* 0: not counted at all */
+	__u16 protocol;
+	__u16 protocol_mask; /* bits of the protocol that must be the same; 0: any */
+	__u32 limit;         /* 0: not counted at all */
 	__u32 reserved2;
 };
 
@@ -254,6 +263,17 @@ struct hold {
 	__u32 lapses;                /* 0: live; else the span at whose start it lapses */
 };
 
+/*
+ * What a socket of a root container holds, for TCP: value of socket_holds, at the lowest bits of its cookie. One that
+ * finds another's there has a struct socket_connections.
+ */
+struct socket_hold {
+	__u64 cookie; /* 0: nobody's */
+	struct hold hold;
+	__u32 watched; /* its state callback will say when it is closed */
+	__u32 reserved;
+};
+
 /* Value of closed_connects. */
 struct closed_connection {
 	struct hold holds[LEVELS];
@@ -272,7 +292,10 @@ struct connection_ends {
 	__u32 reserved;
 };
 
-/* What is remembered of a socket that connects, by level. */
+/*
+ * What is remembered of any other socket that connects, by level. The kernel takes a microsecond to make one and to
+ * free it, a fiftieth of a connection.
+ */
 struct socket_connections {
 	struct hold now[LEVELS];
 	struct hold next[LEVELS];   /* UDP: of a connect() that an outer level may still refuse */

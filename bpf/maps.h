@@ -50,13 +50,11 @@ struct {
 	    });
 } event_rings SEC(".maps");
 
-/* Connections of a container in all, and to destinations that found their set full. Made and removed by user space.
- */
+/* Connections of a container over all destinations. Made and removed by user space. */
 struct connection_totals {
 	struct bpf_spin_lock lock;
 	__u32 reserved;
-	struct connection_count all;
-	struct connection_count others;
+	struct connection_count counts[CONNECTION_TOTALS];
 };
 
 struct {
@@ -103,6 +101,13 @@ struct {
 	__type(key, int);
 	__type(value, struct socket_connections);
 } sock_connects SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SOCKET_HOLDS);
+	__type(key, __u32);
+	__type(value, struct socket_hold);
+} socket_holds SEC(".maps");
 
 /* Connections in timewait whose ends are known. One that finds it full lapses by time alone. */
 struct {

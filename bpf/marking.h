@@ -62,10 +62,8 @@ static __noinline void mark_new(struct bpf_sock *ctx, const struct policy *polic
 }
 
 /* socket() of IPv4 or IPv6, of every type. The DSCP cannot be set here. */
-static __always_inline void marking_sock_create(struct bpf_sock *ctx)
+static __always_inline void marking_sock_create(struct bpf_sock *ctx, const struct policy *policy)
 {
-	const struct policy *policy = container_policy();
-
 	if (marks(policy))
 		mark_new(ctx, policy);
 }
@@ -157,10 +155,8 @@ static __noinline void mark_address(struct bpf_sock_addr *ctx, const struct poli
 }
 
 /* bind() and connect(): before anything is sent. */
-static __always_inline void marking_address(struct bpf_sock_addr *ctx)
+static __always_inline void marking_address(struct bpf_sock_addr *ctx, const struct policy *policy)
 {
-	const struct policy *policy = container_policy();
-
 	if (policy->flags & POLICY_SET_DSCP)
 		mark_address(ctx, policy, false);
 }
@@ -170,9 +166,8 @@ static __always_inline void marking_address(struct bpf_sock_addr *ctx)
  * From Linux 6.15 on (IPv6: 6.11) the kernel has taken the traffic class from the socket by now, so that this
  * datagram goes without.
  */
-static __always_inline void marking_sendmsg(struct bpf_sock_addr *ctx)
+static __always_inline void marking_sendmsg(struct bpf_sock_addr *ctx, const struct policy *policy)
 {
-	const struct policy *policy = container_policy();
 	struct bpf_sock *sk = ctx->sk;
 
 	if (policy->flags & POLICY_SET_DSCP && sk && !was_set(policy, bpf_sk_storage_get(&socket_notes, sk, 0, 0)))
@@ -205,10 +200,8 @@ static __noinline void mark_tcp(struct bpf_sock_ops *ctx, const struct policy *p
 }
 
 /* A TCP socket listens, is about to send its SYN, or was accepted. */
-static __always_inline void marking_tcp(struct bpf_sock_ops *ctx)
+static __always_inline void marking_tcp(struct bpf_sock_ops *ctx, const struct policy *policy)
 {
-	const struct policy *policy = container_policy();
-
 	if (marks(policy))
 		mark_tcp(ctx, policy);
 }

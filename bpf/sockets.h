@@ -21,14 +21,9 @@ static __noinline int refuse_raw(struct bpf_sock *ctx, const struct policy *poli
 }
 
 /* socket() of IPv4 or IPv6. Ping sockets are datagram sockets. A policy not written yet is ports_sock_create()'s. */
-static __always_inline int sockets_sock_create(struct bpf_sock *ctx)
+static __always_inline int sockets_sock_create(struct bpf_sock *ctx, const struct policy *policy)
 {
-	const struct policy *policy;
-
-	if (ctx->type != SOCK_RAW)
-		return ALLOW;
-	policy = container_policy();
-	return policy->flags & POLICY_DENY_RAW ? refuse_raw(ctx, policy) : ALLOW;
+	return ctx->type == SOCK_RAW && policy->flags & POLICY_DENY_RAW ? refuse_raw(ctx, policy) : ALLOW;
 }
 
 /* The flag that denies a family; 0: no policy does. An IPv4 socket of type SOCK_PACKET is AF_PACKET by now. */

@@ -29,6 +29,7 @@ import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
+import { ViolationsSchema, type ViolationRule } from "./violations.js";
 
 /** Name of the instance where neither the file nor the command line gives one. */
 export const DEFAULT_INSTANCE = "default";
@@ -232,6 +233,7 @@ export const ConfigSchema = z
     classes: ClassesSchema,
     marking: MarkingSchema,
     bandwidth: BandwidthSchema,
+    violations: ViolationsSchema.optional(),
   })
   .meta({
     title: "bpf-isolator",
@@ -264,6 +266,8 @@ export interface Config {
   marking: MarkingRule[];
   /** Undefined: nothing is limited. */
   bandwidth?: BandwidthConfig;
+  /** Undefined: what is refused is refused, and nothing more. */
+  violations?: ViolationRule;
 }
 
 function asList(value: unknown): unknown[] {
@@ -358,5 +362,6 @@ export function toConfig(input: ConfigInput): Config {
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
     ...(input.bandwidth ? { bandwidth: toBandwidth(input.bandwidth) } : {}),
+    ...(input.violations === undefined ? {} : { violations: input.violations }),
   };
 }

@@ -203,7 +203,8 @@ export class Container {
     undo.push(() => ownRing?.close());
     const slot = (ring ?? ownRing)?.slot ?? NO_RING;
     const container = new Container(instance, programs, held, node, record, parent, ownRing, slot);
-    if (container.glass !== "detach") {
+    const glass = container.glass;
+    if (glass !== "detach") {
       node.withFd((fd) => {
         programs.attach(fd, container.name, hooksOf(policy));
       });
@@ -214,7 +215,7 @@ export class Container {
       closeConnections(programs, node.id);
       closeBandwidth(programs, node.id);
     });
-    container.applyPolicy();
+    container.applyPolicy(glass);
     reach("prepare:policy");
     undo.push(() => {
       container.table.release(policy.ports ?? [], chain, parent?.policy.ports);
@@ -265,8 +266,7 @@ export class Container {
   }
 
   /** Writes the policy to the kernel, less what `break-glass` has switched off. */
-  applyPolicy(): void {
-    const glass = this.glass;
+  applyPolicy(glass = this.glass): void {
     if (glass === "detach") return;
     openConnections(this.programs, this.cgroupId, this.policy.connections);
     if (this.policy.connections) this.instance.closed.add(this.cgroupId, this.programs);
@@ -295,8 +295,8 @@ export class Container {
    * @param pid as this process sees it
    * @throws no-process when it is gone; cgroup-failed
    */
-  isolate(pid: number): void {
-    moveInto(this.node, pid, this.name);
+  async isolate(pid: number): Promise<void> {
+    await moveInto(this.node, pid, this.name);
     reach("isolate:moved");
     if (this.current.stage === "prepared") this.save({ stage: "isolated" });
     reach("isolate:done");
@@ -434,9 +434,9 @@ export class Container {
  * @param container for the message
  * @throws no-process, cgroup-failed
  */
-export function moveInto(node: CgroupNode, pid: number, container: string): void {
+export async function moveInto(node: CgroupNode, pid: number, container: string): Promise<void> {
   try {
-    node.add(pid);
+    await node.move(pid);
   } catch (error) {
     if (systemCode(error) === "ESRCH") {
       throw new IsolatorError(

@@ -106,12 +106,27 @@ export class Instance {
 
   private async lock(tries = 100): Promise<FileLock> {
     try {
-      mkdirSync(this.stateDirectory, { recursive: true, mode: 0o700 });
       return await FileLock.acquire(join(this.stateDirectory, "lock"));
     } catch (error) {
-      // The last container's end removed the directory in between.
-      if (systemCode(error) === "ENOENT" && tries > 0) return this.lock(tries - 1);
+      // The first container's start, or the last one's end removed the directory.
+      if (systemCode(error) === "ENOENT" && tries > 0) {
+        this.makeStateDirectory();
+        return this.lock(tries - 1);
+      }
       if (error instanceof IsolatorError) throw error;
+      throw new IsolatorError(
+        "state-failed",
+        `${this.stateDirectory} cannot be used: ${messageOf(error)}`,
+        error,
+      );
+    }
+  }
+
+  /** @throws state-failed */
+  private makeStateDirectory(): void {
+    try {
+      mkdirSync(this.stateDirectory, { recursive: true, mode: 0o700 });
+    } catch (error) {
       throw new IsolatorError(
         "state-failed",
         `${this.stateDirectory} cannot be used: ${messageOf(error)}`,

@@ -25,6 +25,7 @@ import { reach } from "./points.js";
 import { nodeNames, recordKey } from "./records.js";
 import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
 import { takeUp } from "./take-up.js";
+import { describeViolation, limitationOf, Violations } from "./violations.js";
 
 /** ms that cleanup() waits for processes to end before it answers and goes on in the background. */
 const CLEANUP_TIMEOUT = 1_000;
@@ -55,11 +56,13 @@ export class Isolator {
   private readonly registry = new Registry();
   private readonly queues = new Queues();
   private readonly patrol = new EscapePatrol((container, { pid, process, cgroup }) => {
-    const message = `${process}[${pid}] has left it for cgroup ${cgroup}, where its rules do not hold`;
-    this.log.add("escaped", container, message);
+    const what = `${process}[${pid}] has left it for cgroup ${cgroup}, where its rules do not hold`;
+    this.log.add("escaped", container, what);
+    if (this.violations.kills) this.raise(container, what);
   });
   private readonly retries = new Set<NodeJS.Timeout>();
   private readonly watchers = new Watchers();
+  private readonly violations: Violations;
   private readonly flusher: NodeJS.Timeout;
   private ring!: EventRing;
 
@@ -69,8 +72,10 @@ export class Isolator {
     readonly log: EventLog,
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
+    this.violations = new Violations(config.violations);
     this.flusher = setInterval(() => {
       for (const { name } of this.registry.all()) log.flush(name);
+      this.judgeViolations();
     }, FLUSH).unref();
   }
 
@@ -265,7 +270,7 @@ export class Isolator {
             `container ${name} was never prepared here, or is cleaned up: process ${pid} is not put under a policy`,
           );
         }
-        if (ancestor.container) moveInto(ancestor.container.node, pid, name);
+        if (ancestor.container) await moveInto(ancestor.container.node, pid, name);
         this.patrol.note(ancestor.name, pid);
         return;
       }
@@ -278,7 +283,7 @@ export class Isolator {
       if (!entry.container) return;
       // First: where the host's rules cannot be applied, the process is not to run without them.
       await this.checkNetwork(entry, entry.container, pid);
-      entry.container.isolate(pid);
+      await entry.container.isolate(pid);
       this.patrol.note(name, pid);
     });
   }
@@ -303,10 +308,33 @@ export class Isolator {
     );
   }
 
-  /** mesos::slave::Isolator::watch(): pending until the container's end. Nothing that is enforced here ends a container. */
-  // eslint-disable-next-line require-yield -- no limitation is raised, and a stream that ends is the answer at cleanup
+  /** mesos::slave::Isolator::watch(): pending until the container's end, or until it has to end. */
   async *watch(id: ContainerId, signal: AbortSignal): AsyncGenerator<mesos.slave.ContainerLimitation> {
-    await this.watchers.wait(formatId(id), signal);
+    const name = formatId(id);
+    const limitation = await this.watchers.limitation(name, signal);
+    if (!limitation) return;
+    yield limitation;
+    await this.watchers.wait(name, signal);
+  }
+
+  /** Looks at the containers that were refused something since the last look. */
+  private judgeViolations(): void {
+    for (const name of this.violations.take()) {
+      const entry = this.registry.named(name);
+      if (!entry?.container || entry.cleaning) continue;
+      const violation = this.violations.look(name, entry.container.usage().denied, Date.now());
+      if (!violation) continue;
+      const what = describeViolation(violation);
+      this.log.add("violations", name, what);
+      if (this.violations.kills) this.raise(name, what);
+    }
+  }
+
+  /** The agent is to end a container. @param what it did */
+  private raise(name: string, what: string): void {
+    const ports = this.registry.named(name)?.container?.policy.ports ?? [];
+    if (this.watchers.raise(name, limitationOf(name, what, ports)))
+      this.log.add("limitation", name, "the agent is told to end it");
   }
 
   /**
@@ -383,6 +411,7 @@ export class Isolator {
     this.ring.poll();
     this.registry.delete(entry);
     this.patrol.remove(entry.name);
+    this.violations.forget(entry.name);
     this.log.forget(entry.name);
     this.watchers.end(entry.name);
   }
@@ -412,6 +441,7 @@ export class Isolator {
   async reconfigure(config: Config): Promise<void> {
     this.config = config;
     this.instance.setHostBandwidth(config.bandwidth?.host);
+    this.violations.set(config.violations);
     await Promise.all(this.list().map((entry) => this.serially(entry.id, () => this.judgeAgain(entry))));
   }
 
@@ -445,6 +475,7 @@ export class Isolator {
   private onKernelEvent(event: KernelEvent): void {
     const container = this.nameOf(event.cgroup_id) ?? `with cgroup id ${event.cgroup_id}`;
     this.log.denial(container, () => toDenial(event, (cgroupId) => this.nameOf(cgroupId)));
+    this.violations.note(container);
   }
 
   private tellTakeOver(name: string, ports: readonly PortRange[], owner: bigint): void {
@@ -502,6 +533,7 @@ export class Isolator {
 
   private register(entry: Entry): void {
     this.registry.add(entry);
+    if (entry.container) this.violations.look(entry.name, entry.container.usage().denied, Date.now());
     const gaps = entry.container?.gaps() ?? [];
     if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
     const watch = entry.container?.escapeWatch();

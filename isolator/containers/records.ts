@@ -119,8 +119,7 @@ export class Records {
     const key = recordKey(id);
     const directory = join(this.directory, key);
     try {
-      mkdirSync(this.directory, { recursive: true, mode: 0o700 });
-      mkdirSync(directory, { mode: 0o700 });
+      this.makeDirectory(directory);
     } catch (error) {
       if (systemCode(error) !== "EEXIST") throw stateError(directory, error);
       const holder = this.read(key);
@@ -134,6 +133,17 @@ export class Records {
     const lock = FileLock.try(join(directory, "lock"));
     if (!lock) throw new IsolatorError("busy", `${directory} is locked by another process`);
     return { key, directory, lock };
+  }
+
+  /** @throws EEXIST */
+  private makeDirectory(directory: string): void {
+    try {
+      mkdirSync(directory, { mode: 0o700 });
+    } catch (error) {
+      if (systemCode(error) !== "ENOENT") throw error;
+      mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+      mkdirSync(directory, { mode: 0o700 });
+    }
   }
 
   /** Directory of a record. */

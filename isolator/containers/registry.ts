@@ -87,12 +87,41 @@ export class Registry {
   }
 }
 
-/** Who waits for the end of a container: by its name, since one may be watched that is not known (yet, or as such). */
+/**
+ * Who waits for the end of a container, or for a reason to end it: by its name, since one may be watched that is not known
+ * (yet, or as such).
+ */
 export class Watchers {
   private readonly waiting = new Map<string, Set<() => void>>();
+  /** Of containers that have not ended yet: whoever watches later, after a lost connection, is told too. */
+  private readonly limitations = new Map<string, mesos.slave.ContainerLimitation>();
 
   /** Resolves at the container's end, or when `signal` aborts. */
-  async wait(name: string, signal: AbortSignal): Promise<void> {
+  wait(name: string, signal: AbortSignal): Promise<void> {
+    return this.sleep(name, signal);
+  }
+
+  /** Why the container has to end; undefined at its end, or when `signal` aborts. */
+  async limitation(name: string, signal: AbortSignal): Promise<mesos.slave.ContainerLimitation | undefined> {
+    if (!this.limitations.has(name)) await this.sleep(name, signal);
+    return this.limitations.get(name);
+  }
+
+  /** The container has to end. The first reason holds. @returns whether it is the first */
+  raise(name: string, limitation: mesos.slave.ContainerLimitation): boolean {
+    if (this.limitations.has(name)) return false;
+    this.limitations.set(name, limitation);
+    this.wake(name);
+    return true;
+  }
+
+  /** The container has ended. */
+  end(name: string): void {
+    this.limitations.delete(name);
+    this.wake(name);
+  }
+
+  private async sleep(name: string, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     const here = this.waiting.get(name) ?? new Set();
     this.waiting.set(name, here);
@@ -108,8 +137,7 @@ export class Watchers {
     });
   }
 
-  /** The container has ended. */
-  end(name: string): void {
+  private wake(name: string): void {
     for (const end of [...(this.waiting.get(name) ?? [])]) end();
   }
 }

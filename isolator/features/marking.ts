@@ -196,5 +196,10 @@ export function isMarking(value: unknown): value is MarkingPolicy {
 /** Names of the hooks that the policy needs. */
 export function markingHooks(marking?: MarkingPolicy): string[] {
   if (!marking) return [];
-  return ["setsockopt", "getsockopt", ...(marking.dscp === undefined ? [] : ["connect4", "connect6"])];
+  return [
+    "egress_full",
+    "setsockopt",
+    "getsockopt",
+    ...(marking.dscp === undefined ? [] : ["connect4", "connect6"]),
+  ];
 }

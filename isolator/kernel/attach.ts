@@ -112,8 +112,21 @@ export function attachOne(program: number, node: number, attachType: number): nu
  */
 export type WantedHooks = ReadonlySet<string> | undefined;
 
-function isWanted({ name, lsm, optional }: Hook, wanted: WantedHooks): boolean {
-  return (!lsm && !optional) || wanted?.has(name) !== false;
+/** Programs of which a node has one at a time: the plain one of a hook and the full one, which does its work too. */
+const RIVALS = new Map(
+  HOOKS.map(({ name, fullOf }) => [
+    name,
+    HOOKS.filter((other) => other.fullOf === name || other.name === fullOf).map((other) => other.name),
+  ]),
+);
+
+const rivalsOf = ({ name }: Hook): readonly string[] => RIVALS.get(name) ?? [];
+
+function isWanted(hook: Hook, wanted: WantedHooks): boolean {
+  if (hook.lsm || hook.optional) return wanted?.has(hook.name) !== false;
+  return wanted !== undefined
+    ? !rivalsOf(hook).some((rival) => wanted.has(rival))
+    : rivalsOf(hook).length === 0;
 }
 
 /** Attaches programs to a node that has none of them. @throws attach-failed */
@@ -150,7 +163,8 @@ function detachEverywhere(programs: ProgramFds, node: number): void {
 
 /**
  * Puts the wanted programs on a node, whatever of them is there already, and takes the others away: an old one of the
- * same hook is replaced in place. Safe to repeat after it was interrupted anywhere.
+ * same hook is replaced in place, as are a plain program and a full one by each other. Safe to repeat after it was
+ * interrupted anywhere.
  * @param old programs of other builds that may be attached instead, by hook
  * @throws attach-failed
  */
@@ -165,18 +179,28 @@ export function ensureAttached(
     const program = programs.get(hook.name);
     if (program === undefined) continue;
     const there = new Set(attachedIds(node, hook.attachType));
-    const isThere = (set: ProgramFds): boolean => there.has(idOf(set, hook.name) ?? 0);
+    const isThere = (set: ProgramFds, name: string): boolean => there.has(idOf(set, name) ?? 0);
+    const rivals = rivalsOf(hook);
     if (!isWanted(hook, wanted)) {
-      if (isThere(programs)) detachOne(program, node, hook.attachType);
+      // The one that is wanted instead takes its place.
+      if (rivals.length === 0 && isThere(programs, hook.name)) detachOne(program, node, hook.attachType);
       continue;
     }
-    if (isThere(programs)) continue;
-    const previous = old.find(isThere)?.get(hook.name);
-    const result =
-      previous !== undefined
-        ? replace(program, previous, node, hook.attachType)
-        : attachOne(program, node, hook.attachType);
-    if (result < 0) throw attachError(hook, container, result);
+    if (!isThere(programs, hook.name)) {
+      const previous = [programs, ...old]
+        .flatMap((set) => [hook.name, ...rivals].map((name) => ({ set, name })))
+        .find(({ set, name }) => isThere(set, name));
+      const replaced = previous?.set.get(previous.name);
+      const result =
+        replaced !== undefined
+          ? replace(program, replaced, node, hook.attachType)
+          : attachOne(program, node, hook.attachType);
+      if (result < 0) throw attachError(hook, container, result);
+    }
+    for (const rival of rivals) {
+      const fd = programs.get(rival);
+      if (fd !== undefined && isThere(programs, rival)) detachOne(fd, node, hook.attachType);
+    }
   }
   for (const set of old) detachEverywhere(set, node);
 }

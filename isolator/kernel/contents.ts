@@ -11,11 +11,13 @@ export const MAPS = {
   port_owners: layouts.structs.port_owner.size,
   event_rings: 4,
   socket_notes: layouts.structs.socket_note.size,
-  connect_totals: LOCK_BYTES + 2 * layouts.structs.connection_count.size,
+  connect_totals:
+    LOCK_BYTES + layouts.enums.connection_total.CONNECTION_TOTALS * layouts.structs.connection_count.size,
   connect_sets:
     LOCK_BYTES + layouts.enums.connection_sizes.CONNECTION_PLACES * layouts.structs.connection_count.size,
   connect_rules: layouts.enums.connection_sizes.CONNECTION_RULES * layouts.structs.connection_rule.size,
   sock_connects: 0,
+  socket_holds: 0,
   closed_connects: 0,
   connect_pass: layouts.structs.connection_pass.size,
   bandwidth_rules: layouts.structs.bandwidth_rule.size,

@@ -17,6 +17,11 @@ export interface Hook {
   lsm?: true;
   /** A program on it is for some policies only, as on all hooks of BPF LSM: attached where a policy has a use for it. */
   optional?: true;
+  /**
+   * Name of the plain program of the same hook: this one does that one's work and more, and is attached instead of it
+   * where a policy has a use for it. So a packet of all others does not pay for a look at their policy.
+   */
+  fullOf?: string;
 }
 
 /*
@@ -157,7 +162,17 @@ export const HOOKS: readonly Hook[] = [
     attachType: 1,
     section: "cgroup_skb/egress",
     since: "5.6",
+    purpose: "counts what is sent",
+  },
+  {
+    name: "egress_full",
+    programType: CGROUP_SKB,
+    attachType: 1,
+    section: "cgroup_skb/egress",
+    since: "5.6",
     purpose: "counts what is sent, corrects its mark and priority",
+    optional: true,
+    fullOf: "egress",
   },
   {
     name: "bandwidth_tcp",

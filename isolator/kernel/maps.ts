@@ -70,6 +70,28 @@ export class BpfMap {
   }
 
   /**
+   * Values of an array map, one after another, in one call.
+   * @throws map-failed
+   */
+  lookupRange(first: number, entries: number): Uint8Array<ArrayBuffer> {
+    const values = new Uint8Array(entries * this.valueSize);
+    const word = (value: number): Uint8Array => new Uint8Array(new Uint32Array([value]).buffer);
+    const keys = new Uint8Array(entries * 4);
+    // The kernel begins after the key that it is given, and at 0 after one that is out of range.
+    const result = libbpf().mapLookupBatch(
+      this.fd,
+      word(first - 1),
+      word(0),
+      keys,
+      values,
+      word(entries),
+      null,
+    );
+    if (result < 0 && result !== -ENOENT) throw this.failure("read", result);
+    return values;
+  }
+
+  /**
    * @param how UNDER_LOCK: under the lock that the value begins with, which a program may have taken
    * @throws map-full when it has no room for a new key, map-failed
    */

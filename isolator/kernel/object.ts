@@ -28,6 +28,7 @@ export const ENUMS = [
   "reason",
   "connection_sizes",
   "bandwidth_flags",
+  "connection_total",
 ] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */

@@ -281,7 +281,7 @@ const LSM_PROBES = HOOKS.filter(({ lsm }) => lsm).map(lsmProbe);
 
 export const PROBES: readonly Probe[] = [
   ...machine,
-  ...HOOKS.filter(({ lsm }) => !lsm).map(hookProbe),
+  ...HOOKS.filter(({ lsm, fullOf }) => !lsm && fullOf === undefined).map(hookProbe),
   ...maps,
   ...whole,
   ...LSM_PROBES,

@@ -28,7 +28,8 @@ describe("NEEDS", () => {
     const needed = new Set(
       NEEDS.flatMap(({ requires, prefers }) => [...requires, ...prefers.map(({ probe }) => probe)]),
     );
-    for (const { name, lsm } of HOOKS) assert(needed.has(`${lsm ? "lsm" : "hook"}_${name}`), name);
+    for (const { name, lsm, fullOf } of HOOKS)
+      assert(needed.has(`${lsm ? "lsm" : "hook"}_${fullOf ?? name}`), name);
   });
 });
 

@@ -11,6 +11,8 @@
  *	bind FD ADDRESS PORT
  *	write FD | read FD | close FD | shutdown FD | abort FD | unspec FD
  *	fork | reap			a child that has all that is open now; kill it
+ *	listen ADDRESS [PORT]		"ok PORT"; it accepts and keeps what comes
+ *	accepted | drop HOW		how many it has; ends them (how=close|reset)
  *	hold N KIND ADDRESS PORT	N sockets: "ok CONNECTED REFUSED OTHER", refused being EAGAIN
  *	race THREADS N KIND ADDRESS PORT	the same, N by each thread at once
  *	cycles THREADS N HOW ADDRESS PORT	open, connect and end (how=close|abort|mptcp|udp|refused), N by each
@@ -211,9 +213,9 @@ static void *accept_all(void *argument)
 	return NULL;
 }
 
-static int start_listener(const char *host)
+static int start_listener(const char *host, int port)
 {
-	struct target at = target_of(host, 0);
+	struct target at = target_of(host, port);
 	int fd = socket(at.family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_in6 name;
 	socklen_t length = sizeof(name);
@@ -279,7 +281,7 @@ static void obey(char *line)
 		close_all();
 		answer(0);
 	} else if (!strcmp(command, "listen")) {
-		answer(start_listener(first));
+		answer(start_listener(first, atoi(second)));
 	} else if (!strcmp(command, "accepted")) {
 		answer(accepted);
 	} else if (!strcmp(command, "drop")) {

@@ -197,7 +197,7 @@ export const layouts = {
           "offset": 36,
           "type": "u16"
         },
-        "reserved": {
+        "protocol_mask": {
           "offset": 38,
           "type": "u16"
         },
@@ -488,6 +488,17 @@ export const layouts = {
       "BANDWIDTH_AUDIT": 8,
       "BANDWIDTH_EDT": 16
     },
+    "connection_sizes": {
+      "CONNECTION_RULES": 16,
+      "CONNECTION_SETS": 4096,
+      "CONNECTION_PLACES": 8,
+      "CONNECTION_NO_PLACE": 16777215,
+      "CLOSED_CONNECTIONS": 32768,
+      "SOCKET_HOLDS": 131072,
+      "CONNECTION_SPAN_SHIFT": 33,
+      "CONNECTION_SPANS": 16,
+      "CONNECTION_CLAIMED": 1073741824
+    },
     "policy_flags": {
       "POLICY_INHERIT_PORTS": 1,
       "POLICY_ALLOW_SCTP": 2,
@@ -522,14 +533,10 @@ export const layouts = {
     "ring_slot": {
       "NO_RING": 1024
     },
-    "connection_sizes": {
-      "CONNECTION_RULES": 16,
-      "CONNECTION_SETS": 4096,
-      "CONNECTION_PLACES": 8,
-      "CONNECTION_NO_PLACE": 16777215,
-      "CLOSED_CONNECTIONS": 32768,
-      "CONNECTION_SPAN_SHIFT": 33,
-      "CONNECTION_SPANS": 16
+    "connection_total": {
+      "IN_ALL": 0,
+      "WITHOUT_PLACE": 1,
+      "CONNECTION_TOTALS": 2
     },
     "reason": {
       "REASON_BIND": 0,
