@@ -132,14 +132,15 @@ static __always_inline void settle(struct bandwidth_state *state, enum bandwidth
 	begin(state, phase, now, span);
 }
 
-static __always_inline void turn_generation(struct bandwidth_state *state, __u64 now)
+static __always_inline void turn_generation(struct bandwidth_state *state, __u64 now, bool host)
 {
 	if (now < state->generation_due)
 		return;
 	state->senders_before = now - state->generation_due < NS_PER_SEC ? state->senders : 0;
 	state->senders = 0;
 	state->generation++;
-	state->generation_due = now + clamp64(train_time(state) * 2, 50 * NS_PER_MS, 400 * NS_PER_MS);
+	state->generation_due =
+	    now + clamp64(train_time(state) * 2, host ? 300 * NS_PER_MS : 50 * NS_PER_MS, 400 * NS_PER_MS);
 }
 
 /* What TCP is to send in a second, so that with all else it comes to the rate, and debt is repaid. */
@@ -173,7 +174,7 @@ static __always_inline bool move_level(struct bandwidth_state *state, __u64 now,
 	bool settling = state->phase == BANDWIDTH_SETTLING;
 
 	senders = state->senders > state->senders_before ? state->senders : state->senders_before;
-	if (senders && !host)
+	if (senders)
 		least = clamp64(target / senders, MIN_LEVEL, most);
 	if (target < sent + sent / 2)
 		factor = (target << 16) / sent;
@@ -215,7 +216,7 @@ __noinline int bandwidth_step(__u64 id, __u32 side)
 		state->clock = now - state->credit / 2;
 		state->level = rate + rate / 4;
 		state->rate = rate;
-		turn_generation(state, now);
+		turn_generation(state, now, host);
 		begin_step(state, now, host);
 		return 0;
 	}
@@ -227,7 +228,7 @@ __noinline int bandwidth_step(__u64 id, __u32 side)
 		return 0;
 	}
 	state->rate = rate;
-	turn_generation(state, now);
+	turn_generation(state, now, host);
 	/* Only what goes far beyond the budget is of interest while the level settles. */
 	if (state->phase != BANDWIDTH_MEASURING &&
 	    (state->phase == BANDWIDTH_CHANGING || state->bytes <= state->budget)) {
@@ -236,6 +237,9 @@ __noinline int bandwidth_step(__u64 id, __u32 side)
 		begin_step(state, now, host);
 		return 0;
 	}
+	/* More cannot be helped any more. */
+	if (debt_of(state, now) > (__s64)NS_PER_SEC)
+		state->clock = now + NS_PER_SEC;
 	elapsed = now - state->begun;
 	if (elapsed < 1000)
 		elapsed = 1000;
@@ -283,6 +287,15 @@ static __always_inline bool is_loopback(struct __sk_buff *skb, const struct band
 	return skb->ifindex == LOOPBACK_IFINDEX && !(rule->flags & BANDWIDTH_LOOPBACK);
 }
 
+/* The program that counts packets ran before, and took it for sent, or received. */
+static __always_inline void uncount(const struct on_wire *wire, bool sent)
+{
+	struct counters *counters = container_counters();
+
+	count(sent ? &counters->tx_packets : &counters->rx_packets, -wire->packets);
+	count(sent ? &counters->tx_bytes : &counters->rx_bytes, -wire->bytes);
+}
+
 static __noinline void report_over(const struct policy *policy, struct bandwidth_state *state, struct __sk_buff *skb,
                                    bool audited)
 {
@@ -303,7 +316,7 @@ static __noinline void report_over(const struct policy *policy, struct bandwidth
 	emit(policy, container_counters(), &event);
 }
 
-/* Counts what is over the limit; the program that counts packets has taken it for sent, or received. */
+/* Counts what is over the limit. */
 static __noinline int over_limit(struct __sk_buff *skb, struct bandwidth_state *state,
                                  const struct bandwidth_rule *rule, const struct on_wire *wire, bool sent)
 {
@@ -319,15 +332,8 @@ static __noinline int over_limit(struct __sk_buff *skb, struct bandwidth_state *
 	}
 	count(&state->dropped_packets, wire->packets);
 	count(&state->dropped_bytes, wire->bytes);
-	if (sent) {
-		count(&counters->tx_packets, -wire->packets);
-		count(&counters->tx_bytes, -wire->bytes);
-		count(&counters->tx_dropped, wire->packets);
-	} else {
-		count(&counters->rx_packets, -wire->packets);
-		count(&counters->rx_bytes, -wire->bytes);
-		count(&counters->rx_dropped, wire->packets);
-	}
+	uncount(wire, sent);
+	count(sent ? &counters->tx_dropped : &counters->rx_dropped, wire->packets);
 	if (!(rule->flags & BANDWIDTH_EPERM) || !sent)
 		return sent ? CGROUP_SKB_CN_DROP : DENY;
 	count(&counters->denied[REASON_BANDWIDTH], wire->packets);
@@ -360,20 +366,32 @@ static __always_inline void count_sender(struct __sk_buff *skb, struct bandwidth
 	count(&state->senders, 1);
 }
 
-/* The share of the host's budget. Who is under it is paced and dropped by its own rate, which follows from that. */
-static __always_inline void pass_host(const struct bandwidth_rule *rule, const struct on_wire *wire, __u32 side,
-                                      __u64 now)
+/* The host's budget, where the container has a share of it: before its own step, which goes by that. */
+static __always_inline struct bandwidth_state *host_of(const struct bandwidth_rule *rule, __u32 side, __u64 now)
 {
 	struct bandwidth *host;
 	__u64 id = 0;
 
 	if (!rule->weight)
-		return;
+		return NULL;
 	host = bpf_map_lookup_elem(&bandwidths, &id);
 	if (!host)
-		return;
-	pass(&host->sides[side & 1], wire, now, true);
+		return NULL;
 	step_if_due(&host->sides[side & 1], 0, side, now);
+	return &host->sides[side & 1];
+}
+
+/* Who is under the budget is paced and dropped by its own rate, which follows from it. */
+static __always_inline void pass_host(struct bandwidth_state *host, struct bandwidth_state *state,
+                                      const struct bandwidth_rule *rule, const struct on_wire *wire, __u64 now)
+{
+	if (!host)
+		return;
+	pass(host, wire, now, true);
+	if (state->host_generation == host->generation)
+		return;
+	state->host_generation = host->generation;
+	count(&host->senders, rule->weight);
 }
 
 /* Whether the device lets packets depart at their time. */
@@ -405,19 +423,22 @@ static __always_inline int bandwidth_egress(struct __sk_buff *skb)
 	__u64 id = policy->cgroup_id, now;
 	struct bandwidth_rule *rule = bpf_map_lookup_elem(&bandwidth_rules, &id);
 	struct bandwidth *bandwidth = bpf_map_lookup_elem(&bandwidths, &id);
-	struct bandwidth_state *state;
+	struct bandwidth_state *state, *host;
 	struct on_wire wire;
 	bool tcp, over;
 	int verdict;
 
 	if (!rule || !bandwidth || is_loopback(skb, rule))
 		return ALLOW;
-	if (skb->tstamp == DROPPED_BELOW)
+	measure(skb, &wire, true);
+	if (skb->tstamp == DROPPED_BELOW) {
+		uncount(&wire, true);
 		return CGROUP_SKB_CN_DROP;
+	}
 	state = &bandwidth->sides[BANDWIDTH_EGRESS];
 	now = bpf_ktime_get_ns();
+	host = host_of(rule, BANDWIDTH_EGRESS, now);
 	step_if_due(state, id, BANDWIDTH_EGRESS, now);
-	measure(skb, &wire, true);
 	tcp = is_tcp(skb);
 	if (state->rate) {
 		__s64 debt = debt_of(state, now);
@@ -438,7 +459,7 @@ static __always_inline int bandwidth_egress(struct __sk_buff *skb)
 	pass(state, &wire, now, tcp);
 	if (tcp)
 		count_sender(skb, state, policy->level);
-	pass_host(rule, &wire, BANDWIDTH_EGRESS, now);
+	pass_host(host, state, rule, &wire, now);
 	return tcp && state->rate && skb->gso_size && skb->len > train_of(state->level) + 200 ? CGROUP_SKB_CN : ALLOW;
 }
 
@@ -452,7 +473,7 @@ static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 	__u64 id = policy->cgroup_id, now;
 	struct bandwidth_rule *rule = bpf_map_lookup_elem(&bandwidth_rules, &id);
 	struct bandwidth *bandwidth = bpf_map_lookup_elem(&bandwidths, &id);
-	struct bandwidth_state *state;
+	struct bandwidth_state *state, *host;
 	struct on_wire wire;
 	int verdict;
 	__s64 debt;
@@ -462,6 +483,7 @@ static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 		return ALLOW;
 	state = &bandwidth->sides[BANDWIDTH_INGRESS];
 	now = bpf_ktime_get_ns();
+	host = host_of(rule, BANDWIDTH_INGRESS, now);
 	step_if_due(state, id, BANDWIDTH_INGRESS, now);
 	measure(skb, &wire, false);
 	tcp = is_tcp(skb);
@@ -479,7 +501,7 @@ static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 	pass(state, &wire, now, tcp);
 	if (tcp)
 		count_sender(skb, state, policy->level);
-	pass_host(rule, &wire, BANDWIDTH_INGRESS, now);
+	pass_host(host, state, rule, &wire, now);
 	return ALLOW;
 }
 

@@ -348,12 +348,15 @@ struct bandwidth_state {
 	__u64 bytes;  /* of this step that the level is for */
 	__u64 other;  /* bytes of this step that it is not for, what was dropped included */
 	__u64 phase;  /* enum bandwidth_phase */
-	/* Connections that sent a packet of some size: in the present generation, which the first counts, and before.
+	/*
+	 * Connections that sent a packet of some size: in the present generation, which the first counts, and before.
+	 * Of the host's budget, weights of containers.
 	 */
 	__u64 generation;
 	__u64 generation_due;
 	__u64 senders;
 	__u64 senders_before;
+	__u64 host_generation; /* in which the container has been counted */
 	__u64 passed_packets;
 	__u64 passed_bytes;
 	__u64 dropped_packets;

@@ -5,6 +5,7 @@ import {
   classesText,
   columns,
   enforcementText,
+  limitsText,
   formatBytes,
   markingText,
   nameOf,
@@ -22,6 +23,7 @@ const RIGHT = [4, 5, 6, 7, 8];
 /** Columns at the end that are shown only where a container has something in them. */
 const OPTIONAL: readonly { head: string; text: (container: Summary) => string }[] = [
   { head: "CLASSES", text: ({ classes = [] }) => (classes.length > 0 ? shorten(classesText(classes)) : "") },
+  { head: "BANDWIDTH", text: ({ bandwidth }) => (bandwidth ? limitsText(bandwidth) : "") },
   { head: "MARKING", text: ({ marking }) => (marking ? markingText(marking) : "") },
 ];
 /** Characters of a list; --json has all. */

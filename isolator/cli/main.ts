@@ -107,15 +107,22 @@ program
     ),
   )
   .addOption(
-    new Option("--egress-rate <rate>", "what it may send, IP headers included: 100Mbit, 12.5MB/s, ...").argParser(parseRate),
+    new Option(
+      "--egress-rate <rate>",
+      "what it may send, IP headers included: 100Mbit, 12.5MB/s, ...",
+    ).argParser(parseRate),
   )
   .addOption(new Option("--ingress-rate <rate>", "what it may receive").argParser(parseRate))
   .addOption(
-    new Option("--egress-burst <size>", "bytes that it may send at once after a pause: 64KiB, ...").argParser(parseBurst),
+    new Option("--egress-burst <size>", "bytes that it may send at once after a pause: 64KiB, ...").argParser(
+      parseBurst,
+    ),
   )
   .addOption(new Option("--ingress-burst <size>", "bytes that it may receive at once").argParser(parseBurst))
   .addOption(
-    new Option("--on-full <mode>", "datagrams over the limit (default: drop, as a full queue does)").choices(FULL_MODES),
+    new Option("--on-full <mode>", "datagrams over the limit (default: drop, as a full queue does)").choices(
+      FULL_MODES,
+    ),
   )
   .option("--limit-loopback", "the loopback device counts too")
   .option("--departures", "departure times of packets where the device has sch_fq, instead of pacing")

@@ -57,8 +57,11 @@ export class Reporter {
     );
   }
 
-  /** @param eventsLost those that never reached this process */
-  summary(usage: Usage, eventsLost: number): void {
+  /**
+   * @param eventsLost those that never reached this process
+   * @param more fields of the statistics that other features have
+   */
+  summary(usage: Usage, eventsLost: number, more: Readonly<Record<string, unknown>> = {}): void {
     this.flushHidden();
     if (eventsLost > 0) {
       this.line(
@@ -66,7 +69,7 @@ export class Reporter {
         `${eventsLost} more not shown: they came faster than read`,
       );
     }
-    const statistics = toResourceStatistics(usage, Date.now() / 1000);
+    const statistics = toResourceStatistics(usage, Date.now() / 1000, more);
     this.line({ event: "usage", container: this.container, ...statistics }, describeUsage(usage));
   }
 

@@ -7,7 +7,7 @@ import { Instance } from "../containers/instance.js";
 import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
 import { toResourceStatistics } from "../features/accounting.js";
-import type { BandwidthPolicy, FullMode } from "../features/bandwidth.js";
+import { bandwidthStatistics, type BandwidthPolicy, type FullMode } from "../features/bandwidth.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import { toDenial } from "../features/events.js";
 import type { EscapeMode } from "../features/escape.js";
@@ -109,6 +109,12 @@ function markingOf(options: RunOptions): Pick<Policy, "classes" | "marking"> {
   return { ...(classes.length > 0 ? { classes } : {}), ...(marks ? { marking } : {}) };
 }
 
+/** JSON has no bigint. */
+function numbers(fields: object): Record<string, unknown> {
+  const plain = (_: string, value: unknown): unknown => (typeof value === "bigint" ? Number(value) : value);
+  return JSON.parse(JSON.stringify(fields, plain)) as Record<string, unknown>;
+}
+
 /** @throws bad-argument where an option has no effect */
 function bandwidthOf(options: RunOptions): { bandwidth?: BandwidthPolicy } {
   const { egressRate, ingressRate, egressBurst, ingressBurst, onFull, limitLoopback, departures } = options;
@@ -122,7 +128,8 @@ function bandwidthOf(options: RunOptions): { bandwidth?: BandwidthPolicy } {
   needs("--departures", departures, egressRate, "--egress-rate");
   needs("--limit-loopback", limitLoopback, egressRate ?? ingressRate, "--egress-rate or --ingress-rate");
   if (egressRate === undefined && ingressRate === undefined) return {};
-  const burst = (bytes: number | undefined): { burst?: number } => (bytes === undefined ? {} : { burst: bytes });
+  const burst = (bytes: number | undefined): { burst?: number } =>
+    bytes === undefined ? {} : { burst: bytes };
   return {
     bandwidth: {
       ...(egressRate === undefined ? {} : { egress: { rate: egressRate, ...burst(egressBurst) } }),
@@ -196,9 +203,10 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
   const watching = new Watching(container, reporter);
   const status = await runTask(container, instance, path, args, signals, watching);
   const usage = container.usage();
-  reporter.summary(usage, Number(usage.eventsLost));
+  const more = numbers(bandwidthStatistics(policy.bandwidth, container.finalBandwidth));
+  reporter.summary(usage, Number(usage.eventsLost), more);
   if (options.usageFile !== undefined) {
-    const statistics = toResourceStatistics(usage, Date.now() / 1000);
+    const statistics = toResourceStatistics(usage, Date.now() / 1000, more);
     writeUsageFile(options.usageFile, `${JSON.stringify(statistics, null, 2)}\n`);
   }
   return status;

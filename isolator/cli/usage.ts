@@ -5,6 +5,7 @@ import { stateText, summaryToJson } from "./list.js";
 import {
   classesText,
   countsText,
+  directionText,
   enforcementText,
   formatBytes,
   markingText,
@@ -45,6 +46,15 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
       ["enforcement", enforcementText(container)],
       ...(container.classes?.length ? [["classes", classesText(container.classes)] as const] : []),
       ...(container.marking ? [["marking", markingText(container.marking)] as const] : []),
+      ...(container.bandwidth
+        ? ([
+            ["egress", directionText(container.bandwidth.egress)],
+            ["ingress", directionText(container.bandwidth.ingress)],
+            ...(container.bandwidth.weight === undefined
+              ? []
+              : [["weight", `${container.bandwidth.weight}`] as const]),
+          ] as const)
+        : []),
       ["received", direction(net_rx_packets, net_rx_bytes, net_rx_dropped)],
       ["sent", direction(net_tx_packets, net_tx_bytes, net_tx_dropped)],
       ["denied", countsText(container.denied)],

@@ -60,7 +60,10 @@ const Weight = z
 
 export const BandwidthSchema = z
   .strictObject({
-    default: z.strictObject(RATES).optional().meta({ description: "Of containers that nothing else is for." }),
+    default: z
+      .strictObject(RATES)
+      .optional()
+      .meta({ description: "Of containers that nothing else is for." }),
     per_cpu: z.strictObject(PER_CPU).optional().meta({
       description: "By the container's CPUs, instead of the default: as port_mapping of Mesos 1.12 has it.",
     }),
@@ -76,7 +79,10 @@ export const BandwidthSchema = z
       )
       .max(MAX_RULES, { error: `has too many entries: give at most ${MAX_RULES}` })
       .default([])
-      .meta({ description: "Limits of classes, before per_cpu and the default. A class that is only claimed tightens." }),
+      .meta({
+        description:
+          "Limits of classes, before per_cpu and the default. A class that is only claimed tightens.",
+      }),
     resource_unit: rate("What one of the scalar resource network_bandwidth is. Default: 1Mbit."),
     resource_for: z.enum(["egress", "ingress", "both"]).default("egress").meta({
       description: "Directions that the resource network_bandwidth limits; it comes before all else.",
@@ -92,7 +98,8 @@ export const BandwidthSchema = z
       description: "On devices with sch_fq: departure times of packets instead of pacing and drops.",
     }),
     host: z.strictObject(RATES).optional().meta({
-      description: "A budget for all containers together, shared by weight; what one leaves, others may have.",
+      description:
+        "A budget for all containers together, shared by weight; what one leaves, others may have.",
     }),
   })
   .optional()
@@ -206,14 +213,19 @@ export function bandwidthProblems(bandwidth: unknown, classes: unknown): Problem
   return problems;
 }
 
-function perCpu(config: BandwidthConfig, side: "egress" | "ingress", cpus: number | undefined): Rate | undefined {
+function perCpu(
+  config: BandwidthConfig,
+  side: "egress" | "ingress",
+  cpus: number | undefined,
+): Rate | undefined {
   const each = config.perCpu?.[side];
   if (!config.perCpu || each === undefined || cpus === undefined) return undefined;
   const { minimum, maximum } = config.perCpu;
   return { rate: Math.min(Math.max(each * Math.floor(cpus), minimum), maximum) };
 }
 
-const lower = (a: Rate | undefined, b: Rate | undefined): Rate | undefined => (!a || (b && b.rate < a.rate) ? b : a);
+const lower = (a: Rate | undefined, b: Rate | undefined): Rate | undefined =>
+  !a || (b && b.rate < a.rate) ? b : a;
 
 /** What is set for one direction, and a label makes of it. */
 function limitOf(
@@ -236,7 +248,9 @@ function limitOf(
       ? { rate: Math.round(Math.min(Math.max(networkBandwidth * config.resourceUnit, MIN_RATE), MAX_RATE)) }
       : undefined;
   // What holds for its parent holds for a nested one already.
-  const given = nested ? resource : (resource ?? inClass(false) ?? perCpu(config, side, cpus) ?? config.fallback[side]);
+  const given = nested
+    ? resource
+    : (resource ?? inClass(false) ?? perCpu(config, side, cpus) ?? config.fallback[side]);
   if (trusted && asked) return asked;
   return lower(lower(given, nested ? undefined : inClass(true)), asked);
 }
@@ -275,4 +289,3 @@ export function bandwidthFor(
         }),
   };
 }
-

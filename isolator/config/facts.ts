@@ -69,7 +69,9 @@ export function portsOf(resources: readonly mesos.Resource[], name: string): Por
 }
 
 function scalarOf(resources: readonly mesos.Resource[], name: string): number | undefined {
-  const values = resources.filter((resource) => resource.name === name).map(({ scalar }) => scalar?.value ?? 0);
+  const values = resources
+    .filter((resource) => resource.name === name)
+    .map(({ scalar }) => scalar?.value ?? 0);
   return values.length > 0 ? values.reduce((sum, value) => sum + value, 0) : undefined;
 }
 
@@ -111,7 +113,10 @@ function rateLabelsOf(labels: ContainerFacts["labels"], name: string): Pick<Cont
     try {
       rates[side] = checkRate(parseRate(found), found);
     } catch (error) {
-      throw new IsolatorError("bad-argument", `container ${name}, label ${RATE_LABELS[side]}: ${messageOf(error)}`);
+      throw new IsolatorError(
+        "bad-argument",
+        `container ${name}, label ${RATE_LABELS[side]}: ${messageOf(error)}`,
+      );
     }
   }
   return rates.egress === undefined && rates.ingress === undefined ? {} : { rateLabels: rates };

@@ -87,6 +87,8 @@ async function unwind(undo: Undo): Promise<void> {
 export class Container {
   /** Its last counts: its node is gone. */
   private final: Usage | undefined;
+  /** Likewise, of its bandwidth. */
+  finalBandwidth: BandwidthUsage | undefined;
   /** All of it is gone. */
   private removed = false;
 
@@ -361,6 +363,7 @@ export class Container {
 
   /** What it uses of its bandwidth; undefined: it is not limited. */
   bandwidth(): BandwidthUsage | undefined {
+    if (this.removed) return this.finalBandwidth;
     return this.policy.bandwidth && readBandwidth(this.programs, this.cgroupId);
   }
 
@@ -400,6 +403,7 @@ export class Container {
     reach("cleanup:killed");
     await this.instance.locked(async () => {
       const final = this.usage();
+      this.finalBandwidth = this.bandwidth();
       this.table.release(this.policy.ports ?? [], this.chain, this.parent?.policy.ports);
       reach("cleanup:released");
       await this.node.remove(timeout);

@@ -350,7 +350,8 @@ export class Isolator {
       const { container } = entry;
       if (!container || entry.cleaning) return;
       const ports = portsOf(requests, name);
-      if (entry.facts) entry.facts = { ...withoutBandwidth(entry.facts), ports, ...bandwidthOf(requests, name) };
+      if (entry.facts)
+        entry.facts = { ...withoutBandwidth(entry.facts), ports, ...bandwidthOf(requests, name) };
       const policy = entry.facts
         ? policyFor(this.config, entry.facts, this.agent)
         : container.policy.ownNetwork

@@ -151,8 +151,13 @@ export function totalDenied(counts: Record<Reason, bigint>): bigint {
  * Mesos's ResourceStatistics fields (include/mesos/mesos.proto) in its JSON form, where uint64 is a number; what
  * Mesos has no field for is under `bpf_isolator`.
  * @param timestamp seconds since the epoch
+ * @param more fields that other features have
  */
-export function toResourceStatistics(usage: Usage, timestamp: number): Record<string, unknown> {
+export function toResourceStatistics(
+  usage: Usage,
+  timestamp: number,
+  more: Readonly<Record<string, unknown>> = {},
+): Record<string, unknown> {
   const counts = (values: Record<Reason, bigint>): Record<string, number> =>
     Object.fromEntries(REASONS.map((reason) => [reason, Number(values[reason])]));
   return {
@@ -163,6 +168,7 @@ export function toResourceStatistics(usage: Usage, timestamp: number): Record<st
     net_tx_packets: Number(usage.txPackets),
     net_tx_bytes: Number(usage.txBytes),
     net_tx_dropped: Number(usage.txDropped),
+    ...more,
     bpf_isolator: {
       denied: counts(usage.denied),
       audited: counts(usage.audited),

@@ -89,7 +89,8 @@ export function parseRate(text: string): number {
   const [, number = "", unit = ""] = NUMBER.exec(text) ?? [];
   if (number === "" || unit === "") throw bad("rate", text, RATE_HELP);
   // kbps is kilobytes to tc and kilobits to most people.
-  if (/bps$/i.test(unit)) throw bad("rate", text, `${unit} means bits to some and bytes to others: ${RATE_HELP}`);
+  if (/bps$/i.test(unit))
+    throw bad("rate", text, `${unit} means bits to some and bytes to others: ${RATE_HELP}`);
   const factor = unitOf(unit);
   if (factor === undefined) throw bad("rate", text, `there is no unit ${unit}: ${RATE_HELP}`);
   return checkRate(Number(number) * factor, text);
@@ -110,7 +111,11 @@ export function parseBurst(text: string): number {
     throw bad("burst", text, "give a number of bytes, as in 64KiB, 100KB or 65536");
   const bytes = Math.round(Number(number) * factor);
   if (bytes < MIN_BURST)
-    throw bad("burst", text, `it is below a packet, which would never pass: give at least ${MIN_BURST} bytes`);
+    throw bad(
+      "burst",
+      text,
+      `it is below a packet, which would never pass: give at least ${MIN_BURST} bytes`,
+    );
   if (bytes > MAX_BURST) throw bad("burst", text, `give at most ${MAX_BURST} bytes`);
   return bytes;
 }
@@ -118,7 +123,8 @@ export function parseBurst(text: string): number {
 /** "100Mbit" of 12500000. */
 export function formatRate(rate: number): string {
   const bits = rate * 8;
-  const [unit, factor] = bits >= 1e9 ? ["Gbit", 1e9] : bits >= 1e6 ? ["Mbit", 1e6] : bits >= 1e3 ? ["kbit", 1e3] : ["bit", 1];
+  const [unit, factor] =
+    bits >= 1e9 ? ["Gbit", 1e9] : bits >= 1e6 ? ["Mbit", 1e6] : bits >= 1e3 ? ["kbit", 1e3] : ["bit", 1];
   return `${Number((bits / factor).toPrecision(4))}${unit}`;
 }
 
@@ -217,6 +223,34 @@ export function decodeBandwidth(bytes: Uint8Array): BandwidthUsage {
   const now = process.hrtime.bigint();
   const { size } = layouts.structs.bandwidth_state;
   return { egress: useOf(bytes, now), ingress: useOf(bytes.subarray(size), now) };
+}
+
+/** One entry of Mesos's net_traffic_control_statistics, with the ids that network/port_mapping gives them. */
+function trafficControl(id: string, use: BandwidthUse) {
+  return {
+    id,
+    bytes: use.bytes,
+    packets: use.packets,
+    drops: use.droppedPackets,
+    overlimits: use.droppedPackets + use.marked,
+    ratebps: BigInt(use.measured),
+  };
+}
+
+/** Fields of Mesos's ResourceStatistics; of a container that is not limited none. */
+export function bandwidthStatistics(policy: BandwidthPolicy | undefined, usage: BandwidthUsage | undefined) {
+  if (!policy || !usage) return {};
+  const { egress, ingress } = usage;
+  const limited = [...(egress.rate > 0 ? [egress] : []), ...(ingress.rate > 0 ? [ingress] : [])];
+  return {
+    ...(egress.rate > 0 ? { net_tx_rate_limit: BigInt(egress.rate) } : {}),
+    ...(ingress.rate > 0 ? { net_rx_rate_limit: BigInt(ingress.rate) } : {}),
+    ...(policy.egress?.burst === undefined ? {} : { net_tx_burst_size: BigInt(policy.egress.burst) }),
+    ...(policy.ingress?.burst === undefined ? {} : { net_rx_burst_size: BigInt(policy.ingress.burst) }),
+    net_traffic_control_statistics: limited.map((use) =>
+      trafficControl(use === egress ? "bw_limit" : "ingress_bw_limit", use),
+    ),
+  };
 }
 
 function isRate(value: unknown): boolean {

@@ -1,4 +1,5 @@
 /** The daemon behind the protocol: an Isolator, in messages. */
+import { bandwidthStatistics } from "../features/bandwidth.js";
 import { release } from "node:os";
 import { setImmediate as breathe } from "node:timers/promises";
 import type { ConfigHolder } from "../config/holder.js";
@@ -75,7 +76,9 @@ export class Daemon implements IsolatorService {
   usage(id: ContainerId): mesos.ResourceStatistics {
     const now = Date.now() / 1000;
     const container = this.isolator.find(id)?.container;
-    return container ? toStatistics(container.usage(), now) : { timestamp: now };
+    if (!container) return { timestamp: now };
+    const more = bandwidthStatistics(container.policy.bandwidth, container.bandwidth());
+    return toStatistics(container.usage(), now, more);
   }
 
   status(id: ContainerId): mesos.ContainerStatus {

@@ -3,6 +3,12 @@ import type { Entry } from "../containers/registry.js";
 import type { IsolatorEvent } from "../containers/event-log.js";
 import { formatId } from "../containers/names.js";
 import type { ContainerRecord } from "../containers/records.js";
+import {
+  bandwidthStatistics,
+  type BandwidthPolicy,
+  type BandwidthUsage,
+  type BandwidthUse,
+} from "../features/bandwidth.js";
 import { REASONS, type Reason, type Usage } from "../features/accounting.js";
 import { escapeUntrusted, type Denial } from "../features/events.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
@@ -19,7 +25,11 @@ const ENFORCEMENT: Record<EnforceMode, bpf_isolator.Enforcement> = {
 };
 
 /** @param time seconds since the epoch, when it was measured */
-export function toStatistics(usage: Usage, time: number): mesos.ResourceStatistics {
+export function toStatistics(
+  usage: Usage,
+  time: number,
+  more: Partial<mesos.ResourceStatistics> = {},
+): mesos.ResourceStatistics {
   return {
     timestamp: time,
     net_rx_packets: usage.rxPackets,
@@ -28,6 +38,29 @@ export function toStatistics(usage: Usage, time: number): mesos.ResourceStatisti
     net_tx_packets: usage.txPackets,
     net_tx_bytes: usage.txBytes,
     net_tx_dropped: usage.txDropped,
+    ...more,
+  };
+}
+
+function toDirection(use: BandwidthUse): bpf_isolator.Bandwidth.Direction {
+  return {
+    ...(use.rate > 0 ? { rate: BigInt(use.rate) } : {}),
+    ...(use.measured > 0 ? { measured: BigInt(use.measured) } : {}),
+    throttled_ms: BigInt(use.throttled),
+    dropped: use.droppedPackets,
+    marked: use.marked,
+  };
+}
+
+/** @param usage undefined: its programs have not told, so it is what the policy says */
+function toBandwidth(policy: BandwidthPolicy, usage: BandwidthUsage | undefined): bpf_isolator.Bandwidth {
+  const { egress, ingress, weight } = policy;
+  const asked = (limit: { rate: number } | undefined): bpf_isolator.Bandwidth.Direction =>
+    limit ? { rate: BigInt(limit.rate) } : {};
+  return {
+    egress: { ...asked(egress), ...(usage ? toDirection(usage.egress) : {}) },
+    ingress: { ...asked(ingress), ...(usage ? toDirection(usage.ingress) : {}) },
+    ...(weight === undefined ? {} : { weight }),
   };
 }
 
@@ -52,7 +85,7 @@ export function toContainerStatus({ id, container }: Entry): mesos.ContainerStat
   };
 }
 
-function policyFields(policy: Policy): Partial<bpf_isolator.ContainerSummary> {
+function policyFields(policy: Policy, bandwidth?: BandwidthUsage): Partial<bpf_isolator.ContainerSummary> {
   return {
     ...(policy.ports
       ? { ports: policy.ports.map(({ begin, end }) => ({ begin: BigInt(begin), end: BigInt(end) })) }
@@ -60,12 +93,17 @@ function policyFields(policy: Policy): Partial<bpf_isolator.ContainerSummary> {
     enforcement: ENFORCEMENT[policy.enforce],
     ...(policy.classes ? { classes: policy.classes } : {}),
     ...(policy.marking ? { marking: toMarking(policy.marking) } : {}),
+    ...(policy.bandwidth ? { bandwidth: toBandwidth(policy.bandwidth, bandwidth) } : {}),
   };
 }
 
-function usageFields(usage: Usage, time: number): Partial<bpf_isolator.ContainerSummary> {
+function usageFields(
+  usage: Usage,
+  time: number,
+  more: Partial<mesos.ResourceStatistics> = {},
+): Partial<bpf_isolator.ContainerSummary> {
   return {
-    statistics: toStatistics(usage, time),
+    statistics: toStatistics(usage, time, more),
     denied: toCounts(usage.denied),
     audited: toCounts(usage.audited),
     events_lost: usage.eventsLost,
@@ -90,6 +128,7 @@ export function stateOf({ container, recovered, cleaning }: Entry): bpf_isolator
 export function toSummary(entry: Entry, time: number): bpf_isolator.ContainerSummary {
   const { container, config } = entry;
   const network = networkOf(entry);
+  const bandwidth = container?.bandwidth();
   const ids = {
     framework_id: config?.executor_info?.framework_id?.value,
     executor_id: config?.executor_info?.executor_id.value,
@@ -104,8 +143,8 @@ export function toSummary(entry: Entry, time: number): bpf_isolator.ContainerSum
     ...(network === undefined ? {} : { network }),
     ...(container
       ? {
-          ...policyFields(container.policy),
-          ...usageFields(container.usage(), time),
+          ...policyFields(container.policy, bandwidth),
+          ...usageFields(container.usage(), time, bandwidthStatistics(container.policy.bandwidth, bandwidth)),
           ...(container.glass ? { break_glass: container.glass } : {}),
           pids: container.node.allPids().length,
           prepared_at: container.record.started,

@@ -486,6 +486,10 @@ export const descriptor = {
       "marking": {
        "type": "Marking",
        "id": 41
+      },
+      "bandwidth": {
+       "type": "Bandwidth",
+       "id": 42
       }
      },
      "nested": {
@@ -498,6 +502,49 @@ export const descriptor = {
         "CLEANING": 4,
         "BROKEN": 5,
         "UNMANAGED": 6
+       }
+      }
+     }
+    },
+    "Bandwidth": {
+     "edition": "proto2",
+     "fields": {
+      "egress": {
+       "type": "Direction",
+       "id": 1
+      },
+      "ingress": {
+       "type": "Direction",
+       "id": 2
+      },
+      "weight": {
+       "type": "uint32",
+       "id": 3
+      }
+     },
+     "nested": {
+      "Direction": {
+       "fields": {
+        "rate": {
+         "type": "uint64",
+         "id": 1
+        },
+        "measured": {
+         "type": "uint64",
+         "id": 2
+        },
+        "throttled_ms": {
+         "type": "uint64",
+         "id": 3
+        },
+        "dropped": {
+         "type": "uint64",
+         "id": 4
+        },
+        "marked": {
+         "type": "uint64",
+         "id": 5
+        }
        }
       }
      }
