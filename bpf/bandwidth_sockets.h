@@ -138,33 +138,56 @@ static __noinline void pace(struct bpf_sock_ops *ctx, bool begins)
 		note->set = value == NO_PACING ? ~0ULL : value;
 }
 
+/* The window that a connection may offer: its part of the credit, in powers of two; 0: any. */
+static __always_inline __u32 receiving_of(const struct bandwidth_rule *rule, const struct bandwidth_state *state)
+{
+	__u64 senders = state->senders > state->senders_before ? state->senders : state->senders_before, part;
+	__s64 credit = -debt_of(state, bpf_ktime_get_ns());
+	__u32 window = 4096;
+
+	if (!state->rate || rule->flags & BANDWIDTH_AUDIT || credit >= (__s64)(state->credit / 2))
+		return 0;
+	/* The kernel makes something above 1,000 of it. */
+	if (credit < 0)
+		return 1;
+	part = (__u64)(credit / 1000) * (state->rate / 1000) / 1000 / (senders + 1);
+	for (int i = 0; i < 12 && window < part; i++)
+		window <<= 1;
+	return window;
+}
+
 /*
- * What a connection may be sent until its next ACK: its part of the credit. Called for every packet that leaves,
- * where the kernel asks how long its options are, which is before it writes the window.
+ * Called for every packet that leaves, where the kernel asks how long its options are, which is before it writes the
+ * window. Not set again to the same: kernels before 6.8 take that for a reason not to let the window grow.
  */
 static __noinline void bound_receiving(struct bpf_sock_ops *ctx)
 {
 	const struct policy *policy = container_policy();
-	__u64 id = policy->cgroup_id, now = bpf_ktime_get_ns(), senders;
+	__u64 id = policy->cgroup_id;
 	struct bandwidth_rule *rule = bpf_map_lookup_elem(&bandwidth_rules, &id);
 	struct bandwidth *bandwidth = bpf_map_lookup_elem(&bandwidths, &id);
-	struct bandwidth_state *state;
+	struct socket_bandwidth *note;
 	struct bpf_sock *sk = ctx->sk;
-	int window = NO_WINDOW;
-	__s64 credit;
+	__u32 window;
+	int value;
 
 	if (!sk || !rule || !bandwidth)
 		return;
-	state = &bandwidth->sides[BANDWIDTH_INGRESS];
-	if (state->rate && !(rule->flags & BANDWIDTH_AUDIT)) {
-		credit = -debt_of(state, now);
-		senders = state->senders > state->senders_before ? state->senders : state->senders_before;
-		if (credit < 0)
-			window = 1;
-		else if (credit < (__s64)(state->credit / 2))
-			window = (__u64)(credit / 1000) * state->rate / 1000000 / (senders + 1) + 2 * 1448;
-	}
-	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_WINDOW_CLAMP, &window, sizeof(window));
+	note = bpf_sk_storage_get(&sock_bandwidth, sk, 0, 0);
+	if (!note)
+		return;
+	window = receiving_of(rule, &bandwidth->sides[BANDWIDTH_INGRESS]);
+	if (window && !(rule->flags & BANDWIDTH_LOOPBACK) && goes_by_loopback(plain_sock(sk)))
+		window = 0;
+	note->windows[policy->level & (LEVELS - 1)] = window;
+	for (int i = 0; i < LEVELS; i++)
+		if (note->windows[i] && (!window || note->windows[i] < window))
+			window = note->windows[i];
+	if (window == note->receiving)
+		return;
+	value = window ? (int)window : NO_WINDOW;
+	if (!bpf_setsockopt(ctx, IPPROTO_TCP, TCP_WINDOW_CLAMP, &value, sizeof(value)))
+		note->receiving = window;
 }
 
 /*

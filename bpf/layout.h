@@ -387,7 +387,8 @@ struct socket_bandwidth {
 	__u64 levels[LEVELS];      /* that each level of nesting allows, plus 1; 0: any */
 	__u64 generations[LEVELS]; /* in which it has been counted as a sender */
 	__u32 window;              /* bound of the congestion window, packets; 0: none */
-	__u32 reserved;
+	__u32 receiving;           /* bound of the window that it offers, bytes; 0: none */
+	__u32 windows[LEVELS];     /* that each level wants that to be */
 };
 
 _Static_assert(sizeof(struct policy) == 64, "policy has a hole");
