@@ -96,9 +96,11 @@ static void serve(int argc, char **argv, short wanted)
 
 			if (!polled[i].revents)
 				continue;
-			if (wanted == POLLIN)
+			if (wanted & POLLIN)
 				size = read(polled[i].fd, buffer, sizeof(buffer));
-			else
+			if (wanted == (POLLIN | POLLPRI) && size > 0)
+				size = send(polled[i].fd, buffer, size, MSG_NOSIGNAL);
+			if (wanted == POLLOUT)
 				size = send(polled[i].fd, buffer, sizeof(buffer), MSG_NOSIGNAL);
 			if (size > 0 || (size < 0 && errno == EAGAIN))
 				continue;
@@ -186,6 +188,44 @@ static void run_flows(int argc, char **argv, short wanted)
 	}
 }
 
+static int ascending(const void *a, const void *b)
+{
+	long x = *(const long *)a, y = *(const long *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void ask(int argc, char **argv)
+{
+	enum { MOST = 1000000 };
+	long *took = calloc(MOST, sizeof(*took)), count = 0;
+	int fd = connect_flow(argc, argv), one = 1;
+	long long end = now_ms() + number(argc, argv, "ms", 1000);
+	struct pollfd polled = {.fd = fd, .events = POLLIN};
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	while (now_ms() < end && count < MOST) {
+		struct timespec from, to;
+
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		if (send(fd, buffer, 100, MSG_NOSIGNAL) != 100)
+			fail("send");
+		for (ssize_t got = 0; got < 100;) {
+			poll(&polled, 1, -1);
+			ssize_t size = read(fd, buffer, 100);
+
+			if (size > 0)
+				got += size;
+			else if (!size || errno != EAGAIN)
+				fail("read");
+		}
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		took[count++] = (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000;
+	}
+	qsort(took, count, sizeof(*took), ascending);
+	printf("{\"count\":%ld,\"p50\":%ld,\"p99\":%ld}\n", count, took[count / 2], took[count * 99 / 100]);
+}
+
 static void send_datagrams(int argc, char **argv)
 {
 	struct sockaddr_in address = address_of(argc, argv);
@@ -226,6 +266,10 @@ int main(int argc, char **argv)
 		serve(argc, argv, POLLIN);
 	else if (!strcmp(mode, "source"))
 		serve(argc, argv, POLLOUT);
+	else if (!strcmp(mode, "echo"))
+		serve(argc, argv, POLLIN | POLLPRI);
+	else if (!strcmp(mode, "ask"))
+		ask(argc, argv);
 	else if (!strcmp(mode, "send"))
 		run_flows(argc, argv, POLLOUT);
 	else if (!strcmp(mode, "receive"))
