@@ -282,7 +282,7 @@ static __always_inline bool is_tcp(struct __sk_buff *skb)
 	return !sk || (sk->type == SOCK_STREAM && sk->protocol == IPPROTO_TCP);
 }
 
-static __always_inline bool is_loopback(struct __sk_buff *skb, const struct bandwidth_rule *rule)
+static __always_inline bool spares_loopback(struct __sk_buff *skb, const struct bandwidth_rule *rule)
 {
 	return skb->ifindex == LOOPBACK_IFINDEX && !(rule->flags & BANDWIDTH_LOOPBACK);
 }
@@ -428,7 +428,7 @@ static __always_inline int bandwidth_egress(struct __sk_buff *skb)
 	bool tcp, over;
 	int verdict;
 
-	if (!rule || !bandwidth || is_loopback(skb, rule))
+	if (!rule || !bandwidth || spares_loopback(skb, rule))
 		return ALLOW;
 	measure(skb, &wire, true);
 	if (skb->tstamp == DROPPED_BELOW) {
@@ -479,7 +479,7 @@ static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 	__s64 debt;
 	bool tcp;
 
-	if (!rule || !bandwidth || is_loopback(skb, rule))
+	if (!rule || !bandwidth || spares_loopback(skb, rule))
 		return ALLOW;
 	state = &bandwidth->sides[BANDWIDTH_INGRESS];
 	now = bpf_ktime_get_ns();

@@ -147,9 +147,8 @@ static __always_inline __u32 receiving_of(const struct bandwidth_rule *rule, con
 
 	if (!state->rate || rule->flags & BANDWIDTH_AUDIT || credit >= (__s64)(state->credit / 2))
 		return 0;
-	/* The kernel makes something above 1,000 of it. */
 	if (credit < 0)
-		return 1;
+		return 4096;
 	part = (__u64)(credit / 1000) * (state->rate / 1000) / 1000 / (senders + 1);
 	for (int i = 0; i < 12 && window < part; i++)
 		window <<= 1;

@@ -9,6 +9,7 @@
 #include "bandwidth.h"
 #include "bandwidth_sockets.h"
 #include "connections.h"
+#include "endpoints.h"
 #include "escape.h"
 #include "marking.h"
 #include "ports.h"
@@ -250,6 +251,13 @@ int bandwidth_arms(struct bpf_iter__tcp *ctx)
 {
 	bandwidth_arm(ctx->sk_common);
 	return 0;
+}
+
+/* On no interface: user space runs it (BPF_PROG_TEST_RUN). */
+SEC("xdp")
+int endpoint_query(struct xdp_md *ctx)
+{
+	return endpoints_answer(ctx);
 }
 
 /*

@@ -304,6 +304,72 @@ struct socket_connections {
 	__u8 reserved[7];
 };
 
+/* Classes that an endpoint or a container is in, as far as programs know them. */
+#define ENDPOINT_CLASSES 4
+/* Sets of endpoints: one is in use, the other is being filled or empty. */
+#define ENDPOINT_SLOTS 2
+
+/* Part of a class id: a hash of the class's name below it (isolator/features/classes.ts). */
+enum class_bit {
+	CLASS_CLAIMED = 0x40000000, /* by nothing but what whoever runs the task has written */
+};
+
+/* Bits of endpoint_state.current. */
+enum endpoint_current {
+	ENDPOINTS_SLOT = 1,      /* which slot is in use */
+	ENDPOINTS_EXACT = 2,     /* it has entries with protocol and port */
+	ENDPOINTS_PORT = 4,      /* ... with a port, for every protocol */
+	ENDPOINTS_ADDRESS = 8,   /* ... for a whole address */
+	ENDPOINTS_BLOCKS = 16,   /* ... for blocks of addresses */
+	ENDPOINTS_HOST = 32,     /* endpoint_state.host is known */
+	ENDPOINTS_ADDRESSES = 64 /* the host has addresses other than loopback */
+};
+
+/* Key of a set of endpoints. Protocol 0: every one; port 0: the whole address. */
+struct endpoint_key {
+	__u8 address[16]; /* network byte order; IPv4 as v4-mapped */
+	__u16 port;       /* host byte order */
+	__u8 protocol;    /* IPPROTO_*; MPTCP is TCP */
+	__u8 reserved;
+};
+
+/* Key of an LPM trie of addresses. */
+struct address_block {
+	__u32 prefix; /* bits of the 128 */
+	__u8 address[16];
+};
+
+/* Class ids; 0: no further one. */
+struct class_set {
+	enum class_bit ids[ENDPOINT_CLASSES];
+};
+
+/* `current` is one byte, so that a program never sees half of a change. */
+struct endpoint_state {
+	__u8 current; /* of enum endpoint_current */
+	__u8 reserved[3];
+	__u8 host[16]; /* the address by which the cluster knows this host */
+};
+
+/* Where the classes of a destination come from. */
+enum endpoint_origin {
+	ORIGIN_NONE = 0,
+	ORIGIN_OWNER = 1,   /* the container of this host that owns the port */
+	ORIGIN_PORT = 2,    /* an endpoint of the cluster */
+	ORIGIN_ADDRESS = 3, /* a whole address of the cluster */
+	ORIGIN_BLOCK = 4,   /* a block of addresses */
+};
+
+/* What is known of a destination. */
+struct endpoint_found {
+	enum class_bit ids[ENDPOINT_CLASSES];
+	__u64 owner; /* cgroup id of the container that owns the port, where it is local; 0: none */
+	enum endpoint_origin origin;
+	enum endpoint_current current; /* as it was */
+	__u32 local;                   /* 1: an address of this host */
+	__u32 reserved;
+};
+
 /* Index of what there is for each direction. */
 enum bandwidth_side {
 	BANDWIDTH_EGRESS = 0,
@@ -398,3 +464,5 @@ _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a h
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
 _Static_assert(sizeof(struct event) == 80, "event has a hole");
+_Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key has a hole");
+_Static_assert(sizeof(struct endpoint_found) == 40, "endpoint_found has a hole");

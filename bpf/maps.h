@@ -124,6 +124,64 @@ struct {
 	__type(value, struct connection_pass);
 } connect_pass SEC(".maps");
 
+/*
+ * Endpoints of the cluster by slot (endpoint_state): a whole set comes into use by one write. User space makes the
+ * inner maps as large as they have to be.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, ENDPOINT_SLOTS);
+	__type(key, __u32);
+	__array(
+	    values, struct {
+		    __uint(type, BPF_MAP_TYPE_HASH);
+		    __uint(map_flags, BPF_F_NO_PREALLOC);
+		    __uint(max_entries, 1);
+		    __type(key, struct endpoint_key);
+		    __type(value, struct class_set);
+	    });
+} endpoint_sets SEC(".maps");
+
+/* Blocks of addresses, likewise. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, ENDPOINT_SLOTS);
+	__type(key, __u32);
+	__array(
+	    values, struct {
+		    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+		    __uint(map_flags, BPF_F_NO_PREALLOC);
+		    __uint(max_entries, 1);
+		    __type(key, struct address_block);
+		    __type(value, struct class_set);
+	    });
+} endpoint_blocks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct endpoint_state);
+} endpoint_states SEC(".maps");
+
+/* Classes of the containers of this host, by cgroup id; one that is in none has no entry. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct class_set);
+} owner_classes SEC(".maps");
+
+/* Addresses of this host but for loopback. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct address_block);
+	__type(value, __u32);
+} host_addresses SEC(".maps");
+
 /* By cgroup id. Written by user space only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

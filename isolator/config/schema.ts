@@ -25,7 +25,9 @@ import {
   type PortRange,
 } from "../features/ports.js";
 import { bandwidthProblems, BandwidthSchema, toBandwidth, type BandwidthConfig } from "./bandwidth.js";
+import { AgentApiSchema, toAgentApi, type AgentApi } from "./agent-api.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
+import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } from "./endpoints.js";
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
@@ -233,7 +235,9 @@ export const ConfigSchema = z
     classes: ClassesSchema,
     marking: MarkingSchema,
     bandwidth: BandwidthSchema,
+    endpoints: EndpointsSchema,
     violations: ViolationsSchema.optional(),
+    agent_api: AgentApiSchema.optional(),
   })
   .meta({
     title: "bpf-isolator",
@@ -266,8 +270,11 @@ export interface Config {
   marking: MarkingRule[];
   /** Undefined: nothing is limited. */
   bandwidth?: BandwidthConfig;
+  endpoints: EndpointsConfig;
   /** Undefined: what is refused is refused, and nothing more. */
   violations?: ViolationRule;
+  /** Undefined: the agent is not asked. */
+  agentApi?: AgentApi;
 }
 
 function asList(value: unknown): unknown[] {
@@ -283,7 +290,8 @@ function asMap(value: unknown): Record<string, unknown> {
  * @param value any, also one with other problems: these are looked for in what is there
  */
 export function crossProblems(value: unknown): Problem[] {
-  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, bandwidth } = asMap(value);
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, endpoints, bandwidth } =
+    asMap(value);
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -325,6 +333,7 @@ export function crossProblems(value: unknown): Problem[] {
     ...classProblems(classes),
     ...markingProblems(marking, classes),
     ...bandwidthProblems(bandwidth, classes),
+    ...endpointProblems(endpoints, classes),
   ];
 }
 
@@ -362,6 +371,8 @@ export function toConfig(input: ConfigInput): Config {
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
     ...(input.bandwidth ? { bandwidth: toBandwidth(input.bandwidth) } : {}),
+    endpoints: toEndpoints(input.endpoints),
     ...(input.violations === undefined ? {} : { violations: input.violations }),
+    ...(input.agent_api === undefined ? {} : { agentApi: toAgentApi(input.agent_api) }),
   };
 }

@@ -24,6 +24,7 @@ import {
   releaseClosed,
   type PassResult,
 } from "./connections.js";
+import { forgetClasses, writeClasses } from "./owner-classes.js";
 import { reach } from "./points.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
@@ -216,6 +217,7 @@ export class Container {
       await instance.closed.delete(node.id);
       closeConnections(programs, node.id);
       closeBandwidth(programs, node.id);
+      forgetClasses(programs, node.id);
     });
     container.applyPolicy(glass);
     reach("prepare:policy");
@@ -270,6 +272,7 @@ export class Container {
   /** Writes the policy to the kernel, less what `break-glass` has switched off. */
   applyPolicy(glass = this.glass): void {
     if (glass === "detach") return;
+    writeClasses(this.programs, this.cgroupId, this.policy.classes);
     openConnections(this.programs, this.cgroupId, this.policy.connections);
     if (this.policy.connections) this.instance.closed.add(this.cgroupId, this.programs);
     const policy = throughGlass(this.policy, glass);
@@ -412,6 +415,7 @@ export class Container {
       closeConnections(this.programs, this.cgroupId);
       await this.instance.older.delete(this.cgroupId);
       closeBandwidth(this.programs, this.cgroupId);
+      forgetClasses(this.programs, this.cgroupId);
       this.final = final;
       this.instance.records.remove(this.held);
       this.removed = true;

@@ -17,6 +17,7 @@ import { closeBandwidth, OlderConnections, writeHostBandwidth, type BandwidthMap
 import { ClosedWatch, closeConnections, type ConnectionMaps } from "./connections.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
+import { forgetClasses, type OwnerMaps } from "./owner-classes.js";
 import { PortTable } from "./port-table.js";
 import { buildsOf, nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
 
@@ -279,6 +280,12 @@ export class Instance {
     if (this.programs) writeHostBandwidth(this.programs, host);
   }
 
+  /** Those that containers of this process use. */
+  get loaded(): Programs {
+    if (!this.programs) throw new Error("no programs are loaded");
+    return this.programs;
+  }
+
   /** The first time sweep(). Under the lock. */
   async sweepOnce(): Promise<void> {
     if (!this.swept) await this.sweep();
@@ -345,12 +352,18 @@ export class Instance {
     if (build !== buildId()) return;
     const open = new Map<string, BpfMap>();
     try {
-      for (const name of ["connect_totals", "connect_rules", "bandwidth_rules", "bandwidths"] as const) {
+      for (const name of [
+        "connect_totals",
+        "connect_rules",
+        "bandwidth_rules",
+        "bandwidths",
+        "owner_classes",
+      ] as const) {
         const map = openPinnedMap(this.name, build, name);
         if (!map) return;
         open.set(name, map);
       }
-      const maps: ConnectionMaps & BandwidthMaps = {
+      const maps: ConnectionMaps & BandwidthMaps & OwnerMaps = {
         map: (name: string) => {
           const map = open.get(name);
           if (!map) throw new Error(`no map ${name}`);
@@ -359,6 +372,7 @@ export class Instance {
       };
       closeConnections(maps, BigInt(chain.at(-1) ?? 0));
       closeBandwidth(maps, BigInt(chain.at(-1) ?? 0));
+      forgetClasses(maps, BigInt(chain.at(-1) ?? 0));
     } finally {
       for (const map of open.values()) map.close();
     }

@@ -5,8 +5,17 @@
  * Calls about one root container and what is nested in it are done one after another; those of others beside them.
  */
 import { readlinkSync } from "node:fs";
+import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
-import { bandwidthOf, factsOf, portsOf, type ContainerFacts } from "../config/facts.js";
+import {
+  bandwidthOf,
+  factsOf,
+  portsOf,
+  tasksAreUntold,
+  withTask,
+  type ContainerFacts,
+  type TaskFacts,
+} from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { toDenial } from "../features/events.js";
@@ -65,6 +74,9 @@ export class Isolator {
   private readonly violations: Violations;
   private readonly flusher: NodeJS.Timeout;
   private ring!: EventRing;
+  private endpoints: Cluster | undefined;
+  /** Called when there is a container, or may be a task, that only the agent's API knows the labels of. */
+  onUntold: () => void = () => undefined;
 
   private constructor(
     readonly instance: Instance,
@@ -97,6 +109,10 @@ export class Isolator {
           isolator.enter(container, bytes);
         },
       });
+      isolator.endpoints = new Cluster(instance.loaded, config, (message) => {
+        log.add("warning", "", message);
+      });
+      isolator.endpoints.setHost(isolator.agent?.ip);
       void isolator.reconfigure(config);
       for (const entry of isolator.list().reverse()) {
         // Nested ones before what they are nested in, of which the end would take them along.
@@ -106,6 +122,7 @@ export class Isolator {
       return isolator;
     } catch (error) {
       clearInterval(isolator.flusher);
+      isolator.endpoints?.stop();
       throw error;
     }
   }
@@ -115,9 +132,16 @@ export class Isolator {
     clearInterval(this.flusher);
     this.patrol.stop();
     for (const timer of this.retries) clearTimeout(timer);
+    this.endpoints?.stop();
     await this.queues.idle();
     this.ring.leave();
     await this.instance.endServing();
+  }
+
+  /** What is known of the cluster. */
+  get cluster(): Cluster {
+    if (!this.endpoints) throw new Error("it has not started");
+    return this.endpoints;
   }
 
   /** Every container that is known, parents before children. */
@@ -234,6 +258,7 @@ export class Isolator {
         ...{ id, name, container, facts, config, bytes },
         ...{ recovered: false, cleaning: false },
       });
+      if (tasksAreUntold(config, id.length > 1)) this.onUntold();
       return undefined;
     });
   }
@@ -359,6 +384,11 @@ export class Isolator {
           : { ...container.policy, ports };
       await this.apply(entry, container, policy);
       entry.recovered = false;
+      // A custom executor has another task.
+      if (entry.config && tasksAreUntold(entry.config, false)) {
+        entry.taskIsOld = true;
+        this.onUntold();
+      }
     });
   }
 
@@ -435,13 +465,16 @@ export class Isolator {
         `the agent's address will not be known to the next daemon: ${messageOf(error)}`,
       );
     }
+    this.endpoints?.setHost(agent.ip);
     await this.reconfigure(this.config);
+    this.onUntold();
   }
 
   /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
   async reconfigure(config: Config): Promise<void> {
     this.config = config;
     this.instance.setHostBandwidth(config.bandwidth?.host);
+    this.endpoints?.reconfigure(config);
     this.violations.set(config.violations);
     await Promise.all(this.list().map((entry) => this.serially(entry.id, () => this.judgeAgain(entry))));
   }
@@ -459,6 +492,41 @@ export class Isolator {
         entry.name,
         `the new configuration cannot be applied to it: ${messageOf(error)}`,
       );
+    });
+  }
+
+  /** Where the agent listens; undefined: none has said. */
+  get agentAddress(): AgentAddress | undefined {
+    return this.agent;
+  }
+
+  /** Names of containers whose tasks only the agent's API can tell of, and has not. */
+  untold(): ReadonlySet<string> {
+    const untold = this.list().filter(
+      ({ id, config, container, cleaning, task, taskIsOld }) =>
+        container && !cleaning && config && tasksAreUntold(config, id.length > 1) && (!task || taskIsOld),
+    );
+    return new Set(untold.map(({ name }) => name));
+  }
+
+  /** What the agent says of the tasks in a container. @throws state-failed */
+  learnTask(name: string, task: TaskFacts): Promise<void> {
+    const entry = this.registry.named(name);
+    if (!entry?.container || entry.cleaning) return Promise.resolve();
+    return this.serially(entry.id, async () => {
+      const { facts, config, task: before } = entry;
+      if (entry.cleaning || !facts || !config) return;
+      entry.taskIsOld = false;
+      if (JSON.stringify(before) === JSON.stringify(task)) return;
+      this.instance.records.writeTask(recordKey(entry.id), task);
+      entry.task = task;
+      const parentId = parentOf(entry.id);
+      const parent = parentId && this.find(parentId);
+      // Without what an earlier answer has said.
+      const plain = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
+      const { ports, ownNetwork } = facts;
+      entry.facts = withTask({ ...plain, ...(ports ? { ports } : {}), ownNetwork }, task);
+      await this.judgeAgain(entry);
     });
   }
 
@@ -521,6 +589,8 @@ export class Isolator {
             }
           : facts;
         Object.assign(entry, { bytes, config, facts: known });
+        const task = this.instance.records.readTask(recordKey(container.id));
+        Object.assign(entry, { bytes, config, facts: task ? withTask(facts, task) : facts, task });
       }
     } catch (error) {
       this.log.add(

@@ -1,5 +1,5 @@
 /** Which containers of an agent there are, who waits for their end, and whose turn it is. */
-import type { ContainerFacts } from "../config/facts.js";
+import type { ContainerFacts, TaskFacts } from "../config/facts.js";
 import type { mesos } from "../mesos/messages.js";
 import type { Container } from "./container.js";
 import { formatId, type ContainerId } from "./names.js";
@@ -13,6 +13,10 @@ export interface Entry {
   readonly container: Container | undefined;
   /** Undefined: not known any more. */
   facts?: ContainerFacts;
+  /** What the agent's API says of its tasks. */
+  task?: TaskFacts;
+  /** There may be other tasks by now. */
+  taskIsOld?: boolean;
   readonly config?: mesos.slave.ContainerConfig;
   /** Bytes of the ContainerConfig of its prepare(). */
   readonly bytes?: Uint8Array;

@@ -4,7 +4,7 @@ import { layouts } from "./gen/layout.js";
 /** What a value with a lock begins with: the lock, and 4 bytes that mean nothing. */
 export const LOCK_BYTES = 8;
 
-/** Value sizes in bytes; event_rings holds the id of a map; 0: user space never looks at one. */
+/** Value sizes in bytes; those that hold maps give the id of one; 0: user space never looks at one. */
 export const MAPS = {
   policies: layouts.structs.policy.size,
   counters: layouts.structs.counters.size,
@@ -23,6 +23,11 @@ export const MAPS = {
   bandwidth_rules: layouts.structs.bandwidth_rule.size,
   bandwidths: 2 * layouts.structs.bandwidth_state.size,
   sock_bandwidth: 0,
+  endpoint_sets: 4,
+  endpoint_blocks: 4,
+  endpoint_states: layouts.structs.endpoint_state.size,
+  owner_classes: layouts.structs.class_set.size,
+  host_addresses: 4,
 } as const;
 
 export type MapName = keyof typeof MAPS;
@@ -33,3 +38,6 @@ export const PRIMER = { name: "primer", attachType: 1 } as const;
 /** Programs that user space runs, by reading from them. */
 export const ITERATORS = ["connections_tcp", "bandwidth_arms"] as const;
 export type IteratorName = (typeof ITERATORS)[number];
+/** Programs that user space runs, with a question as their packet (query.ts). */
+export const QUERIES = ["endpoint_query"] as const;
+export type QueryName = (typeof QUERIES)[number];

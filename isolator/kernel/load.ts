@@ -2,7 +2,7 @@
 import { mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
-import { ITERATORS, MAP_NAMES, PRIMER } from "./contents.js";
+import { ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
 import { HOOKS, type Hook } from "./hooks.js";
 import { activeSecurityModules } from "./machine.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
@@ -42,6 +42,7 @@ export function load(directory: string, maps?: string): void {
     };
     for (const { name } of [...hooks, PRIMER]) pin(programFd(object, name), `program_${name}`);
     for (const name of ITERATORS) pin(programFd(object, name), `iterator_${name}`);
+    for (const name of QUERIES) pin(programFd(object, name), `query_${name}`);
     for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
     renameSync(temporary, directory);
   } catch (error) {

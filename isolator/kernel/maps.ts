@@ -121,6 +121,16 @@ export class BpfMap {
     return true;
   }
 
+  /** All keys, as far as they do not change meanwhile. For small maps: a call each. @param size bytes of one */
+  keys(size: number): Uint8Array[] {
+    const keys: Uint8Array[] = [];
+    for (let last: Uint8Array | null = null; ; last = keys.at(-1) ?? null) {
+      const next = new Uint8Array(size);
+      if (libbpf().mapNextKey(this.fd, last, next) < 0) return keys;
+      keys.push(next);
+    }
+  }
+
   close(): void {
     libc().close(this.fd);
   }

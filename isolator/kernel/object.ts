@@ -19,6 +19,11 @@ export const STRUCTS = [
   "connection_pass",
   "bandwidth_rule",
   "bandwidth_state",
+  "endpoint_key",
+  "address_block",
+  "class_set",
+  "endpoint_state",
+  "endpoint_found",
 ] as const;
 export const ENUMS = [
   "ring_slot",
@@ -28,6 +33,9 @@ export const ENUMS = [
   "reason",
   "connection_sizes",
   "bandwidth_flags",
+  "class_bit",
+  "endpoint_current",
+  "endpoint_origin",
   "connection_total",
 ] as const;
 

@@ -11,7 +11,16 @@ import {
   type WantedHooks,
   type ProgramFds,
 } from "./attach.js";
-import { ITERATORS, MAP_NAMES, MAPS, PRIMER, type IteratorName, type MapName } from "./contents.js";
+import {
+  ITERATORS,
+  MAP_NAMES,
+  MAPS,
+  PRIMER,
+  QUERIES,
+  type IteratorName,
+  type MapName,
+  type QueryName,
+} from "./contents.js";
 import { HOOKS } from "./hooks.js";
 import { load, loadObject, programFd } from "./load.js";
 import { BpfMap } from "./maps.js";
@@ -27,6 +36,7 @@ export class Programs {
     private readonly maps: ReadonlyMap<MapName, BpfMap>,
     private readonly primer: number,
     private readonly iterators: ReadonlyMap<IteratorName, number>,
+    private readonly queries: ReadonlyMap<QueryName, number>,
     /** What owns the file descriptors when nothing is pinned. */
     private readonly object: Pointer = null,
   ) {}
@@ -47,7 +57,8 @@ export class Programs {
       MAP_NAMES.map((name) => [name, new BpfMap(name, pins.get(`map_${name}`), MAPS[name])]),
     );
     const iterators = new Map(ITERATORS.map((name) => [name, pins.get(`iterator_${name}`)]));
-    return new Programs(programs, maps, primer, iterators);
+    const queries = new Map(QUERIES.map((name) => [name, pins.get(`query_${name}`)]));
+    return new Programs(programs, maps, primer, iterators, queries);
   }
 
   /**
@@ -64,6 +75,7 @@ export class Programs {
       ),
       programFd(object, PRIMER.name),
       new Map(ITERATORS.map((name) => [name, programFd(object, name)])),
+      new Map(QUERIES.map((name) => [name, programFd(object, name)])),
       object,
     );
   }
@@ -78,6 +90,13 @@ export class Programs {
   iterator(name: IteratorName): number {
     const fd = this.iterators.get(name);
     if (fd === undefined) throw new Error(`no iterator ${name}`);
+    return fd;
+  }
+
+  /** File descriptor of a program to be asked (query.ts). */
+  query(name: QueryName): number {
+    const fd = this.queries.get(name);
+    if (fd === undefined) throw new Error(`no query ${name}`);
     return fd;
   }
 
@@ -138,7 +157,8 @@ export class Programs {
       libbpf().objectClose(this.object);
       return;
     }
-    for (const fd of [...this.programs.values(), ...this.iterators.values(), this.primer]) libc().close(fd);
+    const others = [...this.iterators.values(), ...this.queries.values(), this.primer];
+    for (const fd of [...this.programs.values(), ...others]) libc().close(fd);
     for (const map of this.maps.values()) map.close();
   }
 }

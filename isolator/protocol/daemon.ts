@@ -15,6 +15,7 @@ import {
   isAbout,
   stateOf,
   toContainerStatus,
+  toEndpointSource,
   toEvent,
   toRunSummary,
   toStatistics,
@@ -23,6 +24,8 @@ import {
 
 /** Containers of a list that are looked at before other calls have their turn: about 3 ms. */
 const AT_ONCE = 50;
+/** Endpoints in a record. */
+const ENDPOINTS_AT_ONCE = 200;
 /** Events in facts(). */
 const NEWEST = 10;
 
@@ -119,6 +122,22 @@ export class Daemon implements IsolatorService {
     for await (const event of log.follow(signal, wanted)) yield this.toMessage(event);
   }
 
+  async *endpoints(
+    className: string | undefined,
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly bpf_isolator.Endpoint[]> {
+    let some: bpf_isolator.Endpoint[] = [];
+    for await (const endpoint of this.isolator.cluster.list()) {
+      if (signal.aborted) return;
+      if (className !== undefined && !endpoint.classes.some(({ name }) => name === className)) continue;
+      some.push(endpoint);
+      if (some.length < ENDPOINTS_AT_ONCE) continue;
+      yield some;
+      some = [];
+    }
+    if (some.length > 0) yield some;
+  }
+
   private toMessage(event: IsolatorEvent): bpf_isolator.Event {
     return toEvent(event, (name) => this.isolator.named(name)?.id);
   }
@@ -131,6 +150,7 @@ export class Daemon implements IsolatorService {
     }
     const { errors, file, readAt } = this.config;
     const glass = this.isolator.instance.glass;
+    const { cluster } = this.isolator;
     return {
       version: this.identity.version,
       instance: this.identity.instance,
@@ -149,6 +169,8 @@ export class Daemon implements IsolatorService {
       kernel: release(),
       programs: buildId(),
       ...(glass ? { break_glass: glass } : {}),
+      endpoint_sources: cluster.status().map(toEndpointSource),
+      ...(cluster.problem === undefined ? {} : { endpoints_error: cluster.problem }),
     };
   }
 }

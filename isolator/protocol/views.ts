@@ -1,4 +1,5 @@
 /** What the daemon knows, as messages. Text that came from a task is escaped where it becomes part of one. */
+import type { SourceSummary } from "../cluster/cluster.js";
 import type { Entry } from "../containers/registry.js";
 import type { IsolatorEvent } from "../containers/event-log.js";
 import { formatId } from "../containers/names.js";
@@ -172,6 +173,18 @@ export function toRunSummary(
     pids: node?.allPids().length ?? 0,
     prepared_at: record.started,
     cgroup: record.cgroup,
+  };
+}
+
+export function toEndpointSource(source: SourceSummary): bpf_isolator.EndpointSource {
+  const { name, where, state, endpoints, age, error, duplicates, ignored } = source;
+  return {
+    ...{ name, where, state },
+    endpoints: BigInt(endpoints),
+    ...(age === undefined ? {} : { age }),
+    ...(error === undefined ? {} : { error }),
+    ...(duplicates === 0 ? {} : { duplicates: BigInt(duplicates) }),
+    ignored: [...ignored].map(([kind, count]) => ({ name: kind, count: BigInt(count) })),
   };
 }
 

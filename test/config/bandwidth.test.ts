@@ -105,6 +105,8 @@ describe("what an agent says", () => {
     factsOf(
       {
         resources,
+        directory: "/",
+        command_info: {},
         task_info: {
           name: "t",
           task_id: { value: "t" },

@@ -23,13 +23,14 @@ it("ends a container by a limitation that an agent takes, for all who watch it",
   assert.deepEqual(daemon.events("violations"), []);
   assert.equal(await task.mayBind(31006), false);
   await until(() => watch.records.length > 0, "the third is one too many");
-  const { limitation } = watch.records[0]?.watch ?? {};
-  assert.equal(limitation?.reason, mesos.TaskStatus.Reason.REASON_CONTAINER_LIMITATION);
+  const limitation = watch.records[0]?.watch?.limitation;
+  assert(limitation);
+  assert.equal(limitation.reason, mesos.TaskStatus.Reason.REASON_CONTAINER_LIMITATION);
   assert.match(
-    limitation?.message ?? "",
+    limitation.message ?? "",
     /container web: 3 refusals within 600 s \(bind 3\); its ports are 31000-31001/,
   );
-  assert.deepEqual(limitation?.resources, [
+  assert.deepEqual(limitation.resources, [
     {
       name: "ports",
       type: mesos.Value.Type.RANGES,

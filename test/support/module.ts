@@ -3,7 +3,7 @@
  * program (test/module/driver.cpp) that makes the calls of an agent. Without MESOS_ROOT there is nothing to build it with.
  */
 import assert from "node:assert/strict";
-import { spawn, spawnSync, type ChildProcessByStdio } from "node:child_process";
+import { spawn, spawnSync, type ChildProcess, type ChildProcessByStdio } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -42,6 +42,12 @@ export function buildModule(): void {
   cmake("--build", BUILD);
 }
 
+/** All of this test process's; whatever a test fails at, none stays. */
+const children = new Set<ChildProcess>();
+after(() => {
+  for (const child of children) child.kill("SIGKILL");
+});
+
 export type Json = Record<string, unknown>;
 
 /** How a call has ended. */
@@ -55,7 +61,7 @@ export interface Outcome {
 
 /** An id of a container as JSON has it. */
 export function jsonId(name: string): Json {
-  const [root = "", ...nested] = idOf(name);
+  const [root, ...nested] = idOf(name);
   return nested.reduce<Json>((parent, value) => ({ value, parent }), { value: root });
 }
 
@@ -80,7 +86,7 @@ export class Module {
       { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, LIBPROCESS_IP: "127.0.0.1" } },
     );
     child.stdin.on("error", () => undefined);
-    after(() => child.kill("SIGKILL"));
+    children.add(child);
     let stderr = "";
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
     const lines = createInterface({ input: child.stdout });
@@ -118,8 +124,14 @@ export class Module {
     return !this.lines.has(n);
   }
 
-  outcome(n: number): Promise<Outcome> {
-    return until(() => this.lines.get(n), `call ${n} ends`, 60_000);
+  /** @throws with what it said when the program ends meanwhile */
+  async outcome(n: number): Promise<Outcome> {
+    const { child } = this;
+    const ended = (): boolean => child.exitCode !== null || child.signalCode !== null;
+    await until(() => this.lines.has(n) || ended(), `call ${n} ends`, 60_000);
+    const outcome = this.lines.get(n);
+    assert(outcome, `the program has ended: ${this.err().slice(-2000)}`);
+    return outcome;
   }
 
   call(call: string, more: Json): Promise<Outcome> {

@@ -411,6 +411,25 @@ export const layouts = {
         }
       }
     },
+    "endpoint_state": {
+      "size": 20,
+      "fields": {
+        "current": {
+          "offset": 0,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 1,
+          "type": "u8",
+          "count": 3
+        },
+        "host": {
+          "offset": 4,
+          "type": "u8",
+          "count": 16
+        }
+      }
+    },
     "event": {
       "size": 80,
       "fields": {
@@ -480,6 +499,82 @@ export const layouts = {
           "offset": 64,
           "type": "u8",
           "count": 16
+        }
+      }
+    },
+    "endpoint_key": {
+      "size": 20,
+      "fields": {
+        "address": {
+          "offset": 0,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 16,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 18,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 19,
+          "type": "u8"
+        }
+      }
+    },
+    "endpoint_found": {
+      "size": 40,
+      "fields": {
+        "ids": {
+          "offset": 0,
+          "type": "u32",
+          "count": 4
+        },
+        "owner": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "origin": {
+          "offset": 24,
+          "type": "u32"
+        },
+        "current": {
+          "offset": 28,
+          "type": "u32"
+        },
+        "local": {
+          "offset": 32,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 36,
+          "type": "u32"
+        }
+      }
+    },
+    "address_block": {
+      "size": 20,
+      "fields": {
+        "prefix": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "address": {
+          "offset": 4,
+          "type": "u8",
+          "count": 16
+        }
+      }
+    },
+    "class_set": {
+      "size": 16,
+      "fields": {
+        "ids": {
+          "offset": 0,
+          "type": "u32",
+          "count": 4
         }
       }
     }
@@ -564,6 +659,25 @@ export const layouts = {
       "REASON_FILE": 18,
       "REASON_BANDWIDTH": 19,
       "REASONS": 32
+    },
+    "class_bit": {
+      "CLASS_CLAIMED": 1073741824
+    },
+    "endpoint_origin": {
+      "ORIGIN_NONE": 0,
+      "ORIGIN_OWNER": 1,
+      "ORIGIN_PORT": 2,
+      "ORIGIN_ADDRESS": 3,
+      "ORIGIN_BLOCK": 4
+    },
+    "endpoint_current": {
+      "ENDPOINTS_SLOT": 1,
+      "ENDPOINTS_EXACT": 2,
+      "ENDPOINTS_PORT": 4,
+      "ENDPOINTS_ADDRESS": 8,
+      "ENDPOINTS_BLOCKS": 16,
+      "ENDPOINTS_HOST": 32,
+      "ENDPOINTS_ADDRESSES": 64
     }
   }
 } as const;
