@@ -170,7 +170,7 @@ marking:
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking, endpoints, violations, agent_api",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking, bandwidth, endpoints, violations, agent_api",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],
