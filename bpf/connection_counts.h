@@ -182,8 +182,12 @@ __noinline int find_place(const struct destination *to)
 	return SET_IS_FULL;
 }
 
-/* Gives a destination a place that nothing is held at. @returns it, or that of whoever was quicker to ask for one */
-__noinline int claim_place(const struct destination *to, __u32 place)
+/*
+ * Gives a destination a place that nothing is held at.
+ * @param live that is left there by a container that is gone; else 0
+ * @returns it, or that of whoever was quicker to ask for one
+ */
+__noinline int claim_place(const struct destination *to, __u32 place, __u32 live)
 {
 	struct connection_set *set = set_at(place);
 	struct connection_count *count;
@@ -200,7 +204,8 @@ __noinline int claim_place(const struct destination *to, __u32 place)
 			break;
 		}
 	}
-	if (result < 0 && !count->closed && !__sync_val_compare_and_swap(&count->live, 0, CONNECTION_CLAIMED)) {
+	if (result < 0 && !count->closed &&
+	    __sync_val_compare_and_swap(&count->live, live, CONNECTION_CLAIMED) == live) {
 		count->cgroup_id = to->cgroup_id;
 		((__u64 *)count->address)[0] = ((const __u64 *)to->address)[0];
 		((__u64 *)count->address)[1] = ((const __u64 *)to->address)[1];
@@ -214,23 +219,35 @@ __noinline int claim_place(const struct destination *to, __u32 place)
 	return result;
 }
 
+/*
+ * Whether what is held there was of a container that is gone: its sockets have ended with nobody there to see it
+ * (`break-glass --detach`), or are in other hands, and then they find that they have nothing to give back.
+ */
+static __always_inline bool is_forsaken(const struct connection_count *count)
+{
+	__u64 cgroup_id = count->cgroup_id;
+
+	return !bpf_map_lookup_elem(&connect_totals, &cgroup_id);
+}
+
 /* @returns a new place for the destination, or why there is none */
 __noinline int make_place(const struct destination *to, __u32 span)
 {
 	struct connection_set *set;
-	__u32 first;
+	__u32 first, live;
 
 	if (!to)
 		return SET_IS_FULL;
 	first = set_of(to) * CONNECTION_PLACES;
 	set = set_at(first);
 	for (int i = 0; set && i < CONNECTION_PLACES; i++) {
-		if (set->places[i].live)
+		live = *(volatile __u32 *)&set->places[i].live;
+		if (live && (live & CONNECTION_CLAIMED || !is_forsaken(&set->places[i])))
 			continue;
 		if (set->places[i].closed && is_behind(&set->places[i], span))
 			advance_place(first + i, span);
 		if (!set->places[i].closed)
-			return claim_place(to, first + i);
+			return claim_place(to, first + i, live);
 	}
 	return SET_IS_FULL;
 }

@@ -25,6 +25,7 @@ const RIGHT = [4, 5, 6, 7, 8];
 const OPTIONAL: readonly { head: string; text: (container: Summary) => string }[] = [
   { head: "CLASSES", text: ({ classes = [] }) => (classes.length > 0 ? shorten(classesText(classes)) : "") },
   { head: "BANDWIDTH", text: ({ bandwidth }) => (bandwidth ? limitsText(bandwidth) : "") },
+  { head: "CONNECTIONS", text: ({ connections }) => (connections ? `${connections.held ?? 0}` : "") },
   { head: "MARKING", text: ({ marking }) => (marking ? markingText(marking) : "") },
 ];
 /** Characters of a list; --json has all. */

@@ -2,9 +2,18 @@
 import { bpf_isolator, codecs } from "../mesos/messages.js";
 import { withDaemon, type DaemonOptions } from "./daemon.js";
 import { renderEvent } from "./events.js";
-import { formatBytes, formatDuration, formatTime, printable, table, toAsciiJson, type Row } from "./table.js";
+import {
+  destinationsText,
+  formatBytes,
+  formatDuration,
+  formatTime,
+  printable,
+  table,
+  toAsciiJson,
+  type Row,
+} from "./table.js";
 
-/** Of the newest events; `events` has them all. */
+/** Of the newest events and of the destinations; `events` and --json have more. */
 const SHOWN = 5;
 
 /** "current, 12 endpoints, heard of 3 s ago, from 10.1.2.3:5050"; what is wrong with it on lines of its own. */
@@ -80,6 +89,9 @@ export function renderStatus(status: bpf_isolator.DaemonStatus, now: number): st
         "calls",
         `${calls} under way, ${streams} streams${streams_dropped > 0n ? `; ${streams_dropped} streams ended since their client did not read` : ""}`,
       ],
+      ...(status.destinations?.length
+        ? [["connections", destinationsText(status.destinations.slice(0, SHOWN))] as const]
+        : []),
       ...optional("kernel", status.kernel),
       ...optional("programs", status.programs),
     ]) +

@@ -4,16 +4,7 @@
  */
 import { z } from "zod";
 import { IsolatorError } from "../errors.js";
-import { parseCidr } from "../features/addresses.js";
-import {
-  CONNECT_ERRNOS,
-  CONNECT_PROTOCOLS,
-  countRules,
-  MAX_LIMIT,
-  MAX_RULES,
-  type ConnectionRule,
-  type ConnectionsPolicy,
-} from "../features/connections.js";
+import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import { ESCAPE_MODES, type EscapeMode } from "../features/escape.js";
 import { SOCKET_KINDS, type SocketKind, type SocketsPolicy } from "../features/sockets.js";
 import {
@@ -27,6 +18,7 @@ import {
 import { bandwidthProblems, BandwidthSchema, toBandwidth, type BandwidthConfig } from "./bandwidth.js";
 import { AgentApiSchema, toAgentApi, type AgentApi } from "./agent-api.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
+import { CONNECTION_KEYS, toConnections } from "./connections.js";
 import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } from "./endpoints.js";
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
@@ -91,69 +83,6 @@ const ExemptionSchema = z
   })
   .meta({ description: "Containers that are not enforced. The first entry that matches counts." });
 
-/** What `check` throws for a person, as a problem of the value. */
-function readable(check: (text: string) => unknown): (text: string, context: z.RefinementCtx) => void {
-  return (text, context) => {
-    try {
-      check(text);
-    } catch (error) {
-      if (!(error instanceof IsolatorError)) throw error;
-      context.addIssue({ code: "custom", message: error.message });
-    }
-  };
-}
-
-const Limit = z.number().int().min(1).max(MAX_LIMIT);
-
-const ConnectionsSchema = z
-  .strictObject({
-    to: z
-      .strictObject({
-        cidr: z
-          .string()
-          .superRefine(readable(parseCidr))
-          .optional()
-          .meta({ description: "A block such as 10.0.0.0/8 or fd00::/8, or one address." }),
-        ports: z
-          .string()
-          .superRefine(readable(parsePorts))
-          .optional()
-          .meta({ description: "Ports and ranges in one text, as in 5432,8000-8010." }),
-        protocol: z.enum(CONNECT_PROTOCOLS).optional().meta({ description: "Default: both." }),
-      })
-      .meta({ description: "Destinations: all that is given must hold; {} is every one." }),
-    limit: z
-      .union([Limit, z.literal("none")])
-      .meta({ description: "Connections to each of these; none: not counted at all." }),
-  })
-  .meta({ description: "The first entry that fits a destination holds." });
-
-/** A rule as the features know it. */
-function toRule({ to, limit }: z.output<typeof ConnectionsSchema>): ConnectionRule {
-  const { cidr, ports, protocol } = to;
-  return {
-    to: {
-      ...(cidr === undefined ? {} : { cidr }),
-      ...(ports === undefined ? {} : { ports: parsePorts(ports) }),
-      ...(protocol === undefined ? {} : { protocol }),
-    },
-    limit,
-  };
-}
-
-/** Kernel's rules that entries take; what has other problems takes none. */
-function rangesIn(rules: readonly z.output<typeof ConnectionsSchema>[]): number {
-  try {
-    return countRules(rules.map(toRule));
-  } catch (error) {
-    if (error instanceof IsolatorError) return 0;
-    throw error;
-  }
-}
-
-/** The agent's own address takes one more. */
-const RULES_OF_FILE = MAX_RULES - 1;
-
 /** The file as it is written. No transformation: its input is what the JSON schema describes. */
 export const ConfigSchema = z
   .strictObject({
@@ -201,24 +130,7 @@ export const ConfigSchema = z
       description:
         "Ways out of the container's cgroup and into the isolator's programs. deny: refused where the kernel has BPF LSM; elsewhere what left is reported, and each container's event says what is not closed if deny is given here. allow: neither.",
     }),
-    connections: z
-      .array(ConnectionsSchema)
-      .refine((rules) => rules.length <= RULES_OF_FILE, {
-        error: `has too many entries: give at most ${RULES_OF_FILE}`,
-      })
-      .refine((rules) => rules.length > RULES_OF_FILE || rangesIn(rules) <= RULES_OF_FILE, {
-        error: `has too many port ranges: at most ${RULES_OF_FILE} in all`,
-      })
-      .optional()
-      .meta({
-        description: "How many connections a container may hold to each destination. Default: any number.",
-      }),
-    connections_total: Limit.optional().meta({
-      description: "How many it may hold in all. Default: any number.",
-    }),
-    connections_errno: z.enum(CONNECT_ERRNOS).default("EAGAIN").meta({
-      description: "What a connect() over a limit gives.",
-    }),
+    ...CONNECTION_KEYS,
     trusted_roles: z
       .array(name("Role."))
       .max(MAX_ROLES, { error: `has too many roles: give at most ${MAX_ROLES}` })
@@ -262,8 +174,10 @@ export interface Config {
   escape?: EscapeMode;
   /** The only ports that are judged; undefined: all. */
   judged?: PortRange;
-  /** Undefined: not counted. */
+  /** Undefined: not counted unless a label asks for it. */
   connections?: ConnectionsPolicy;
+  /** What a connect() over a limit gives. */
+  connectErrno: ConnectErrno;
   trustedRoles: string[];
   exemptions: Exemption[];
   classes: ContainerClass[];
@@ -337,19 +251,6 @@ export function crossProblems(value: unknown): Problem[] {
   ];
 }
 
-function toConnections(input: ConfigInput): { connections?: ConnectionsPolicy } {
-  const { connections, connections_total: total, connections_errno: errno } = input;
-  if (connections === undefined && total === undefined) return {};
-  const rules = (connections ?? []).map(toRule);
-  return {
-    connections: {
-      ...(total === undefined ? {} : { total }),
-      errno,
-      rules,
-    },
-  };
-}
-
 /** @param input what ConfigSchema accepts and crossProblems() finds nothing in */
 export function toConfig(input: ConfigInput): Config {
   const judged = input.judge === "agent_range" ? oneRange(input.agent_ports ?? "") : undefined;
@@ -363,6 +264,7 @@ export function toConfig(input: ConfigInput): Config {
     ...(input.escape === undefined ? {} : { escape: input.escape }),
     ...(typeof judged === "object" ? { judged } : {}),
     ...toConnections(input),
+    connectErrno: input.connections_errno,
     trustedRoles: input.trusted_roles,
     exemptions: input.exemptions.map(({ match, enforce }) => ({
       ...toMatch(match),

@@ -361,7 +361,7 @@ export class Container {
 
   /** Connections that it holds; undefined: they are not counted. */
   connections(): HeldConnections | undefined {
-    return this.policy.connections && readConnections(this.programs, this.cgroupId);
+    return this.policy.connections && readConnections(this.programs.map("connect_totals"), this.cgroupId);
   }
 
   /** What it uses of its bandwidth; undefined: it is not limited. */
@@ -378,7 +378,9 @@ export class Container {
   /** Where they go, most first. Takes milliseconds. */
   destinations(): HeldDestination[] {
     if (!this.policy.connections) return [];
-    return readDestinations(this.programs).filter(({ cgroupId }) => cgroupId === this.cgroupId);
+    return readDestinations(this.programs.map("connect_sets")).filter(
+      ({ cgroupId }) => cgroupId === this.cgroupId,
+    );
   }
 
   /** Whether a process is in it or may still come: one that waits for its process is not dead. */

@@ -7,6 +7,7 @@
 import { readlinkSync } from "node:fs";
 import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
+import { badLimits } from "../config/connections.js";
 import {
   bandwidthOf,
   factsOf,
@@ -27,6 +28,7 @@ import { readAgentAddress, writeAgentAddress } from "./agent-address.js";
 import { Container, moveInto } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
 import type { EventLog } from "./event-log.js";
+import { HostShare } from "./host-share.js";
 import type { Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
@@ -73,6 +75,7 @@ export class Isolator {
   private readonly watchers = new Watchers();
   private readonly violations: Violations;
   private readonly flusher: NodeJS.Timeout;
+  readonly hostShare: HostShare;
   private ring!: EventRing;
   private endpoints: Cluster | undefined;
   /** Called when there is a container, or may be a task, that only the agent's API knows the labels of. */
@@ -84,6 +87,9 @@ export class Isolator {
     readonly log: EventLog,
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
+    this.hostShare = new HostShare(instance, log, () =>
+      this.list().flatMap(({ container }) => container ?? []),
+    );
     this.violations = new Violations(config.violations);
     this.flusher = setInterval(() => {
       for (const { name } of this.registry.all()) log.flush(name);
@@ -122,6 +128,7 @@ export class Isolator {
       return isolator;
     } catch (error) {
       clearInterval(isolator.flusher);
+      isolator.hostShare.stop();
       isolator.endpoints?.stop();
       throw error;
     }
@@ -130,6 +137,7 @@ export class Isolator {
   /** Ends this process's part: containers stay enforced and counted, and the next daemon takes them up. */
   async stop(): Promise<void> {
     clearInterval(this.flusher);
+    this.hostShare.stop();
     this.patrol.stop();
     for (const timer of this.retries) clearTimeout(timer);
     this.endpoints?.stop();
@@ -607,6 +615,8 @@ export class Isolator {
     if (entry.container) this.violations.look(entry.name, entry.container.usage().denied, Date.now());
     const gaps = entry.container?.gaps() ?? [];
     if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
+    for (const what of entry.facts ? badLimits(entry.facts) : [])
+      this.log.add("warning", entry.name, `no limit for connections: ${what}`);
     const watch = entry.container?.escapeWatch();
     if (watch) this.patrol.add(entry.name, watch);
   }

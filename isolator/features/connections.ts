@@ -118,6 +118,15 @@ export interface HeldDestination {
   held: number;
 }
 
+/** "tcp 10.1.2.3:5432", "tcp [fd00::1]:443". */
+export function formatDestination({
+  protocol,
+  address,
+  port,
+}: Pick<HeldDestination, "protocol" | "address" | "port">): string {
+  return `${protocol} ${address.includes(":") ? `[${address}]` : address}:${port}`;
+}
+
 /** What a container holds. */
 export interface HeldConnections {
   /** To all destinations: live ones, and those that are closed and whose port the kernel still keeps. */

@@ -5,6 +5,7 @@ import { setImmediate as breathe } from "node:timers/promises";
 import type { ConfigHolder } from "../config/holder.js";
 import type { IsolatorEvent } from "../containers/event-log.js";
 import type { Isolator } from "../containers/isolator.js";
+import { HeldView } from "../containers/held.js";
 import type { ContainerId } from "../containers/names.js";
 import { readOverview } from "../containers/overview.js";
 import { recordKey } from "../containers/records.js";
@@ -17,6 +18,7 @@ import {
   toContainerStatus,
   toEndpointSource,
   toEvent,
+  toHostDestinations,
   toRunSummary,
   toStatistics,
   toSummary,
@@ -96,16 +98,21 @@ export class Daemon implements IsolatorService {
   async list(): Promise<bpf_isolator.ContainerSummary[]> {
     const now = Date.now() / 1000;
     const entries = this.isolator.list();
+    const known = new Set(entries.map(({ id }) => recordKey(id)));
+    const others = readOverview(this.isolator.instance, (key) => !known.has(key)).filter(
+      ({ record }) => record.source === "run",
+    );
+    const held = HeldView.read(this.isolator.instance.name, [
+      ...entries.flatMap(({ container }) => container ?? []),
+      ...others.map(({ record }) => record),
+    ]);
     const own: bpf_isolator.ContainerSummary[] = [];
     for (const [index, entry] of entries.entries()) {
       if (index % AT_ONCE === AT_ONCE - 1) await breathe();
       // Gone meanwhile?
-      if (this.isolator.named(entry.name) === entry) own.push(toSummary(entry, now));
+      if (this.isolator.named(entry.name) === entry) own.push(toSummary(entry, now, held));
     }
-    const known = new Set(entries.map(({ id }) => recordKey(id)));
-    const runs = readOverview(this.isolator.instance, (key) => !known.has(key))
-      .filter(({ record }) => record.source === "run")
-      .map(({ record, usage, glass }) => toRunSummary(record, usage, glass, now));
+    const runs = others.map(({ record, usage, glass }) => toRunSummary(record, usage, glass, now, held));
     return [...own, ...runs];
   }
 
@@ -169,6 +176,7 @@ export class Daemon implements IsolatorService {
       kernel: release(),
       programs: buildId(),
       ...(glass ? { break_glass: glass } : {}),
+      destinations: toHostDestinations(this.isolator.hostShare.destinations()),
       endpoint_sources: cluster.status().map(toEndpointSource),
       ...(cluster.problem === undefined ? {} : { endpoints_error: cluster.problem }),
     };

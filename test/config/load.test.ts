@@ -20,6 +20,7 @@ const DEFAULTS: Config = {
   ephemeral: "allow",
   allowProtocols: [],
   sockets: {},
+  connectErrno: "EAGAIN",
   trustedRoles: [],
   exemptions: [],
   classes: [],
@@ -90,6 +91,7 @@ marking:
       sockets: { raw: "deny", xdp: "deny" },
       escape: "allow",
       judged: { begin: 31000, end: 32000 },
+      connectErrno: "EAGAIN",
       trustedRoles: ["ops", "*"],
       exemptions: [
         {

@@ -517,6 +517,10 @@ export const descriptor = {
       "bandwidth": {
        "type": "Bandwidth",
        "id": 42
+      },
+      "connections": {
+       "type": "Connections",
+       "id": 50
       }
      },
      "nested": {
@@ -530,6 +534,65 @@ export const descriptor = {
         "BROKEN": 5,
         "UNMANAGED": 6
        }
+      }
+     }
+    },
+    "Connections": {
+     "edition": "proto2",
+     "fields": {
+      "held": {
+       "type": "uint32",
+       "id": 1
+      },
+      "live": {
+       "type": "uint32",
+       "id": 2
+      },
+      "shared": {
+       "type": "uint32",
+       "id": 3
+      },
+      "limit": {
+       "type": "uint32",
+       "id": 4
+      },
+      "limit_total": {
+       "type": "uint32",
+       "id": 5
+      },
+      "top": {
+       "rule": "repeated",
+       "type": "HeldDestination",
+       "id": 6
+      }
+     }
+    },
+    "HeldDestination": {
+     "edition": "proto2",
+     "fields": {
+      "protocol": {
+       "type": "string",
+       "id": 1
+      },
+      "address": {
+       "type": "string",
+       "id": 2
+      },
+      "port": {
+       "type": "uint32",
+       "id": 3
+      },
+      "held": {
+       "type": "uint32",
+       "id": 4
+      },
+      "containers": {
+       "type": "uint32",
+       "id": 5
+      },
+      "share": {
+       "type": "double",
+       "id": 6
       }
      }
     },
@@ -837,6 +900,11 @@ export const descriptor = {
       "break_glass": {
        "type": "string",
        "id": 17
+      },
+      "destinations": {
+       "rule": "repeated",
+       "type": "HeldDestination",
+       "id": 50
       },
       "endpoint_sources": {
        "rule": "repeated",

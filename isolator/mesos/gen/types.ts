@@ -301,6 +301,8 @@ export namespace bpf_isolator {
     readonly marking?: bpf_isolator.Marking | undefined;
     /** Absent: neither limited nor measured. */
     readonly bandwidth?: bpf_isolator.Bandwidth | undefined;
+    /** Absent: they are not counted. */
+    readonly connections?: bpf_isolator.Connections | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -320,6 +322,33 @@ export namespace bpf_isolator {
       /** An agent's that was launched before there was a daemon: it is under no policy until it is launched again. */
       UNMANAGED = 6,
     }
+  }
+  /** Connections that a container holds: live ones, and closed ones whose port the kernel keeps for a while. */
+  export interface Connections {
+    /** To all destinations that are counted. */
+    readonly held?: number | undefined;
+    readonly live?: number | undefined;
+    /** Of those held, to destinations that found no room for a count of their own and share one. */
+    readonly shared?: number | undefined;
+    /** To a destination that no rule names, and to all together; absent: any number. */
+    readonly limit?: number | undefined;
+    readonly limit_total?: number | undefined;
+    /** Some destinations, those that most are held to first. */
+    readonly top?: readonly bpf_isolator.HeldDestination[] | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface HeldDestination {
+    /** "tcp", "udp", "udplite". */
+    readonly protocol?: string | undefined;
+    readonly address?: string | undefined;
+    readonly port?: number | undefined;
+    readonly held?: number | undefined;
+    /** For all containers together: how many hold it, and which share of the ports that the host's kernel chooses from. */
+    readonly containers?: number | undefined;
+    readonly share?: number | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
   }
   /** What the packets of a container have. What is absent is the task's own.
    * What a container may send and receive, and what of it it uses. */
@@ -481,6 +510,8 @@ export namespace bpf_isolator {
     readonly streams_dropped?: bigint | undefined;
     /** What the operator has switched off for all containers: "audit" or "detach" (bpf-isolator break-glass). */
     readonly break_glass?: string | undefined;
+    /** Where most connections of all containers of the host's network go, most first. */
+    readonly destinations?: readonly bpf_isolator.HeldDestination[] | undefined;
     /** Sources of endpoints. */
     readonly endpoint_sources?: readonly bpf_isolator.EndpointSource[] | undefined;
     /** Why the kernel does not have all endpoints; absent: it has, or will in a moment. */
