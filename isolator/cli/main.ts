@@ -4,6 +4,7 @@ import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 
 import { IsolatorError, messageOf } from "../errors.js";
 import { FULL_MODES, parseBurst, parseRate } from "../features/bandwidth.js";
 import { CONNECT_ERRNOS, MAX_LIMIT } from "../features/connections.js";
+import { EGRESS_ERRNOS } from "../features/egress.js";
 import { ESCAPE_MODES } from "../features/escape.js";
 import { CHANGE_MODES, parseDscp, parseMark, parsePriority, WRONG_DSCP_MODES } from "../features/marking.js";
 import { EPHEMERAL_MODES, EXTRA_PROTOCOLS } from "../features/ports.js";
@@ -25,7 +26,7 @@ const RUN_STATUS: Partial<Record<string, number>> = {
   "command-not-found": 127,
 };
 
-function parsePortsOption(text: string, previous: string | undefined): string {
+function parseOnce(text: string, previous: string | undefined): string {
   if (previous !== undefined) throw new InvalidArgumentError("Give it once, as a list.");
   return text;
 }
@@ -40,6 +41,10 @@ function listOf<T extends string>(words: readonly T[]): (text: string, previous:
     });
     return [...new Set([...previous, ...named])];
   };
+}
+
+function collect(text: string, previous: string[]): string[] {
+  return [...previous, text];
 }
 
 function parseLimit(text: string): number {
@@ -64,7 +69,12 @@ program
   .description("run a command as the task of a container of its own; no agent, no daemon")
   .usage("[options] -- COMMAND [ARGS]")
   .argument("<command...>", "the command and its arguments")
-  .option("-p, --ports <list>", `ports that it may bind: ${PORTS_EXAMPLE}; without: none`, parsePortsOption)
+  .option("-p, --ports <list>", `ports that it may bind: ${PORTS_EXAMPLE}; without: none`, parseOnce)
+  .option(
+    "-m, --map <list>",
+    "port mappings, container port to host port: bind() to 80 gives 31000 with 80:31000, for one protocol with 53:31001/udp; without --ports the host ports are its ports",
+    parseOnce,
+  )
   .addOption(
     new Option("--ephemeral <mode>", "ports that the kernel chooses")
       .choices(EPHEMERAL_MODES)
@@ -129,6 +139,24 @@ program
   )
   .option("--limit-loopback", "the loopback device counts too")
   .option("--departures", "departure times of packets where the device has sch_fq, instead of pacing")
+  .option(
+    "--deny-egress <to>",
+    "where it may not connect or send to: 10.0.0.0/8:22, [::1]:80, class:web, *",
+    collect,
+    [],
+  )
+  .option("--allow-egress <to>", "exceptions from that", collect, [])
+  .addOption(
+    new Option("--egress-default <action>", "what holds where none of these fits (default: allow)").choices([
+      "allow",
+      "deny",
+    ]),
+  )
+  .addOption(
+    new Option("--egress-errno <errno>", "what connect() and sendmsg() then give (default: EPERM)").choices(
+      EGRESS_ERRNOS,
+    ),
+  )
   .option("--class <name>", "put it into a class of the configuration, with that class's marking")
   .option("--config <file>", "configuration that has the class (default: /etc/bpf-isolator/isolator.yaml)")
   .option("-n, --name <name>", "name of the container (default: run- and eight digits)")

@@ -2,15 +2,10 @@
  * What `run` tells, on stderr since stdout is the task's: denials as they happen, rate-limited with a count of what
  * was not shown, and the usage at the end. As text, or one JSON object a line.
  */
-import {
-  toResourceStatistics,
-  totalDenied,
-  REASONS,
-  type Reason,
-  type Usage,
-} from "../features/accounting.js";
+import { totalDenied, REASONS, type Reason, type Usage } from "../features/accounting.js";
 import type { EscapedProcess } from "../containers/escaped.js";
 import { describe, type Denial } from "../features/events.js";
+import { toStatisticsJson, type StatisticsFields } from "../features/statistics.js";
 
 /** Shown at once, then so many a second. */
 const BURST = 20;
@@ -61,7 +56,7 @@ export class Reporter {
    * @param eventsLost those that never reached this process
    * @param more fields of the statistics that other features have
    */
-  summary(usage: Usage, eventsLost: number, more: Readonly<Record<string, unknown>> = {}): void {
+  summary(usage: Usage, eventsLost: number, more: StatisticsFields = {}): void {
     this.flushHidden();
     if (eventsLost > 0) {
       this.line(
@@ -69,7 +64,7 @@ export class Reporter {
         `${eventsLost} more not shown: they came faster than read`,
       );
     }
-    const statistics = toResourceStatistics(usage, Date.now() / 1000, more);
+    const statistics = toStatisticsJson({ usage, more }, Date.now() / 1000);
     this.line({ event: "usage", container: this.container, ...statistics }, describeUsage(usage));
   }
 

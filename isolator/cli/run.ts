@@ -1,19 +1,23 @@
 /** `bpf-isolator run`: a command as the only task of a container of its own, with no agent and no daemon. */
 import { randomBytes } from "node:crypto";
+import { HostAddresses } from "../cluster/host-addresses.js";
 import { loadConfig } from "../config/load.js";
+import { egressFor, parseEgressOption } from "../config/egress.js";
 import { markingFor } from "../config/marking.js";
 import { Container } from "../containers/container.js";
 import { Instance } from "../containers/instance.js";
 import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
-import { toResourceStatistics } from "../features/accounting.js";
 import { bandwidthStatistics, type BandwidthPolicy, type FullMode } from "../features/bandwidth.js";
+import { toStatisticsJson } from "../features/statistics.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
+import type { EgressErrno } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
 import type { EscapeMode } from "../features/escape.js";
 import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features/marking.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
+import { checkMappings, hostPortsOf, parseMappings, requireWithin } from "../features/remap.js";
 import type { SocketKind } from "../features/sockets.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
@@ -23,6 +27,7 @@ import { checkUsageFile, writeUsageFile } from "./usage-file.js";
 /** Options as the command line gives them. */
 export interface RunOptions {
   ports?: string;
+  map?: string;
   ephemeral: EphemeralMode;
   audit?: boolean;
   allowProtocol: ExtraProtocol[];
@@ -48,6 +53,10 @@ export interface RunOptions {
   /** Of the configuration. */
   class?: string;
   config?: string;
+  denyEgress: string[];
+  allowEgress: string[];
+  egressDefault?: "allow" | "deny";
+  egressErrno?: EgressErrno;
   name?: string;
   instance: string;
   json?: boolean;
@@ -65,6 +74,18 @@ function connectionsOf(options: RunOptions): { connections?: ConnectionsPolicy }
       ...(errno === undefined ? {} : { errno }),
     },
   };
+}
+
+/**
+ * Its ports and mappings; without ports of its own it has those that it maps to.
+ * @throws bad-argument
+ */
+function portsOf({ ports, map }: RunOptions): Pick<Policy, "ports" | "remap"> {
+  const mappings = map === undefined ? [] : parseMappings(map);
+  const remap = checkMappings(mappings);
+  const own = ports === undefined ? hostPortsOf(mappings) : parsePorts(ports);
+  requireWithin(mappings, own);
+  return { ports: own, ...(remap.length > 0 ? { remap } : {}) };
 }
 
 /**
@@ -109,12 +130,6 @@ function markingOf(options: RunOptions): Pick<Policy, "classes" | "marking"> {
   return { ...(classes.length > 0 ? { classes } : {}), ...(marks ? { marking } : {}) };
 }
 
-/** JSON has no bigint. */
-function numbers(fields: object): Record<string, unknown> {
-  const plain = (_: string, value: unknown): unknown => (typeof value === "bigint" ? Number(value) : value);
-  return JSON.parse(JSON.stringify(fields, plain)) as Record<string, unknown>;
-}
-
 /** @throws bad-argument where an option has no effect */
 function bandwidthOf(options: RunOptions): { bandwidth?: BandwidthPolicy } {
   const { egressRate, ingressRate, egressBurst, ingressBurst, onFull, limitLoopback, departures } = options;
@@ -137,6 +152,30 @@ function bandwidthOf(options: RunOptions): { bandwidth?: BandwidthPolicy } {
       ...(onFull === undefined ? {} : { onFull }),
       ...(limitLoopback ? { loopback: true } : {}),
       ...(departures ? { departures: true } : {}),
+    },
+  };
+}
+
+/**
+ * The options' rules, allowing ones first since they are the exceptions, then those of the class.
+ * @throws bad-argument, bad-config
+ */
+function egressOf(options: RunOptions): Pick<Policy, "egress"> {
+  const { class: name, config: file, allowEgress, denyEgress, egressDefault, egressErrno } = options;
+  const ofClass =
+    name === undefined ? undefined : egressFor(loadConfig(file).config.egress, [{ name }], undefined);
+  const own = [
+    ...allowEgress.map((text) => parseEgressOption(text, "allow", "--allow-egress")),
+    ...denyEgress.map((text) => parseEgressOption(text, "deny", "--deny-egress")),
+  ];
+  const byDefault = egressDefault ?? ofClass?.byDefault ?? "allow";
+  if (own.length === 0 && !ofClass && byDefault === "allow") return {};
+  const errno = egressErrno ?? ofClass?.errno;
+  return {
+    egress: {
+      rules: [...own, ...(ofClass?.rules ?? [])],
+      byDefault,
+      ...(errno === undefined ? {} : { errno }),
     },
   };
 }
@@ -175,7 +214,7 @@ async function runTask(
  */
 export async function run([command, ...args]: readonly string[], options: RunOptions): Promise<number> {
   const policy: Policy = {
-    ports: options.ports === undefined ? [] : parsePorts(options.ports),
+    ...portsOf(options),
     ephemeral: options.ephemeral,
     enforce: options.audit ? "audit" : "on",
     allowProtocols: options.allowProtocol,
@@ -184,6 +223,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     ...connectionsOf(options),
     ...markingOf(options),
     ...bandwidthOf(options),
+    ...egressOf(options),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   if (options.usageFile !== undefined) checkUsageFile(options.usageFile);
@@ -200,13 +240,17 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     },
   });
   for (const gap of container.gaps()) reporter.gap(gap);
+  // A daemon looks at them too: both write the same.
+  const addresses = policy.egress && new HostAddresses(instance.loaded.map("host_addresses"));
   const watching = new Watching(container, reporter);
-  const status = await runTask(container, instance, path, args, signals, watching);
+  const status = await runTask(container, instance, path, args, signals, watching).finally(() =>
+    addresses?.stop(),
+  );
   const usage = container.usage();
-  const more = numbers(bandwidthStatistics(policy.bandwidth, container.finalBandwidth));
+  const more = bandwidthStatistics(policy.bandwidth, container.finalBandwidth);
   reporter.summary(usage, Number(usage.eventsLost), more);
   if (options.usageFile !== undefined) {
-    const statistics = toResourceStatistics(usage, Date.now() / 1000, more);
+    const statistics = toStatisticsJson({ usage, more }, Date.now() / 1000);
     writeUsageFile(options.usageFile, `${JSON.stringify(statistics, null, 2)}\n`);
   }
   return status;

@@ -1,5 +1,5 @@
 /** `bpf-isolator usage NAME`: all that is counted of a container. */
-import { codecs, type bpf_isolator } from "../mesos/messages.js";
+import { codecs, type bpf_isolator, type mesos } from "../mesos/messages.js";
 import { containersOf, findContainer, type DaemonOptions } from "./daemon.js";
 import { stateText, summaryToJson } from "./list.js";
 import {
@@ -10,6 +10,7 @@ import {
   destinationsText,
   enforcementText,
   formatBytes,
+  mappingsText,
   markingText,
   nameOf,
   portsText,
@@ -24,6 +25,30 @@ const TOLD = /^(timestamp|processes|threads|net_[rt]x_(packets|bytes|errors|drop
 
 function direction(packets = 0n, bytes = 0n, dropped = 0n): string {
   return `${packets} packets, ${bytes} bytes${bytes < 1024n ? "" : ` (${formatBytes(bytes)})`}, dropped ${dropped}`;
+}
+
+/** "12 rules, else allow"; rules that have refused or reported something on lines of their own. */
+function egressText({
+  egress_rules = 0,
+  egress_default = "",
+  egress_counts = [],
+}: bpf_isolator.ContainerSummary): string {
+  const counts = egress_counts.map(
+    ({ rule = "", denied = 0n, audited = 0n }) =>
+      `${printable(rule)}: denied ${denied}${audited > 0n ? `, reported ${audited}` : ""}`,
+  );
+  return [`${egress_rules} rules, else ${printable(egress_default)}`, ...counts].join("\n");
+}
+
+/** What the kernel's own TCP counts are of a network namespace. */
+function tcpText({ net_snmp_statistics: snmp }: mesos.ResourceStatistics): string | undefined {
+  if (!snmp?.tcp_stats) return undefined;
+  const { ActiveOpens = 0n, PassiveOpens = 0n, AttemptFails = 0n, EstabResets = 0n } = snmp.tcp_stats;
+  const { CurrEstab = 0n, RetransSegs = 0n } = snmp.tcp_stats;
+  return (
+    `${CurrEstab} established; opened ${ActiveOpens}, accepted ${PassiveOpens}, failed ${AttemptFails}, ` +
+    `reset ${EstabResets}, segments sent again ${RetransSegs}`
+  );
 }
 
 /** @returns text that ends with a newline */
@@ -46,6 +71,9 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
         `${stateText(container)}, ${container.pids === 1 ? "1 process" : `${container.pids ?? 0} processes`}`,
       ],
       ["ports", portsText(container)],
+      ...(container.port_mappings?.length
+        ? [["mappings", mappingsText(container.port_mappings)] as const]
+        : []),
       ["enforcement", enforcementText(container)],
       ...(container.classes?.length ? [["classes", classesText(container.classes)] as const] : []),
       ...(container.marking ? [["marking", markingText(container.marking)] as const] : []),
@@ -58,6 +86,7 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
               : [["weight", `${container.bandwidth.weight}`] as const]),
           ] as const)
         : []),
+      ...(container.egress_default === undefined ? [] : [["egress", egressText(container)] as const]),
       ...(connections ? [["connections", connectionsText(connections)] as const] : []),
       ...(connections?.top?.length ? [["most go to", destinationsText(connections.top)] as const] : []),
       ["received", direction(net_rx_packets, net_rx_bytes, net_rx_dropped)],
@@ -68,6 +97,7 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
         ? [["foreign source", `${sourcePort} connects from another container's port`] as const]
         : []),
       ["events lost", `${container.events_lost ?? 0n}`],
+      ...optional("tcp", tcpText(statistics)),
       ...others,
       ...optional("framework", container.framework_id),
       ...optional("executor", container.executor_id),

@@ -2,7 +2,9 @@
 import { IsolatorError, messageOf } from "../errors.js";
 import { checkRate, parseRate } from "../features/bandwidth.js";
 import { mergeRanges, type PortRange } from "../features/ports.js";
+import type { PortMapping } from "../features/remap.js";
 import { mesos } from "../mesos/messages.js";
+import { mappingsOf } from "./remap.js";
 
 const MAX_PORT = 65535n;
 /** Of a container: more than an agent offers in practice, and each costs time in claim(). */
@@ -34,6 +36,8 @@ export interface ContainerFacts {
   cpus?: number;
   /** Bytes/s that its labels ask for. Chosen by users. */
   rateLabels?: { egress?: number; ingress?: number };
+  /** Undefined: none. */
+  remap?: PortMapping[];
   /** Labels left out, since there were too many or too long ones. */
   labelsIgnored: number;
 }
@@ -187,8 +191,11 @@ export function factsOf(
   const appId = appIdOf(task?.discovery?.name ?? executor?.discovery?.name) ?? inherited?.appId;
   const labels = labelsOf([task?.labels, executor?.labels]);
   const networks = config.container_info?.network_infos ?? [];
+  const ports = parent && resources.length === 0 ? undefined : portsOf(resources, name);
+  const remap = mappingsOf(config, parent !== undefined, ports, inherited?.remap ?? [], name);
   return {
-    ...(parent && resources.length === 0 ? {} : { ports: portsOf(resources, name) }),
+    ...(ports ? { ports } : {}),
+    ...(remap.length > 0 ? { remap } : {}),
     // A nested container joins its parent's network unless it names one itself.
     ownNetwork: networks.some((network) => Boolean(network.name)) || (inherited?.ownNetwork ?? false),
     nested: parent !== undefined,

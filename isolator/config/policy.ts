@@ -5,6 +5,7 @@ import type { EnforceMode, Policy } from "../features/policy.js";
 import type { ContainerFacts } from "./facts.js";
 import { bandwidthFor } from "./bandwidth.js";
 import { classesOf } from "./classes.js";
+import { egressFor } from "./egress.js";
 import { limitsFor } from "./connections.js";
 import { markingFor } from "./marking.js";
 import { holds, isAllocatedTo, isAnchored } from "./match.js";
@@ -45,6 +46,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const classes = classesOf(config.classes, facts, config.trustedRoles);
   const marking = markingFor(config.marking, classes);
   const bandwidth = bandwidthFor(config.bandwidth, facts, classes, config.trustedRoles);
+  const egress = egressFor(config.egress, classes, agent);
   const connections = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
   return {
     ...(ports ? { ports } : {}),
@@ -56,8 +58,10 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
     ...(facts.ownNetwork ? { ownNetwork: true } : {}),
     ...(config.judged ? { judged: config.judged } : {}),
     ...(connections ? { connections: exceptAgent(connections, agent) } : {}),
+    ...(facts.remap && config.remap === "on" && !facts.ownNetwork ? { remap: facts.remap } : {}),
     ...(classes.length > 0 ? { classes } : {}),
     ...(marking ? { marking } : {}),
     ...(bandwidth ? { bandwidth } : {}),
+    ...(egress ? { egress } : {}),
   };
 }

@@ -18,10 +18,16 @@ export interface Denial {
   uid: number;
   /** Process name, printable characters only. */
   process: string;
+  /** Of "bind": the port that the task asked for, where a mapping made it `port`. */
+  askedPort?: number;
   /** Of "marking": the option of setsockopt(). */
   option?: string;
   /** Of "marking": of a packet, which has no process. */
   dscp?: number;
+  /** Of "egress": number of the rule that decided, from 1; 8191: the default. */
+  rule?: number;
+  /** Of "egress": of a raw or ping socket, which has no process. */
+  packet?: true;
   /** Nothing was refused, but nothing reaches the socket. */
   unreachable?: true;
   /** Container that the port belongs to, if any; for "cgroup" the one whose node was the goal. */
@@ -78,7 +84,7 @@ function formatAddress(bytes: Uint8Array, ipv6: boolean): string {
 }
 
 /** Reasons whose event has an address: that asked for by bind(), or the destination. */
-const KNOWN_ADDRESS: readonly Reason[] = ["bind", "bind_zero", "connections", "connections_total"];
+const KNOWN_ADDRESS: readonly Reason[] = ["bind", "bind_zero", "connections", "connections_total", "egress"];
 
 /** @param nameOf name of the container with this cgroup id */
 export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => string | undefined): Denial {
@@ -106,10 +112,12 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
     ...(family === undefined ? {} : { family }),
     ...(known ? { address: formatAddress(event.address, ipv6) } : {}),
     ...(internet && reason !== "socket" ? { port: event.port } : {}),
+    ...(event.asked_port > 0 ? { askedPort: event.asked_port } : {}),
     pid: event.pid,
     uid: event.uid,
     ...marking,
     ...(event.unreachable ? { unreachable: true } : {}),
+    ...(reason === "egress" ? { rule: event.rule, ...(event.packet ? { packet: true } : {}) } : {}),
     process: escapeUntrusted(comm.slice(0, comm.indexOf("\0") >>> 0)),
     ...(owner === undefined ? {} : { owner }),
     time: event.time.toString(),
@@ -117,7 +125,17 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
 }
 
 function describeAction(denial: Denial): string {
-  const { reason, protocol = "", family = "", address, port = 0, option, dscp = 0 } = denial;
+  const {
+    reason,
+    protocol = "",
+    family = "",
+    address,
+    port = 0,
+    option,
+    dscp = 0,
+    askedPort,
+    packet,
+  } = denial;
   const at =
     address !== undefined
       ? `${isIPv6(address) ? `[${address}]` : address}:${port}`
@@ -131,7 +149,7 @@ function describeAction(denial: Denial): string {
         : `setsockopt() of ${option}`;
     case "bind":
     case "bind_zero":
-      return `bind() ${protocol} ${at}`;
+      return `bind() ${protocol} ${at}${askedPort === undefined ? "" : `, to which port ${askedPort} is mapped,`}`;
     case "chosen_port":
       return `bind(0) ${protocol}, for which the kernel chose ${at}`;
     case "sendmsg":
@@ -158,11 +176,14 @@ function describeAction(denial: Denial): string {
       return `connect() ${protocol} ${at}, over the limit for this destination`;
     case "connections_total":
       return `connect() ${protocol} ${at}, over the limit for all destinations`;
-    case "egress":
     case "file":
       return reason;
     case "bandwidth":
       return `${protocol === "" ? "packets" : `${protocol} packets`}${port === 0 ? "" : ` of ${at}`}, over the limit of the bandwidth`;
+    case "egress":
+      return packet
+        ? `a ${protocol} packet to ${address ?? "an unknown address"}`
+        : `connect() or send ${protocol} to ${at}`;
     case "bpf":
       return "bpf() on the isolator's maps or programs, or with a program that could undo a refusal";
   }

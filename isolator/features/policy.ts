@@ -9,6 +9,7 @@ import {
   type ConnectionsPolicy,
 } from "./connections.js";
 import { bandwidthFlags, bandwidthHooks, isBandwidth, type BandwidthPolicy } from "./bandwidth.js";
+import { egressFields, egressFlags, egressHooks, isEgress, type EgressPolicy } from "./egress.js";
 import { isMemberships, type Membership } from "./classes.js";
 import {
   decodeMarking,
@@ -27,6 +28,7 @@ import {
   type ExtraProtocol,
   type PortsPolicy,
 } from "./ports.js";
+import { isMappings, remapFields, remapFlags, remapHooks, type PortMapping } from "./remap.js";
 import { openSockets, socketFlags, socketHooks, socketsOf, type SocketsPolicy } from "./sockets.js";
 
 export const ENFORCE_MODES = ["on", "audit", "off"] as const;
@@ -48,13 +50,18 @@ export interface Policy extends PortsPolicy {
   connections?: ConnectionsPolicy;
   /** Undefined: not limited, and not measured. */
   bandwidth?: BandwidthPolicy;
+  /** Checked by checkMappings(). Undefined: none of its own; a nested container's parent may have some for it too. */
+  remap?: PortMapping[];
+  /** Undefined: everywhere. */
+  egress?: EgressPolicy;
 }
 
 /** Whether a value is a policy as far as whoever uses one relies on it: one that was stored may be damaged. */
 export function isPolicy(value: unknown): value is Policy {
   if (typeof value !== "object" || value === null) return false;
   const policy = value as Partial<Record<keyof Policy, unknown>>;
-  const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections, bandwidth } = policy;
+  const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections } = policy;
+  const { bandwidth, remap, egress } = policy;
   return (
     ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
     EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
@@ -66,6 +73,8 @@ export function isPolicy(value: unknown): value is Policy {
     (marking === undefined || isMarking(marking)) &&
     (connections === undefined || isConnections(connections)) &&
     (bandwidth === undefined || isBandwidth(bandwidth)) &&
+    (remap === undefined || isMappings(remap)) &&
+    (egress === undefined || isEgress(egress)) &&
     (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
   );
 }
@@ -88,6 +97,8 @@ export function hooksOf(policy: Policy): ReadonlySet<string> {
     ...markingHooks(policy.marking),
     ...connectionHooks(policy.connections),
     ...bandwidthHooks(policy.bandwidth),
+    ...remapHooks(policy.remap),
+    ...egressHooks(policy.egress),
   ]);
 }
 
@@ -142,6 +153,8 @@ function flagsOf(policy: Policy): number {
     escapeFlags(escapeOf(policy)),
     connectionFlags(policy.connections),
     bandwidthFlags(policy.bandwidth),
+    remapFlags(policy.remap),
+    egressFlags(policy.egress),
     markingFlags(policy.marking),
   ];
   return bits.reduce((all, bit) => all | bit, 0);
@@ -164,6 +177,8 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     judge_end: policy.judged?.end ?? 0,
     ...connectionFields(policy.connections),
     ...markingFields(policy.marking),
+    ...remapFields(policy.remap),
+    ...egressFields(policy.egress),
   });
 }
 
@@ -173,7 +188,7 @@ function keyOf<K extends string>(values: Record<K, number>, value: number, other
 }
 
 /**
- * What encodePolicy() was given, but for the ports, which are not in it. A policy that was never written is one that
+ * What encodePolicy() was given, but for the ports, mappings and connections, which are not in it. A policy that was never written is one that
  * allows nothing.
  */
 export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boolean } {

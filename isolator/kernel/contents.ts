@@ -23,11 +23,18 @@ export const MAPS = {
   bandwidth_rules: layouts.structs.bandwidth_rule.size,
   bandwidths: 2 * layouts.structs.bandwidth_state.size,
   sock_bandwidth: 0,
+  socket_tallies: layouts.structs.socket_tally.size,
+  timewaits: 0,
+  port_remaps: layouts.structs.port_remap.size,
+  remap_notes: 0,
   endpoint_sets: 4,
   endpoint_blocks: 4,
   endpoint_states: layouts.structs.endpoint_state.size,
   owner_classes: layouts.structs.class_set.size,
   host_addresses: 4,
+  egress_blocks: layouts.structs.egress_ranges.size,
+  egress_classes: layouts.structs.egress_ranges.size,
+  egress_hits: 8,
 } as const;
 
 export type MapName = keyof typeof MAPS;
@@ -39,5 +46,5 @@ export const PRIMER = { name: "primer", attachType: 1 } as const;
 export const ITERATORS = ["connections_tcp", "bandwidth_arms"] as const;
 export type IteratorName = (typeof ITERATORS)[number];
 /** Programs that user space runs, with a question as their packet (query.ts). */
-export const QUERIES = ["endpoint_query"] as const;
+export const QUERIES = ["endpoint_query", "egress_query"] as const;
 export type QueryName = (typeof QUERIES)[number];

@@ -19,11 +19,19 @@ export const STRUCTS = [
   "connection_pass",
   "bandwidth_rule",
   "bandwidth_state",
+  "socket_tally",
+  "port_remap_key",
+  "port_remap",
   "endpoint_key",
   "address_block",
   "class_set",
   "endpoint_state",
   "endpoint_found",
+  "egress_block",
+  "egress_class",
+  "egress_ranges",
+  "egress_hit",
+  "egress_verdict",
 ] as const;
 export const ENUMS = [
   "ring_slot",
@@ -33,9 +41,13 @@ export const ENUMS = [
   "reason",
   "connection_sizes",
   "bandwidth_flags",
+  "remap_way",
   "class_bit",
   "endpoint_current",
   "endpoint_origin",
+  "egress_sizes",
+  "egress_action",
+  "egress_kind",
   "connection_total",
 ] as const;
 

@@ -8,6 +8,7 @@ import {
   detachAll,
   detachOne,
   ensureAttached,
+  missingHooks,
   type WantedHooks,
   type ProgramFds,
 } from "./attach.js";
@@ -139,6 +140,11 @@ export class Programs {
   /** Attaches what is missing on a node, takes away what is not wanted there. @throws attach-failed */
   ensureAttached(fd: number, container: string, wanted?: WantedHooks): void {
     ensureAttached(this.programs, fd, container, wanted);
+  }
+
+  /** Sections of the hooks whose wanted program is not on a node. */
+  missing(fd: number, wanted?: WantedHooks): string[] {
+    return missingHooks(this.programs, fd, wanted);
   }
 
   /** Takes every program off a node. @throws attach-failed */

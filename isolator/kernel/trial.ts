@@ -56,6 +56,15 @@ function noPorts(cgroupId: bigint): Uint8Array {
     connections_errno: 0,
     connection_rules: 0,
     ...{ mark: 0, mark_mask: 0, priority: 0, tos: 0, reserved: new Uint8Array(3) },
+    ...{
+      remap_port: [],
+      remap_host: [],
+      remap_tcp: 0,
+      remap_udp: 0,
+      remap_more: 0,
+      reserved2: new Uint8Array(5),
+    },
+    ...{ egress_set: 0n, egress_classes: 0, egress_errno: 0 },
   });
 }
 
