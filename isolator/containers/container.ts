@@ -540,6 +540,8 @@ export class Container {
       forgetClasses(this.programs, this.cgroupId);
       forgetHits(this.programs, this.cgroupId);
       if (this.policy.egress) this.instance.sweepEgress(this.programs, this.held.key);
+      // Its last events are told by its name, which goes with the record.
+      while (this.ownRing?.poll() === false);
       this.instance.records.remove(this.held);
       this.removed = true;
       this.ownRing?.close();

@@ -166,6 +166,8 @@ export class Isolator {
       return isolator;
     } catch (error) {
       clearInterval(isolator.flusher);
+      isolator.sampler.stop();
+      instance.sockets.stop();
       void isolator.selfCheck.stop();
       isolator.hostShare.stop();
       isolator.endpoints?.stop();
