@@ -45,9 +45,9 @@ enum policy_flags {
 	POLICY_DENY_RECEIVED = 256, /* made outside of the container and handed in */
 	POLICY_DENY_ESCAPE = 512,   /* ways out of the node, and into the programs and maps */
 	POLICY_COUNT_CONNECTIONS = 1024,
-	POLICY_BANDWIDTH = 32768,
 	POLICY_REMAP = 2048,  /* it has entries in port_remaps */
 	POLICY_EGRESS = 4096, /* there are rules for where it may connect and send to */
+	POLICY_BANDWIDTH = 32768,
 	/* Which parts of the marking there are. */
 	POLICY_SET_DSCP = 65536,
 	POLICY_SET_MARK = 131072,

@@ -691,9 +691,8 @@ export class Isolator {
               ...(asked.cpus === undefined ? {} : { cpus: asked.cpus }),
             }
           : facts;
-        Object.assign(entry, { bytes, config, facts: known });
         const task = this.instance.records.readTask(recordKey(container.id));
-        Object.assign(entry, { bytes, config, facts: task ? withTask(facts, task) : facts, task });
+        Object.assign(entry, { bytes, config, facts: task ? withTask(known, task) : known, task });
       }
     } catch (error) {
       this.log.add(

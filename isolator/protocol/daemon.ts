@@ -1,5 +1,4 @@
 /** The daemon behind the protocol: an Isolator, in messages. */
-import { bandwidthStatistics } from "../features/bandwidth.js";
 import { release } from "node:os";
 import { setImmediate as breathe } from "node:timers/promises";
 import type { ConfigHolder } from "../config/holder.js";

@@ -6,12 +6,7 @@ import type { IsolatorEvent } from "../containers/event-log.js";
 import type { HeldView, HostDestination } from "../containers/held.js";
 import { formatId } from "../containers/names.js";
 import type { ContainerRecord } from "../containers/records.js";
-import {
-  bandwidthStatistics,
-  type BandwidthPolicy,
-  type BandwidthUsage,
-  type BandwidthUse,
-} from "../features/bandwidth.js";
+import { type BandwidthPolicy, type BandwidthUsage, type BandwidthUse } from "../features/bandwidth.js";
 import { REASONS, type Reason, type Usage } from "../features/accounting.js";
 import { ruleName } from "../features/egress.js";
 import { escapeUntrusted, type Denial } from "../features/events.js";
