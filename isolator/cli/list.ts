@@ -6,6 +6,7 @@ import {
   classesText,
   columns,
   enforcementText,
+  limitsText,
   formatBytes,
   mappingsText,
   markingText,
@@ -28,6 +29,7 @@ const OPTIONAL: readonly { head: string; text: (container: Summary) => string }[
     text: ({ port_mappings = [] }) => (port_mappings.length > 0 ? shorten(mappingsText(port_mappings)) : ""),
   },
   { head: "CLASSES", text: ({ classes = [] }) => (classes.length > 0 ? shorten(classesText(classes)) : "") },
+  { head: "BANDWIDTH", text: ({ bandwidth }) => (bandwidth ? limitsText(bandwidth) : "") },
   { head: "CONNECTIONS", text: ({ connections }) => (connections ? `${connections.held ?? 0}` : "") },
   { head: "MARKING", text: ({ marking }) => (marking ? markingText(marking) : "") },
 ];

@@ -21,6 +21,7 @@ import type { EventLog } from "./event-log.js";
 import { throughGlass } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { formatId, type ContainerId } from "./names.js";
+import { openBandwidth } from "./bandwidth.js";
 import { openConnections } from "./connections.js";
 import { reach } from "./points.js";
 import { PortTable, type Chain } from "./port-table.js";
@@ -212,6 +213,7 @@ function adoptAll(
         const id = BigInt(record.chain.at(-1) ?? 0);
         const policy = throughGlass(record.policy, instance.glassOf(key));
         openConnections(programs, id, policy.connections);
+        openBandwidth(programs, id, policy);
         writeMappings(programs.map("port_remaps"), id, policy.remap);
         if (policy.egress) writeEgress(programs, policy.egress);
         const value = encodePolicy(policy, id, record.chain.length - 1, ring.slot);
