@@ -55,15 +55,12 @@ static __always_inline bool is_inside(struct dentry *directory, __u64 node)
 }
 
 /* No hook sees the write itself, so it is the open(): whoever opened such a file outside can hand it in. */
-static __always_inline int escape_file_open(struct file *file)
+static __always_inline int escape_file_open(const struct policy *policy, struct file *file)
 {
-	const struct policy *policy;
 	struct dentry *directory, *dentry;
 
-	if (!(BPF_CORE_READ(file, f_mode) & FMODE_WRITE) ||
-	    BPF_CORE_READ(file, f_inode, i_sb, s_magic) != CGROUP2_SUPER_MAGIC)
+	if (!(file->f_mode & FMODE_WRITE) || file->f_inode->i_sb->s_magic != CGROUP2_SUPER_MAGIC)
 		return ALLOW;
-	policy = container_policy();
 	if (may_escape(policy))
 		return ALLOW;
 	dentry = BPF_CORE_READ(file, f_path.dentry);
@@ -109,7 +106,9 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	char policies[16] = "policies", counters[16] = "counters", owners[16] = "port_owners",
 	     notes[16] = "socket_notes", rings[16] = "event_rings", events[16] = "isolator_events",
 	     totals[16] = "connect_totals", sets[16] = "connect_sets", rules[16] = "connect_rules",
-	     sockets[16] = "sock_connects", closed[16] = "closed_connects", pass[16] = "connect_pass";
+	     sockets[16] = "sock_connects", closed[16] = "closed_connects", pass[16] = "connect_pass",
+	     files[16] = "file_rules", file_policies[16] = "file_policies", file_counts[16] = "file_counts",
+	     root[16] = "file_root";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -123,7 +122,11 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	case BPF_MAP_TYPE_SK_STORAGE:
 		return same_name(name, notes) || same_name(name, sockets);
 	case BPF_MAP_TYPE_HASH:
-		return same_name(name, totals) || same_name(name, rules) || same_name(name, closed);
+		return same_name(name, totals) || same_name(name, rules) || same_name(name, closed) ||
+		       same_name(name, files) || same_name(name, file_policies) ||
+		       same_name(name, file_counts);
+	case BPF_MAP_TYPE_CGROUP_ARRAY:
+		return same_name(name, root);
 	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
 		return same_name(name, rings);
 	case BPF_MAP_TYPE_RINGBUF:

@@ -45,6 +45,7 @@ enum policy_flags {
 	POLICY_DENY_RECEIVED = 256, /* made outside of the container and handed in */
 	POLICY_DENY_ESCAPE = 512,   /* ways out of the node, and into the programs and maps */
 	POLICY_COUNT_CONNECTIONS = 1024,
+	POLICY_FILES = 16384, /* file_rules has entries for its file_set */
 	/* Which parts of the marking there are. */
 	POLICY_SET_DSCP = 65536,
 	POLICY_SET_MARK = 131072,
@@ -77,7 +78,11 @@ struct policy {
 	__u32 mark_mask; /* 0: none */
 	__u32 priority;
 	__u8 tos; /* DSCP in its place in the traffic class: the upper six bits */
-	__u8 reserved[3];
+	/* Of POLICY_FILES. */
+	__u8 file_errno; /* what is refused gives it: EACCES or EPERM */
+	__u8 reserved[2];
+	__u64 file_set;       /* whose entries of file_rules hold */
+	__u64 file_filter[4]; /* a bit for each of them, by file_bit(): most files meet none */
 };
 
 /*
@@ -110,6 +115,7 @@ enum reason {
 	REASON_MARKING = 14, /* setsockopt() that would change the marking, or a packet with another DSCP */
 	REASON_CONNECTIONS = 15,       /* connect() over the limit for the destination */
 	REASON_CONNECTIONS_TOTAL = 16, /* connect() over the limit for all destinations together */
+	REASON_FILE = 18,              /* a file that the policy keeps from the container, or from being changed */
 	REASONS = 32,                  /* a power of two, so that the verifier sees the bound of a masked index */
 };
 
@@ -277,10 +283,77 @@ struct socket_connections {
 	__u8 reserved[7];
 };
 
-_Static_assert(sizeof(struct policy) == 64, "policy has a hole");
+/* Key of file_rules: a directory, with all below it, or a file. */
+struct file_key {
+	__u64 set;
+	__u64 ino;
+	__u32 dev; /* as the kernel has it: super_block.s_dev */
+	__u32 reserved;
+};
+
+/* Value of file_rules, and what became of a look for one. The nearest on the way up from the file holds. */
+enum file_verdict {
+	FILE_NO_RULE = 0,
+	FILE_ALLOW = 1,
+	FILE_READONLY = 2,
+	/* From here on all is refused. */
+	FILE_DENY = 3,
+	FILE_DISCONNECTED = 4, /* found by its handle: nobody knows where it is */
+	FILE_TOO_DEEP = 5,     /* deeper than FILE_ANCESTORS */
+	FILE_PIN = 6,          /* of the isolator's in bpffs */
+};
+
+enum file_operation {
+	FILE_OPEN = 0,
+	FILE_OPEN_WRITE = 1,
+	FILE_EXEC = 2,
+	FILE_CREATE = 3,
+	FILE_MKDIR = 4,
+	FILE_MKNOD = 5,
+	FILE_SYMLINK = 6,
+	FILE_LINK = 7,
+	FILE_UNLINK = 8,
+	FILE_RMDIR = 9,
+	FILE_RENAME = 10,
+	FILE_ATTRIBUTES = 11, /* chmod, chown, utimes, truncate */
+	FILE_XATTR = 12,      /* extended attributes and ACLs */
+	FILE_UMOUNT = 13,
+};
+
+enum file_sizes {
+	FILE_ANCESTORS = 128, /* that are looked at */
+	FILE_PATH = 384,
+	FILE_NAMES = 24,      /* of a path that is made of them, */
+	FILE_NAME = 128,      /* shorter than this, */
+	FILE_NAMES_END = 256, /* up to here: a power of two, like the one before */
+	FILE_IDENTITIES = 16,
+};
+
+/* What comes after struct event where the reason is REASON_FILE. */
+struct file_detail {
+	__u64 ino;
+	__u32 dev;
+	__u8 operation; /* enum file_operation */
+	__u8 verdict;   /* enum file_verdict */
+	__u8 seen;      /* 1: the path is as the task sees it; else as its file system has it, where it is long its end */
+	__u8 begin;     /* of the path */
+	__u8 path[FILE_PATH]; /* NUL-terminated; from the task, so never trusted */
+};
+
+/* How the kernel knows an open file: asked of files_identify. */
+struct file_identity {
+	__u64 ino;
+	__u32 dev;
+	__u32 fd; /* in */
+};
+
+_Static_assert(sizeof(struct policy) == 104, "policy has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
 _Static_assert(sizeof(struct counters) == 8 * (8 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
 _Static_assert(sizeof(struct event) == 80, "event has a hole");
+_Static_assert(sizeof(struct file_key) == 24, "file_key has a hole");
+_Static_assert(sizeof(struct file_detail) == 16 + FILE_PATH, "file_detail has a hole");
+_Static_assert(sizeof(struct file_identity) == 16, "file_identity has a hole");

@@ -9,6 +9,7 @@ import { IsolatorError } from "../errors.js";
 import { toResourceStatistics } from "../features/accounting.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import { toDenial } from "../features/events.js";
+import { makeRules, type FileErrno, type FilesPolicy } from "../features/files.js";
 import type { EscapeMode } from "../features/escape.js";
 import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features/marking.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
@@ -35,6 +36,10 @@ export interface RunOptions {
   priority?: number;
   markingChange?: ChangeMode;
   wrongDscp?: WrongDscpMode;
+  denyPath: string[];
+  readonlyPath: string[];
+  allowPath: string[];
+  pathErrno?: FileErrno;
   /** Of the configuration. */
   class?: string;
   config?: string;
@@ -55,6 +60,22 @@ function connectionsOf(options: RunOptions): { connections?: ConnectionsPolicy }
       ...(errno === undefined ? {} : { errno }),
     },
   };
+}
+
+/**
+ * The options' rules for files.
+ * @throws bad-argument
+ */
+function filesOf(options: RunOptions): { files?: FilesPolicy } {
+  const { denyPath: deny, readonlyPath: readonly, allowPath: allow, pathErrno: errno } = options;
+  const rules = makeRules({ deny, readonly, allow });
+  if (rules.some(({ mode }) => mode !== "allow")) return { files: { rules, errno: errno ?? "EACCES" } };
+  if (rules.length > 0 || errno !== undefined)
+    throw new IsolatorError(
+      "bad-argument",
+      "--allow-path and --path-errno are of use with other rules only: give --deny-path or --readonly-path, or leave them out",
+    );
+  return {};
 }
 
 /**
@@ -141,6 +162,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     ...(options.escape === undefined ? {} : { escape: options.escape }),
     ...connectionsOf(options),
     ...markingOf(options),
+    ...filesOf(options),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   if (options.usageFile !== undefined) checkUsageFile(options.usageFile);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { sumCounters, type Usage } from "../features/accounting.js";
 import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
-import { encodePolicy, gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
+import { gapsOf, hooksOf, mustWatch, NO_RING, refusalOf, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
@@ -16,12 +16,12 @@ import { PASS_LOCK, type Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
 import {
   closeConnections,
-  openConnections,
   readConnections,
   readDestinations,
   releaseClosed,
   type PassResult,
 } from "./connections.js";
+import { writePolicy } from "./kernel-policy.js";
 import { reach } from "./points.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
@@ -175,6 +175,9 @@ export class Container {
       instance.releasePrograms();
     });
     reach("prepare:programs");
+    const refusal = refusalOf(policy, (name) => programs.has(name));
+    if (refusal !== undefined)
+      throw new IsolatorError("kernel-lacks", `container ${formatId(id)} is not started: ${refusal}`);
     const node = CgroupNode.create(instance.nodePath(id));
     undo.push(() => node.remove());
     reach("prepare:node");
@@ -204,6 +207,10 @@ export class Container {
     undo.push(async () => {
       await instance.closed.delete(node.id);
       closeConnections(programs, node.id);
+    });
+    undo.push(() => {
+      instance.files.close(programs, node.id);
+      instance.endFiles(held.key);
     });
     container.applyPolicy();
     reach("prepare:policy");
@@ -259,15 +266,12 @@ export class Container {
   applyPolicy(): void {
     const glass = this.glass;
     if (glass === "detach") return;
-    openConnections(this.programs, this.cgroupId, this.policy.connections);
     if (this.policy.connections) this.instance.closed.add(this.cgroupId, this.programs);
-    const value = encodePolicy(
-      throughGlass(this.policy, glass),
-      this.cgroupId,
-      this.chain.length - 1,
-      this.ringSlot,
-    );
-    this.programs.map("policies").update(u64Key(this.cgroupId), value);
+    writePolicy(this.instance, this.programs, throughGlass(this.policy, glass), {
+      cgroupId: this.cgroupId,
+      level: this.chain.length - 1,
+      ring: this.ringSlot,
+    });
   }
 
   /** Another policy may have a use for other hooks of BPF LSM. */
@@ -305,6 +309,9 @@ export class Container {
     return this.instance.locked(async () => {
       const { chain, table } = this;
       const before = this.policy;
+      const refusal = refusalOf(next, (name) => this.programs.has(name));
+      if (refusal !== undefined)
+        throw new IsolatorError("kernel-lacks", `container ${this.name} stays under its old policy: ${refusal}`);
       const policy = keepCounting(before, next);
       const wanted = policy.ports ?? [];
       const dropped = subtractRanges(before.ports ?? [], wanted);
@@ -317,6 +324,7 @@ export class Container {
       reach("update:released");
       this.applyPolicy();
       if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
+      if (before.files) this.instance.endFiles();
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
       reach("update:done");
       return Promise.resolve(dropped);
@@ -326,6 +334,11 @@ export class Container {
   /** What the policy asks by name to be refused and this kernel cannot refuse, in words. */
   gaps(): string[] {
     return gapsOf(this.policy, (hook) => this.programs.has(hook));
+  }
+
+  /** Paths of its rules for files that are not there yet. */
+  missingPaths(): string[] {
+    return this.instance.files.missing(this.policy.files);
   }
 
   /** What finds processes that left the node, where the policy denies it and this kernel cannot refuse it. */
@@ -343,7 +356,9 @@ export class Container {
   usage(): Usage {
     if (this.final) return this.final;
     const counters = this.programs.map("counters");
-    const now = sumCounters(counters.lookupPerCpu(u64Key(this.cgroupId)) ?? []);
+    const key = u64Key(this.cgroupId);
+    const ofFiles = this.programs.map("file_counts").lookup(key);
+    const now = sumCounters([...(counters.lookupPerCpu(key) ?? []), ...(ofFiles ? [ofFiles] : [])]);
     return totalUsage(this.current, counters.id, now);
   }
 
@@ -394,8 +409,10 @@ export class Container {
       reach("cleanup:node");
       await this.instance.closed.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
+      if (this.policy.files) this.instance.files.close(this.programs, this.cgroupId);
       this.final = final;
       this.instance.records.remove(this.held);
+      if (this.policy.files) this.instance.endFiles();
       this.removed = true;
       this.ownRing?.close();
       this.instance.releasePrograms();

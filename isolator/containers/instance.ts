@@ -8,11 +8,14 @@ import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
 import type { BpfMap } from "../kernel/maps.js";
+import { fileSetNumber } from "../features/files.js";
+import { attachedToMachine, detachFromMachine } from "../kernel/links.js";
 import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
-import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
+import { isPinned, openPinnedMap, otherBuilds, pinRoot, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
 import { ClosedWatch, closeConnections, type ConnectionMaps } from "./connections.js";
+import { dropSets, FileRules, forgetFiles } from "./files.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { PortTable } from "./port-table.js";
@@ -52,6 +55,7 @@ export class Instance {
   /** Directory of the containers' nodes. */
   readonly root: string;
   readonly closed: ClosedWatch;
+  readonly files: FileRules;
   /** What was left behind before this process is swept; what others leave later is looked for when it is in the way. */
   private swept = false;
   private programs: Programs | undefined;
@@ -73,6 +77,7 @@ export class Instance {
     this.records = new Records(stateDirectory);
     this.root = cgroupRoot(cgroup2, name);
     this.closed = new ClosedWatch(join(stateDirectory, PASS_LOCK));
+    this.files = new FileRules(this);
   }
 
   /** @throws bad-argument, not-root, no-cgroup2, cgroup2-read-only, state-failed */
@@ -182,7 +187,9 @@ export class Instance {
     const record = this.records.read(key);
     if (record) this.releasePorts(record);
     if (record) this.endConnections(record);
+    if (record) this.forgetFiles(record);
     this.records.remove(this.records.take(key));
+    this.endFiles();
   }
 
   /** What `break-glass` has switched off for all. */
@@ -284,9 +291,11 @@ export class Instance {
       }
       if (record) this.releasePorts(record);
       if (record) this.endConnections(record);
+      if (record) this.forgetFiles(record);
       this.records.remove(held);
       swept.push(record ? formatId(record.id) : held.key);
     }
+    if (swept.length > 0) this.endFiles();
     await this.removeEmptyStrays();
     return swept;
   }
@@ -338,6 +347,50 @@ export class Instance {
     } finally {
       for (const map of open.values()) map.close();
     }
+  }
+
+  private forgetFiles({ build, chain, policy }: ContainerRecord): void {
+    if (!policy.files || build !== buildId()) return;
+    const maps = this.openFileMaps();
+    if (maps) forgetFiles(maps, BigInt(chain.at(-1) ?? 0));
+    maps?.close();
+  }
+
+  private openFileMaps() {
+    const names = ["file_policies", "file_counts", "file_rules"] as const;
+    const maps = names.flatMap((name) => openPinnedMap(this.name, buildId(), name) ?? []);
+    const close = (): void => {
+      for (const map of maps) map.close();
+    };
+    const [policies, counts, rules] = maps;
+    if (policies && counts && rules) {
+      const map = (name: "file_policies" | "file_counts"): BpfMap =>
+        name === "file_policies" ? policies : counts;
+      return { map, rules, close };
+    }
+    close();
+    return undefined;
+  }
+
+  /**
+   * Takes away rules for files that no container has any more, and where none has any, the programs that only those need.
+   * Under the lock.
+   * @param without key of a record that does not count
+   */
+  endFiles(without?: string): void {
+    const directory = join(pinRoot(this.name), buildId());
+    // Where nobody had rules since the programs were loaded, there is nothing to look for.
+    if (attachedToMachine(directory).length === 0) return;
+    const used = new Set(
+      this.records
+        .list()
+        .filter(({ id, build }) => build === buildId() && recordKey(id) !== without)
+        .flatMap(({ policy: { files } }) => (files ? fileSetNumber(files) : [])),
+    );
+    if (used.size === 0) detachFromMachine(directory);
+    const maps = this.openFileMaps();
+    if (maps) dropSets(maps.rules, used);
+    maps?.close();
   }
 
   /** Nodes without a record (somebody removed /run/bpf-isolator) in which nothing runs. */

@@ -27,6 +27,8 @@ export const REASONS = [
   "marking",
   "connections",
   "connections_total",
+  "egress",
+  "file",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

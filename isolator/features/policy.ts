@@ -17,6 +17,16 @@ import {
   markingHooks,
   type MarkingPolicy,
 } from "./marking.js";
+import {
+  decodeFiles,
+  fileFields,
+  fileFlags,
+  fileHooks,
+  filesRefusal,
+  isFiles,
+  type FileFilter,
+  type FilesPolicy,
+} from "./files.js";
 import { ESCAPE_MODES, escapeFlags, escapeHooks, openWays, type EscapeMode } from "./escape.js";
 import {
   EPHEMERAL_MODES,
@@ -45,13 +55,15 @@ export interface Policy extends PortsPolicy {
   escape?: EscapeMode;
   /** Undefined: not counted. */
   connections?: ConnectionsPolicy;
+  /** Undefined: all are allowed, as far as the system allows them. */
+  files?: FilesPolicy;
 }
 
 /** Whether a value is a policy as far as whoever uses one relies on it: one that was stored may be damaged. */
 export function isPolicy(value: unknown): value is Policy {
   if (typeof value !== "object" || value === null) return false;
   const policy = value as Partial<Record<keyof Policy, unknown>>;
-  const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections } = policy;
+  const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections, files } = policy;
   return (
     ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
     EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
@@ -62,6 +74,7 @@ export function isPolicy(value: unknown): value is Policy {
     (classes === undefined || isMemberships(classes)) &&
     (marking === undefined || isMarking(marking)) &&
     (connections === undefined || isConnections(connections)) &&
+    (files === undefined || isFiles(files)) &&
     (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
   );
 }
@@ -83,7 +96,16 @@ export function hooksOf(policy: Policy): ReadonlySet<string> {
     ...escapeHooks(escapeOf(policy)),
     ...markingHooks(policy.marking),
     ...connectionHooks(policy.connections),
+    ...fileHooks(policy.files),
   ]);
+}
+
+/**
+ * Why a container with this policy cannot be on this kernel, in words; undefined: it can.
+ * @param has whether there is a program
+ */
+export function refusalOf(policy: Policy, has: (program: string) => boolean): string | undefined {
+  return filesRefusal(policy.files, has);
 }
 
 /**
@@ -137,6 +159,7 @@ function flagsOf(policy: Policy): number {
     escapeFlags(escapeOf(policy)),
     connectionFlags(policy.connections),
     markingFlags(policy.marking),
+    fileFlags(policy.files),
   ];
   return bits.reduce((all, bit) => all | bit, 0);
 }
@@ -145,8 +168,15 @@ function flagsOf(policy: Policy): number {
  * @param cgroupId of the container's node
  * @param level 0 for a root container, 1 for its child, ...
  * @param ring index in event_rings
+ * @param filter of the policy's rules for files; without, each file is looked up
  */
-export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ring: number): Uint8Array {
+export function encodePolicy(
+  policy: Policy,
+  cgroupId: bigint,
+  level: number,
+  ring: number,
+  filter?: FileFilter,
+): Uint8Array {
   return encode(layouts.structs.policy, {
     cgroup_id: cgroupId,
     level,
@@ -158,6 +188,7 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     judge_end: policy.judged?.end ?? 0,
     ...connectionFields(policy.connections),
     ...markingFields(policy.marking),
+    ...fileFields(policy.files, filter),
   });
 }
 
@@ -174,6 +205,7 @@ export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boole
   const value = decode(layouts.structs.policy, bytes);
   const has = (bit: number): boolean => (value.flags & bit) !== 0;
   const marking = decodeMarking(value);
+  const files = decodeFiles(value);
   return {
     enforce: keyOf(ENFORCEMENT_VALUES, value.enforcement, "on"),
     ephemeral: keyOf(EPHEMERAL_VALUES, value.ephemeral, "deny"),
@@ -183,6 +215,7 @@ export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boole
     ...(has(flags.POLICY_DENY_ESCAPE) ? {} : { escape: "allow" }),
     ...(value.judge_end > 0 ? { judged: { begin: value.judge_begin, end: value.judge_end } } : {}),
     ...(marking ? { marking } : {}),
+    ...(files ? { files } : {}),
     inheritsPorts: has(flags.POLICY_INHERIT_PORTS),
   };
 }

@@ -18,6 +18,10 @@ export const MAPS = {
   sock_connects: 0,
   closed_connects: 0,
   connect_pass: layouts.structs.connection_pass.size,
+  file_rules: 4,
+  file_policies: layouts.structs.policy.size,
+  file_counts: layouts.structs.counters.size,
+  file_root: 4,
 } as const;
 
 export type MapName = keyof typeof MAPS;
@@ -28,3 +32,6 @@ export const PRIMER = { name: "primer", attachType: 1 } as const;
 /** Programs that user space runs, by reading from them. */
 export const ITERATORS = ["connections_tcp"] as const;
 export type IteratorName = (typeof ITERATORS)[number];
+/** Programs that user space calls, as it does system calls. */
+export const CALLS = ["files_identify"] as const;
+export type CallName = (typeof CALLS)[number];

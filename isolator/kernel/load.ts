@@ -2,8 +2,8 @@
 import { mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
-import { ITERATORS, MAP_NAMES, PRIMER } from "./contents.js";
-import { HOOKS, type Hook } from "./hooks.js";
+import { CALLS, ITERATORS, MAP_NAMES, PRIMER } from "./contents.js";
+import { HOOKS, LSM_MAC, MACHINE_HOOKS, type Hook, type MachineHook } from "./hooks.js";
 import { activeSecurityModules } from "./machine.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
 import { checkLayouts, OBJECT_FILE } from "./object.js";
@@ -26,7 +26,7 @@ export function programFd(object: Pointer, name: string): number {
  */
 export function load(directory: string, maps?: string): void {
   checkLayouts();
-  const { object, hooks } = loadObject(maps);
+  const { object, hooks, machine } = loadObject(maps);
   const temporary = `${directory}_new`;
   try {
     removePins(temporary);
@@ -40,8 +40,9 @@ export function load(directory: string, maps?: string): void {
         );
       }
     };
-    for (const { name } of [...hooks, PRIMER]) pin(programFd(object, name), `program_${name}`);
+    for (const { name } of [...hooks, ...machine, PRIMER]) pin(programFd(object, name), `program_${name}`);
     for (const name of ITERATORS) pin(programFd(object, name), `iterator_${name}`);
+    for (const name of CALLS) pin(programFd(object, name), `call_${name}`);
     for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
     renameSync(temporary, directory);
   } catch (error) {
@@ -56,17 +57,27 @@ export interface Loaded {
   object: Pointer;
   /** Those whose programs are loaded. */
   hooks: readonly Hook[];
+  /** Likewise: all that this kernel has, or none. */
+  machine: readonly MachineHook[];
+}
+
+/** Those of MACHINE_HOOKS that the kernel has. */
+function presentMachineHooks(): MachineHook[] {
+  return MACHINE_HOOKS.filter(({ hook }) => libbpf().vmlinuxBtfId(hook, LSM_MAC) >= 0);
 }
 
 /** @throws load-failed */
 export function loadObject(maps?: string): Loaded {
   // A kernel may have BPF LSM and yet refuse its programs (lockdown, seccomp): only trying tells.
-  const everything = mayHaveLsm() ? tryLoad(HOOKS, maps) : undefined;
+  const everything = mayHaveLsm() ? tryLoad(HOOKS, presentMachineHooks(), maps) : undefined;
   if (everything?.object) return everything;
-  const some = everything && tryLoad(withLoadableLsm(), maps);
+  const withoutFiles = everything && tryLoad(HOOKS, [], maps);
+  if (withoutFiles?.object) return withoutFiles;
+  const some = everything && tryLoad(withLoadableLsm(), [], maps);
   if (some?.object) return some;
   const plain = tryLoad(
     HOOKS.filter(({ lsm }) => !lsm),
+    [],
     maps,
   );
   if (plain.object) return plain;
@@ -85,23 +96,30 @@ function mayHaveLsm(): boolean {
   return activeSecurityModules()?.includes("bpf") !== false;
 }
 
-function tryLoad(hooks: readonly Hook[], maps?: string): Loaded & { errno: number } {
-  const object = openObject(hooks);
+function tryLoad(
+  hooks: readonly Hook[],
+  machine: readonly MachineHook[],
+  maps?: string,
+): Loaded & { errno: number } {
+  const object = openObject(hooks, machine);
   if (maps !== undefined) reuseMaps(object, maps);
   const errno = libbpf().objectLoad(object);
-  if (errno >= 0) return { object, hooks, errno };
+  if (errno >= 0) return { object, hooks, machine, errno };
   libbpf().objectClose(object);
-  return { object: null, hooks, errno };
+  return { object: null, hooks, machine, errno };
 }
 
-/** @param hooks that programs are to be loaded for */
-function openObject(hooks: readonly Hook[]): Pointer {
+/** @param hooks that programs are to be loaded for @param machine likewise */
+function openObject(hooks: readonly Hook[], machine: readonly MachineHook[] = []): Pointer {
   const object = libbpf().objectOpen(OBJECT_FILE, null);
   if (object === null || object === 0n) {
     throw new IsolatorError("load-failed", `libbpf cannot open ${OBJECT_FILE}: ${errnoName(lastErrno())}`);
   }
   for (const hook of HOOKS) {
     libbpf().setAutoload(libbpf().findProgram(object, hook.name), hooks.includes(hook));
+  }
+  for (const hook of MACHINE_HOOKS) {
+    libbpf().setAutoload(libbpf().findProgram(object, hook.name), machine.includes(hook));
   }
   return object;
 }

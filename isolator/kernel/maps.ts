@@ -99,6 +99,19 @@ export class BpfMap {
     return true;
   }
 
+  /** Every key, of a hash. One that is deleted meanwhile may begin it anew, so that some come twice. @throws map-failed */
+  *keys(size: number): Generator<Uint8Array> {
+    let key: Uint8Array | null = null;
+    for (;;) {
+      const next: Uint8Array = new Uint8Array(size);
+      const result = libbpf().mapNextKey(this.fd, key, next);
+      if (result === -ENOENT) return;
+      if (result < 0) throw this.failure("read", result);
+      yield next;
+      key = next;
+    }
+  }
+
   close(): void {
     libc().close(this.fd);
   }

@@ -17,6 +17,9 @@ export const STRUCTS = [
   "connection_count",
   "connection_rule",
   "connection_pass",
+  "file_key",
+  "file_detail",
+  "file_identity",
 ] as const;
 export const ENUMS = [
   "ring_slot",
@@ -25,6 +28,8 @@ export const ENUMS = [
   "ephemeral",
   "reason",
   "connection_sizes",
+  "file_verdict",
+  "file_operation",
 ] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */

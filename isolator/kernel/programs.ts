@@ -11,8 +11,18 @@ import {
   type WantedHooks,
   type ProgramFds,
 } from "./attach.js";
-import { ITERATORS, MAP_NAMES, MAPS, PRIMER, type IteratorName, type MapName } from "./contents.js";
+import {
+  CALLS,
+  ITERATORS,
+  MAP_NAMES,
+  MAPS,
+  PRIMER,
+  type CallName,
+  type IteratorName,
+  type MapName,
+} from "./contents.js";
 import { HOOKS } from "./hooks.js";
+import { attachToMachine, detachFromMachine } from "./links.js";
 import { load, loadObject, programFd } from "./load.js";
 import { BpfMap } from "./maps.js";
 import { ensureBpffs } from "./mounts.js";
@@ -26,7 +36,10 @@ export class Programs {
     private readonly programs: ProgramFds,
     private readonly maps: ReadonlyMap<MapName, BpfMap>,
     private readonly primer: number,
-    private readonly iterators: ReadonlyMap<IteratorName, number>,
+    /** To be run by name: iterators, and what user space calls. */
+    private readonly run: ReadonlyMap<IteratorName | CallName, number>,
+    /** Of the pins. */
+    private readonly directory: string | undefined,
     /** What owns the file descriptors when nothing is pinned. */
     private readonly object: Pointer = null,
   ) {}
@@ -46,8 +59,11 @@ export class Programs {
     const maps = new Map(
       MAP_NAMES.map((name) => [name, new BpfMap(name, pins.get(`map_${name}`), MAPS[name])]),
     );
-    const iterators = new Map(ITERATORS.map((name) => [name, pins.get(`iterator_${name}`)]));
-    return new Programs(programs, maps, primer, iterators);
+    const run = new Map<IteratorName | CallName, number>([
+      ...ITERATORS.map((name) => [name, pins.get(`iterator_${name}`)] as const),
+      ...CALLS.map((name) => [name, pins.get(`call_${name}`)] as const),
+    ]);
+    return new Programs(programs, maps, primer, run, directory);
   }
 
   /**
@@ -56,14 +72,15 @@ export class Programs {
    */
   static trial(): Programs {
     checkLayouts();
-    const { object, hooks } = loadObject();
+    const { object, hooks, machine } = loadObject();
     return new Programs(
-      new Map(hooks.map(({ name }) => [name, programFd(object, name)])),
+      new Map([...hooks, ...machine].map(({ name }) => [name, programFd(object, name)])),
       new Map(
         MAP_NAMES.map((name) => [name, new BpfMap(name, libbpf().findMapFd(object, name), MAPS[name])]),
       ),
       programFd(object, PRIMER.name),
-      new Map(ITERATORS.map((name) => [name, programFd(object, name)])),
+      new Map([...ITERATORS, ...CALLS].map((name) => [name, programFd(object, name)])),
+      undefined,
       object,
     );
   }
@@ -76,9 +93,28 @@ export class Programs {
 
   /** File descriptor of a program to be run by reading from it (iterator.ts). */
   iterator(name: IteratorName): number {
-    const fd = this.iterators.get(name);
-    if (fd === undefined) throw new Error(`no iterator ${name}`);
+    return this.toRun(name);
+  }
+
+  /** File descriptor of a program to be called (identify.ts). */
+  call(name: CallName): number {
+    return this.toRun(name);
+  }
+
+  private toRun(name: IteratorName | CallName): number {
+    const fd = this.run.get(name);
+    if (fd === undefined) throw new Error(`no program ${name}`);
     return fd;
+  }
+
+  /** Attaches the programs that are for the whole machine (links.ts). Safe to repeat. @throws attach-failed */
+  attachToMachine(): void {
+    if (this.directory !== undefined) attachToMachine(this.directory, this.programs);
+  }
+
+  /** Detaches them. */
+  detachFromMachine(): void {
+    if (this.directory !== undefined) detachFromMachine(this.directory);
   }
 
   /**
@@ -138,7 +174,7 @@ export class Programs {
       libbpf().objectClose(this.object);
       return;
     }
-    for (const fd of [...this.programs.values(), ...this.iterators.values(), this.primer]) libc().close(fd);
+    for (const fd of [...this.programs.values(), ...this.run.values(), this.primer]) libc().close(fd);
     for (const map of this.maps.values()) map.close();
   }
 }

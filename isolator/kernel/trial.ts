@@ -55,7 +55,8 @@ function noPorts(cgroupId: bigint): Uint8Array {
     max_connections_total: 0,
     connections_errno: 0,
     connection_rules: 0,
-    ...{ mark: 0, mark_mask: 0, priority: 0, tos: 0, reserved: new Uint8Array(3) },
+    ...{ mark: 0, mark_mask: 0, priority: 0, tos: 0 },
+    ...{ file_errno: 0, reserved: new Uint8Array(2), file_set: 0n, file_filter: [0n, 0n, 0n, 0n] },
   });
 }
 

@@ -88,7 +88,7 @@ export const layouts = {
       }
     },
     "policy": {
-      "size": 64,
+      "size": 104,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -154,10 +154,23 @@ export const layouts = {
           "offset": 60,
           "type": "u8"
         },
-        "reserved": {
+        "file_errno": {
           "offset": 61,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 62,
           "type": "u8",
-          "count": 3
+          "count": 2
+        },
+        "file_set": {
+          "offset": 64,
+          "type": "u64"
+        },
+        "file_filter": {
+          "offset": 72,
+          "type": "u64",
+          "count": 4
         }
       }
     },
@@ -283,6 +296,78 @@ export const layouts = {
         }
       }
     },
+    "file_key": {
+      "size": 24,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "ino": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 20,
+          "type": "u32"
+        }
+      }
+    },
+    "file_detail": {
+      "size": 400,
+      "fields": {
+        "ino": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "operation": {
+          "offset": 12,
+          "type": "u8"
+        },
+        "verdict": {
+          "offset": 13,
+          "type": "u8"
+        },
+        "seen": {
+          "offset": 14,
+          "type": "u8"
+        },
+        "begin": {
+          "offset": 15,
+          "type": "u8"
+        },
+        "path": {
+          "offset": 16,
+          "type": "u8",
+          "count": 384
+        }
+      }
+    },
+    "file_identity": {
+      "size": 16,
+      "fields": {
+        "ino": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "fd": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
     "event": {
       "size": 80,
       "fields": {
@@ -369,6 +454,7 @@ export const layouts = {
       "POLICY_DENY_RECEIVED": 256,
       "POLICY_DENY_ESCAPE": 512,
       "POLICY_COUNT_CONNECTIONS": 1024,
+      "POLICY_FILES": 16384,
       "POLICY_SET_DSCP": 65536,
       "POLICY_SET_MARK": 131072,
       "POLICY_SET_PRIORITY": 262144,
@@ -399,6 +485,22 @@ export const layouts = {
       "CONNECTION_SPAN_SHIFT": 33,
       "CONNECTION_SPANS": 16
     },
+    "file_operation": {
+      "FILE_OPEN": 0,
+      "FILE_OPEN_WRITE": 1,
+      "FILE_EXEC": 2,
+      "FILE_CREATE": 3,
+      "FILE_MKDIR": 4,
+      "FILE_MKNOD": 5,
+      "FILE_SYMLINK": 6,
+      "FILE_LINK": 7,
+      "FILE_UNLINK": 8,
+      "FILE_RMDIR": 9,
+      "FILE_RENAME": 10,
+      "FILE_ATTRIBUTES": 11,
+      "FILE_XATTR": 12,
+      "FILE_UMOUNT": 13
+    },
     "reason": {
       "REASON_BIND": 0,
       "REASON_BIND_ZERO": 1,
@@ -417,7 +519,17 @@ export const layouts = {
       "REASON_MARKING": 14,
       "REASON_CONNECTIONS": 15,
       "REASON_CONNECTIONS_TOTAL": 16,
+      "REASON_FILE": 18,
       "REASONS": 32
+    },
+    "file_verdict": {
+      "FILE_NO_RULE": 0,
+      "FILE_ALLOW": 1,
+      "FILE_READONLY": 2,
+      "FILE_DENY": 3,
+      "FILE_DISCONNECTED": 4,
+      "FILE_TOO_DEEP": 5,
+      "FILE_PIN": 6
     }
   }
 } as const;
