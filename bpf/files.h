@@ -50,12 +50,58 @@ static __always_inline bool is_disconnected(unsigned int flags)
 	return flags & DCACHE_DISCONNECTED;
 }
 
+/* The way up from a dentry, by its address: what is not gone often. */
+struct file_walk {
+	const struct policy *policy;
+	struct dentry *dentry;
+	__u32 dev;
+	enum file_verdict verdict;
+};
+
+static long walk_one(__u64 i, struct file_walk *walk)
+{
+	struct dentry *dentry = walk->dentry;
+	__u64 ino = BPF_CORE_READ(dentry, d_inode, i_ino);
+
+	walk->verdict = rule_of_inode(walk->policy, ino, walk->dev);
+	if (walk->verdict)
+		return 1;
+	walk->dentry = BPF_CORE_READ(dentry, d_parent);
+	if (walk->dentry != dentry) {
+		walk->verdict = FILE_TOO_DEEP;
+		return 0;
+	}
+	if (is_disconnected(BPF_CORE_READ(dentry, d_flags)))
+		walk->verdict = FILE_DISCONNECTED;
+	return 1;
+}
+
+/* A pointer that the verifier knows the type of is no number, and can be passed only so. */
+struct file_address {
+	__u64 dentry;
+};
+
+/* Verified once, wherever it is called from, and its steps too. */
+__noinline __u32 rule_of_address(const struct policy *policy, const struct file_address *address)
+{
+	struct file_walk walk = {.policy = policy, .verdict = FILE_TOO_DEEP};
+	struct dentry *dentry;
+
+	if (!policy || !address)
+		return FILE_DENY;
+	walk.dentry = dentry = (void *)address->dentry;
+	walk.dev = BPF_CORE_READ(dentry, d_sb, s_dev);
+	bpf_loop(FILE_ANCESTORS, walk_one, &walk, 0);
+	return walk.verdict;
+}
+
 static __always_inline enum file_verdict rule_of(const struct policy *policy, struct dentry *dentry)
 {
 	__u32 dev = dentry->d_sb->s_dev;
+	struct file_address address;
 	struct dentry *parent;
 
-	for (int i = 0; i < FILE_ANCESTORS; i++) {
+	for (int i = 0; i < FILE_NEAR_ANCESTORS; i++) {
 		enum file_verdict verdict = rule_of_inode(policy, dentry->d_inode->i_ino, dev);
 
 		if (verdict)
@@ -65,30 +111,8 @@ static __always_inline enum file_verdict rule_of(const struct policy *policy, st
 			return is_disconnected(dentry->d_flags) ? FILE_DISCONNECTED : FILE_NO_RULE;
 		dentry = parent;
 	}
-	return FILE_TOO_DEEP;
-}
-
-/* The same of an address, for what is not called often: verified once, wherever it is called from. */
-__noinline __u32 rule_of_address(const struct policy *policy, __u64 address)
-{
-	struct dentry *dentry = (void *)address, *parent;
-	__u32 dev = BPF_CORE_READ(dentry, d_sb, s_dev);
-
-	if (!policy)
-		return FILE_DENY;
-	for (int i = 0; i < FILE_ANCESTORS; i++) {
-		__u64 ino = BPF_CORE_READ(dentry, d_inode, i_ino);
-		enum file_verdict verdict = rule_of_inode(policy, ino, dev);
-
-		if (verdict)
-			return verdict;
-		parent = BPF_CORE_READ(dentry, d_parent);
-		if (parent == dentry)
-			return is_disconnected(BPF_CORE_READ(dentry, d_flags)) ? FILE_DISCONNECTED
-			                                                       : FILE_NO_RULE;
-		dentry = parent;
-	}
-	return FILE_TOO_DEEP;
+	address.dentry = (__u64)dentry;
+	return rule_of_address(policy, &address);
 }
 
 static __always_inline bool forbids(enum file_verdict verdict, bool write)
@@ -106,36 +130,45 @@ struct file_request {
 /* Keeps the compiler from leaving out what it knows of a number and the verifier does not. */
 #define hidden(number) asm volatile("" : "+r"(number))
 
+struct file_names {
+	struct file_detail *detail;
+	struct dentry *dentry;
+	__u64 begin;
+};
+
+static long write_name(__u64 i, struct file_names *names)
+{
+	struct dentry *dentry = names->dentry, *parent = BPF_CORE_READ(dentry, d_parent);
+	__u64 length = BPF_CORE_READ(dentry, d_name.len), begin = names->begin;
+
+	if (parent == dentry || length >= FILE_NAME || length >= begin)
+		return 1;
+	begin -= length;
+	hidden(begin);
+	hidden(length);
+	begin &= FILE_NAMES_END - 1;
+	length &= FILE_NAME - 1;
+	bpf_probe_read_kernel(names->detail->path + begin, length, BPF_CORE_READ(dentry, d_name.name));
+	begin -= 1;
+	hidden(begin);
+	begin &= FILE_NAMES_END - 1;
+	names->detail->path[begin] = '/';
+	names->dentry = parent;
+	names->begin = begin;
+	return 0;
+}
+
 /* Writes the names of a dentry and of those that it is in, from FILE_NAMES_END back. */
 __noinline int write_names(struct file_detail *detail, const struct file_request *request)
 {
-	__u64 begin = FILE_NAMES_END, length;
-	struct dentry *dentry, *parent;
+	struct file_names names = {.detail = detail, .begin = FILE_NAMES_END};
 
 	if (!detail || !request)
 		return 0;
-	dentry = request->dentry;
-	for (int i = 0; i < FILE_NAMES; i++) {
-		parent = BPF_CORE_READ(dentry, d_parent);
-		if (parent == dentry)
-			break;
-		length = BPF_CORE_READ(dentry, d_name.len);
-		if (length >= FILE_NAME || length >= begin)
-			break;
-		begin -= length;
-		hidden(begin);
-		hidden(length);
-		begin &= FILE_NAMES_END - 1;
-		length &= FILE_NAME - 1;
-		bpf_probe_read_kernel(detail->path + begin, length, BPF_CORE_READ(dentry, d_name.name));
-		begin -= 1;
-		hidden(begin);
-		begin &= FILE_NAMES_END - 1;
-		detail->path[begin] = '/';
-		dentry = parent;
-	}
+	names.dentry = request->dentry;
+	bpf_loop(FILE_NAMES, write_name, &names, 0);
 	detail->path[FILE_NAMES_END] = 0;
-	detail->begin = begin == FILE_NAMES_END ? 0 : begin;
+	detail->begin = names.begin & (FILE_NAMES_END - 1);
 	return 0;
 }
 
@@ -192,10 +225,12 @@ static __always_inline bool refuse_file(const struct policy *policy, const struc
 static __always_inline enum file_verdict rule_below(const struct policy *policy, struct inode *inode)
 {
 	struct hlist_node *alias = BPF_CORE_READ(inode, i_dentry.first);
+	struct file_address address;
 
 	if (!alias)
 		return FILE_DISCONNECTED;
-	return rule_of_address(policy, (__u64)alias - bpf_core_field_offset(struct dentry, d_u.d_alias));
+	address.dentry = (__u64)alias - bpf_core_field_offset(struct dentry, d_u.d_alias);
+	return rule_of_address(policy, &address);
 }
 
 /* As on a file system that is mounted read-only, devices, FIFOs and sockets can be written. */
@@ -260,11 +295,11 @@ __noinline int judge_change(const struct policy *policy, const struct file_chang
 	if (!(policy->flags & POLICY_FILES))
 		return 0;
 	for (int i = 0; i < 4; i++) {
-		__u64 dentry = change->dentries[i];
+		struct file_address address = {.dentry = change->dentries[i]};
 
-		if (!dentry)
+		if (!address.dentry)
 			continue;
-		verdict = change->pin ? FILE_PIN : rule_of_address(policy, dentry);
+		verdict = change->pin ? FILE_PIN : rule_of_address(policy, &address);
 		if (!forbids(verdict, true))
 			continue;
 		/* What the operation is about, whichever of them is why. */

@@ -321,7 +321,8 @@ enum file_operation {
 };
 
 enum file_sizes {
-	FILE_ANCESTORS = 128, /* that are looked at */
+	FILE_ANCESTORS = 256,     /* that are looked at; a file that has more is refused */
+	FILE_NEAR_ANCESTORS = 24, /* of these the nearest, at the least cost */
 	FILE_PATH = 384,
 	FILE_NAMES = 24,      /* of a path that is made of them, */
 	FILE_NAME = 128,      /* shorter than this, */

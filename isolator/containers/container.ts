@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { sumCounters, type Usage } from "../features/accounting.js";
 import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
-import { gapsOf, hooksOf, mustWatch, NO_RING, refusalOf, type Policy } from "../features/policy.js";
+import { gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
@@ -22,6 +22,7 @@ import {
   type PassResult,
 } from "./connections.js";
 import { writePolicy } from "./kernel-policy.js";
+import { requireFiles } from "./files.js";
 import { reach } from "./points.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
@@ -175,9 +176,7 @@ export class Container {
       instance.releasePrograms();
     });
     reach("prepare:programs");
-    const refusal = refusalOf(policy, (name) => programs.has(name));
-    if (refusal !== undefined)
-      throw new IsolatorError("kernel-lacks", `container ${formatId(id)} is not started: ${refusal}`);
+    requireFiles(programs, policy, `container ${formatId(id)} is not started`);
     const node = CgroupNode.create(instance.nodePath(id));
     undo.push(() => node.remove());
     reach("prepare:node");
@@ -309,9 +308,7 @@ export class Container {
     return this.instance.locked(async () => {
       const { chain, table } = this;
       const before = this.policy;
-      const refusal = refusalOf(next, (name) => this.programs.has(name));
-      if (refusal !== undefined)
-        throw new IsolatorError("kernel-lacks", `container ${this.name} stays under its old policy: ${refusal}`);
+      requireFiles(this.programs, next, `container ${this.name} stays under its old policy`);
       const policy = keepCounting(before, next);
       const wanted = policy.ports ?? [];
       const dropped = subtractRanges(before.ports ?? [], wanted);

@@ -12,9 +12,11 @@ import {
   fileSet,
   fileSetNumber,
   filterOf,
+  NO_FILES,
   type FileFilter,
   type FilesPolicy,
 } from "../features/files.js";
+import type { Policy } from "../features/policy.js";
 import { decode, encode, u32Key, u64Key } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import { identify } from "../kernel/identify.js";
@@ -112,6 +114,15 @@ class FileRuleSet {
   close(): void {
     this.watch.close();
   }
+}
+
+/**
+ * @param what is the consequence, for the message
+ * @throws kernel-lacks where a policy has rules for files and the kernel no BPF LSM
+ */
+export function requireFiles(programs: Programs, { files }: Policy, what: string): void {
+  if (!files || (programs.has("file_open") && programs.loadForMachine())) return;
+  throw new IsolatorError("kernel-lacks", `${what}: ${NO_FILES}`);
 }
 
 /** What a FileRules needs of its instance. */

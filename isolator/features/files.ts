@@ -7,7 +7,6 @@ import { constants } from "node:os";
 import { IsolatorError } from "../errors.js";
 import { encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
-import { MACHINE_HOOKS } from "../kernel/hooks.js";
 
 export const FILE_MODES = ["deny", "readonly", "allow"] as const;
 /** What a rule says of a path and of all that is below it, up to the next rule further down. */
@@ -188,19 +187,10 @@ export function fileHooks(policy?: FilesPolicy): string[] {
   return policy ? ["file_open"] : [];
 }
 
-/**
- * Why the policy cannot be enforced on this kernel; undefined: it can be.
- * @param has whether there is a program
- */
-export function filesRefusal(policy: FilesPolicy | undefined, has: (program: string) => boolean): string | undefined {
-  if (!policy) return undefined;
-  const needed = [...fileHooks(policy), ...MACHINE_HOOKS.filter(({ newer }) => !newer).map(({ name }) => name)];
-  if (needed.every(has)) return undefined;
-  return (
-    "it has rules for files, which need BPF LSM, and this kernel runs no programs of it " +
-    '("bpf-isolator check" says why, and what would help): leave the rules out, or start it on another machine'
-  );
-}
+/** Why a container with rules for files cannot be where there are no programs for them. */
+export const NO_FILES =
+  "it has rules for files, which need BPF LSM, and this kernel runs no programs of it " +
+  '("bpf-isolator check" says why, and what would help): leave the rules out, or start it on another machine';
 
 /** Whether a stored value is a policy for files. */
 export function isFiles(value: unknown): value is FilesPolicy {

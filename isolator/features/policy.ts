@@ -22,7 +22,6 @@ import {
   fileFields,
   fileFlags,
   fileHooks,
-  filesRefusal,
   isFiles,
   type FileFilter,
   type FilesPolicy,
@@ -98,14 +97,6 @@ export function hooksOf(policy: Policy): ReadonlySet<string> {
     ...connectionHooks(policy.connections),
     ...fileHooks(policy.files),
   ]);
-}
-
-/**
- * Why a container with this policy cannot be on this kernel, in words; undefined: it can.
- * @param has whether there is a program
- */
-export function refusalOf(policy: Policy, has: (program: string) => boolean): string | undefined {
-  return filesRefusal(policy.files, has);
 }
 
 /**

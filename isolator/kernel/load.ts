@@ -1,5 +1,5 @@
 /** Loads the compiled object into the kernel, and says what the kernel has against it. */
-import { mkdirSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
 import { CALLS, ITERATORS, MAP_NAMES, PRIMER } from "./contents.js";
@@ -26,7 +26,7 @@ export function programFd(object: Pointer, name: string): number {
  */
 export function load(directory: string, maps?: string): void {
   checkLayouts();
-  const { object, hooks, machine } = loadObject(maps);
+  const { object, hooks } = loadObject(maps);
   const temporary = `${directory}_new`;
   try {
     removePins(temporary);
@@ -40,7 +40,7 @@ export function load(directory: string, maps?: string): void {
         );
       }
     };
-    for (const { name } of [...hooks, ...machine, PRIMER]) pin(programFd(object, name), `program_${name}`);
+    for (const { name } of [...hooks, PRIMER]) pin(programFd(object, name), `program_${name}`);
     for (const name of ITERATORS) pin(programFd(object, name), `iterator_${name}`);
     for (const name of CALLS) pin(programFd(object, name), `call_${name}`);
     for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
@@ -57,8 +57,6 @@ export interface Loaded {
   object: Pointer;
   /** Those whose programs are loaded. */
   hooks: readonly Hook[];
-  /** Likewise: all that this kernel has, or none. */
-  machine: readonly MachineHook[];
 }
 
 /** Those of MACHINE_HOOKS that the kernel has. */
@@ -66,18 +64,43 @@ function presentMachineHooks(): MachineHook[] {
   return MACHINE_HOOKS.filter(({ hook }) => libbpf().vmlinuxBtfId(hook, LSM_MAC) >= 0);
 }
 
+/**
+ * Loads the programs of MACHINE_HOOKS, for the maps that are pinned: apart from the others, since few containers need them
+ * and their verification takes as long as that of all the others.
+ * @param directory of the build's pins, where they are pinned too; undefined: only to know whether they load
+ * @returns whether the kernel has what is needed, and takes them
+ * @throws load-failed
+ */
+export function loadMachine(directory: string | undefined): boolean {
+  const machine = presentMachineHooks();
+  const lacks = MACHINE_HOOKS.some((hook) => !hook.newer && !machine.includes(hook));
+  if (lacks || !mayHaveLsm()) return false;
+  const { object } = tryLoad([], directory, machine);
+  if (object === null) return false;
+  try {
+    if (directory === undefined) return true;
+    for (const { name } of machine) {
+      const pin = join(directory, `program_${name}`);
+      // Left by a process that was killed here: it is the same.
+      if (existsSync(pin)) continue;
+      const result = libbpf().objectPin(programFd(object, name), pin);
+      if (result < 0) throw new IsolatorError("load-failed", `${pin} cannot be pinned: ${errnoName(result)}`);
+    }
+    return true;
+  } finally {
+    libbpf().objectClose(object);
+  }
+}
+
 /** @throws load-failed */
 export function loadObject(maps?: string): Loaded {
   // A kernel may have BPF LSM and yet refuse its programs (lockdown, seccomp): only trying tells.
-  const everything = mayHaveLsm() ? tryLoad(HOOKS, presentMachineHooks(), maps) : undefined;
+  const everything = mayHaveLsm() ? tryLoad(HOOKS, maps) : undefined;
   if (everything?.object) return everything;
-  const withoutFiles = everything && tryLoad(HOOKS, [], maps);
-  if (withoutFiles?.object) return withoutFiles;
-  const some = everything && tryLoad(withLoadableLsm(), [], maps);
+  const some = everything && tryLoad(withLoadableLsm(), maps);
   if (some?.object) return some;
   const plain = tryLoad(
     HOOKS.filter(({ lsm }) => !lsm),
-    [],
     maps,
   );
   if (plain.object) return plain;
@@ -98,19 +121,22 @@ function mayHaveLsm(): boolean {
 
 function tryLoad(
   hooks: readonly Hook[],
-  machine: readonly MachineHook[],
   maps?: string,
+  machine?: readonly MachineHook[],
 ): Loaded & { errno: number } {
   const object = openObject(hooks, machine);
   if (maps !== undefined) reuseMaps(object, maps);
   const errno = libbpf().objectLoad(object);
-  if (errno >= 0) return { object, hooks, machine, errno };
+  if (errno >= 0) return { object, hooks, errno };
   libbpf().objectClose(object);
-  return { object: null, hooks, machine, errno };
+  return { object: null, hooks, errno };
 }
 
-/** @param hooks that programs are to be loaded for @param machine likewise */
-function openObject(hooks: readonly Hook[], machine: readonly MachineHook[] = []): Pointer {
+/**
+ * @param hooks that programs are to be loaded for
+ * @param machine likewise, with nothing else; undefined: none of them, but all that is no hook's
+ */
+function openObject(hooks: readonly Hook[], machine?: readonly MachineHook[]): Pointer {
   const object = libbpf().objectOpen(OBJECT_FILE, null);
   if (object === null || object === 0n) {
     throw new IsolatorError("load-failed", `libbpf cannot open ${OBJECT_FILE}: ${errnoName(lastErrno())}`);
@@ -119,7 +145,10 @@ function openObject(hooks: readonly Hook[], machine: readonly MachineHook[] = []
     libbpf().setAutoload(libbpf().findProgram(object, hook.name), hooks.includes(hook));
   }
   for (const hook of MACHINE_HOOKS) {
-    libbpf().setAutoload(libbpf().findProgram(object, hook.name), machine.includes(hook));
+    libbpf().setAutoload(libbpf().findProgram(object, hook.name), machine?.includes(hook) ?? false);
+  }
+  for (const name of [PRIMER.name, ...ITERATORS, ...CALLS]) {
+    libbpf().setAutoload(libbpf().findProgram(object, name), machine === undefined);
   }
   return object;
 }

@@ -21,9 +21,9 @@ import {
   type IteratorName,
   type MapName,
 } from "./contents.js";
-import { HOOKS } from "./hooks.js";
-import { attachToMachine, detachFromMachine } from "./links.js";
-import { load, loadObject, programFd } from "./load.js";
+import { HOOKS, MACHINE_HOOKS } from "./hooks.js";
+import { attachToMachine } from "./links.js";
+import { load, loadMachine, loadObject, programFd } from "./load.js";
 import { BpfMap } from "./maps.js";
 import { ensureBpffs } from "./mounts.js";
 import { libbpf, libc, type Pointer } from "./native.js";
@@ -33,13 +33,13 @@ import { exists, pinRoot, Pins } from "./pins.js";
 /** Programs and maps by name; every one is there. Owns their file descriptors until close(). */
 export class Programs {
   private constructor(
-    private readonly programs: ProgramFds,
+    private programs: ProgramFds,
     private readonly maps: ReadonlyMap<MapName, BpfMap>,
     private readonly primer: number,
     /** To be run by name: iterators, and what user space calls. */
     private readonly run: ReadonlyMap<IteratorName | CallName, number>,
-    /** Of the pins. */
-    private readonly directory: string | undefined,
+    /** Of what is pinned. */
+    private readonly pins: { directory: string; instance: string } | undefined,
     /** What owns the file descriptors when nothing is pinned. */
     private readonly object: Pointer = null,
   ) {}
@@ -63,7 +63,7 @@ export class Programs {
       ...ITERATORS.map((name) => [name, pins.get(`iterator_${name}`)] as const),
       ...CALLS.map((name) => [name, pins.get(`call_${name}`)] as const),
     ]);
-    return new Programs(programs, maps, primer, run, directory);
+    return new Programs(programs, maps, primer, run, { directory, instance });
   }
 
   /**
@@ -72,9 +72,9 @@ export class Programs {
    */
   static trial(): Programs {
     checkLayouts();
-    const { object, hooks, machine } = loadObject();
+    const { object, hooks } = loadObject();
     return new Programs(
-      new Map([...hooks, ...machine].map(({ name }) => [name, programFd(object, name)])),
+      new Map(hooks.map(({ name }) => [name, programFd(object, name)])),
       new Map(
         MAP_NAMES.map((name) => [name, new BpfMap(name, libbpf().findMapFd(object, name), MAPS[name])]),
       ),
@@ -107,14 +107,26 @@ export class Programs {
     return fd;
   }
 
-  /** Attaches the programs that are for the whole machine (links.ts). Safe to repeat. @throws attach-failed */
-  attachToMachine(): void {
-    if (this.directory !== undefined) attachToMachine(this.directory, this.programs);
+  /**
+   * Loads the programs that are for the whole machine (MACHINE_HOOKS) where they are not. Under the instance's lock.
+   * @returns false where this kernel cannot have them
+   * @throws load-failed
+   */
+  loadForMachine(): boolean {
+    if (MACHINE_HOOKS.every(({ name, newer }) => newer || this.programs.has(name))) return true;
+    if (!this.pins || !loadMachine(this.pins.directory)) return false;
+    const { directory, instance } = this.pins;
+    const names = MACHINE_HOOKS.map(({ name }) => name).filter((name) => !this.programs.has(name));
+    const pins = new Pins(directory, instance);
+    const found = names.filter((name) => pins.has(`program_${name}`));
+    const more = found.map((name) => [name, pins.get(`program_${name}`)] as const);
+    this.programs = new Map([...this.programs, ...more]);
+    return true;
   }
 
-  /** Detaches them. */
-  detachFromMachine(): void {
-    if (this.directory !== undefined) detachFromMachine(this.directory);
+  /** Attaches them (links.ts). Safe to repeat. @throws attach-failed, load-failed */
+  attachToMachine(): void {
+    if (this.pins && this.loadForMachine()) attachToMachine(this.pins.directory, this.programs);
   }
 
   /**
