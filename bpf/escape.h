@@ -123,8 +123,7 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		return same_name(name, notes) || same_name(name, sockets);
 	case BPF_MAP_TYPE_HASH:
 		return same_name(name, totals) || same_name(name, rules) || same_name(name, closed) ||
-		       same_name(name, files) || same_name(name, file_policies) ||
-		       same_name(name, file_counts);
+		       same_name(name, files) || same_name(name, file_policies) || same_name(name, file_counts);
 	case BPF_MAP_TYPE_CGROUP_ARRAY:
 		return same_name(name, root);
 	case BPF_MAP_TYPE_ARRAY_OF_MAPS:

@@ -2,14 +2,14 @@
 /*
  * Files: what of the file systems a container may not open, or not change (README.md, "Files"). All by BPF LSM.
  *
- * A rule is on an inode. A file is judged by its dentry and those that it is in, up to the root of its file system: the
- * nearest that has a rule decides. So no path is looked at, and none leads round it: symlinks, bind mounts, namespaces and
- * renamed directories all end at the same dentries. A symlink to what is ruled is none of it.
+ * A rule is on an inode. A file is judged by its dentry and those that it is in, up to the root of its file system:
+ * the nearest that has a rule decides. So no path is looked at, and none leads round it: symlinks, bind mounts,
+ * namespaces and renamed directories all end at the same dentries. A symlink to what is ruled is none of it.
  *
  * open() meets its program by the cgroup, as all others do (file_open). What changes directories and attributes meets
- * programs that are attached to no cgroup, since the kernel has room for ten hooks of cgroups only: they leave at once for
- * who is not in the instance's node, and find the policies of the others by the ids of their cgroups. They are attached
- * while a container has file rules.
+ * programs that are attached to no cgroup, since the kernel has room for ten hooks of cgroups only: they leave at
+ * once for who is not in the instance's node, and find the policies of the others by the ids of their cgroups. They
+ * are attached while a container has file rules.
  */
 #pragma once
 
@@ -397,8 +397,8 @@ static __always_inline int files_rename(struct dentry *old, struct dentry *new)
 
 	change.dentries[0] = (__u64)old;
 	change.dentries[1] = (__u64)old->d_parent;
-	change.dentries[2] = (__u64)new;
-	change.dentries[3] = (__u64)new->d_parent;
+	change.dentries[2] = (__u64) new;
+	change.dentries[3] = (__u64) new->d_parent;
 	return files_change(&change);
 }
 
@@ -408,7 +408,7 @@ static __always_inline int files_link(struct dentry *old, struct dentry *new)
 	struct file_change change = {.operation = FILE_LINK};
 
 	change.dentries[0] = (__u64)old;
-	change.dentries[1] = (__u64)new->d_parent;
+	change.dentries[1] = (__u64) new->d_parent;
 	return files_change(&change);
 }
 

@@ -336,8 +336,8 @@ struct file_detail {
 	__u32 dev;
 	__u8 operation; /* enum file_operation */
 	__u8 verdict;   /* enum file_verdict */
-	__u8 seen;      /* 1: the path is as the task sees it; else as its file system has it, where it is long its end */
-	__u8 begin;     /* of the path */
+	__u8 seen;  /* 1: the path is as the task sees it; else as its file system has it, where it is long its end */
+	__u8 begin; /* of the path */
 	__u8 path[FILE_PATH]; /* NUL-terminated; from the task, so never trusted */
 };
 

@@ -120,8 +120,8 @@ struct {
 } connect_pass SEC(".maps");
 
 /*
- * enum file_verdict of what rules name, by file_set: containers with the same rules share them. Made and removed by user
- * space (isolator/containers/files.ts).
+ * enum file_verdict of what rules name, by file_set: containers with the same rules share them. Made and removed by
+ * user space (isolator/containers/files.ts).
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -132,8 +132,8 @@ struct {
 } file_rules SEC(".maps");
 
 /*
- * The policies of containers that have file rules, by cgroup id: a copy for the programs that are attached to no cgroup,
- * and have no storage of one.
+ * The policies of containers that have file rules, by cgroup id: a copy for the programs that are attached to no
+ * cgroup, and have no storage of one.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -111,12 +111,15 @@ program
       WRONG_DSCP_MODES,
     ),
   )
-  .option("--deny-path <path>", "file, or directory with all below it, that it may not open or change", addPath, [])
+  .option(
+    "--deny-path <path>",
+    "file, or directory with all below it, that it may not open or change",
+    addPath,
+    [],
+  )
   .option("--readonly-path <path>", "the same: it may not be changed", addPath, [])
   .option("--allow-path <path>", "exception below one of those", addPath, [])
-  .addOption(
-    new Option("--path-errno <errno>", "what these give (default: EACCES)").choices(FILE_ERRNOS),
-  )
+  .addOption(new Option("--path-errno <errno>", "what these give (default: EACCES)").choices(FILE_ERRNOS))
   .option("--class <name>", "put it into a class of the configuration, with that class's marking")
   .option("--config <file>", "configuration that has the class (default: /etc/bpf-isolator/isolator.yaml)")
   .option("-n, --name <name>", "name of the container (default: run- and eight digits)")

@@ -1,6 +1,7 @@
 /** `bpf-isolator run`: a command as the only task of a container of its own, with no agent and no daemon. */
 import { randomBytes } from "node:crypto";
 import { loadConfig } from "../config/load.js";
+import { filesFor } from "../config/files.js";
 import { markingFor } from "../config/marking.js";
 import { Container } from "../containers/container.js";
 import { Instance } from "../containers/instance.js";
@@ -9,7 +10,7 @@ import { IsolatorError } from "../errors.js";
 import { toResourceStatistics } from "../features/accounting.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import { toDenial } from "../features/events.js";
-import { makeRules, type FileErrno, type FilesPolicy } from "../features/files.js";
+import { makeRules, sortRules, type FileErrno, type FilesPolicy } from "../features/files.js";
 import type { EscapeMode } from "../features/escape.js";
 import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features/marking.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
@@ -63,14 +64,17 @@ function connectionsOf(options: RunOptions): { connections?: ConnectionsPolicy }
 }
 
 /**
- * The options' rules for files.
+ * The options' rules for files, on top of those of the class.
  * @throws bad-argument
  */
-function filesOf(options: RunOptions): { files?: FilesPolicy } {
-  const { denyPath: deny, readonlyPath: readonly, allowPath: allow, pathErrno: errno } = options;
-  const rules = makeRules({ deny, readonly, allow });
-  if (rules.some(({ mode }) => mode !== "allow")) return { files: { rules, errno: errno ?? "EACCES" } };
-  if (rules.length > 0 || errno !== undefined)
+function filesOf(options: RunOptions, ofClass: FilesPolicy | undefined): { files?: FilesPolicy } {
+  const { denyPath: deny, readonlyPath: readonly, allowPath: allow, pathErrno } = options;
+  const own = makeRules({ deny, readonly, allow });
+  const rules = new Map([...(ofClass?.rules ?? []), ...own].map(({ path, mode }) => [path, mode]));
+  const errno = pathErrno ?? ofClass?.errno ?? "EACCES";
+  if ([...rules.values()].some((mode) => mode !== "allow"))
+    return { files: { rules: sortRules(rules), errno } };
+  if (own.length > 0 || pathErrno !== undefined)
     throw new IsolatorError(
       "bad-argument",
       "--allow-path and --path-errno are of use with other rules only: give --deny-path or --readonly-path, or leave them out",
@@ -79,10 +83,10 @@ function filesOf(options: RunOptions): { files?: FilesPolicy } {
 }
 
 /**
- * The class that the caller has put the task into, and the marking: the options', else that of the class.
+ * The class that the caller has put the task into, and the marking and rules for files: the options', else the class's.
  * @throws bad-argument, bad-config
  */
-function markingOf(options: RunOptions): Pick<Policy, "classes" | "marking"> {
+function rulesOf(options: RunOptions): Pick<Policy, "classes" | "marking" | "files"> {
   const { class: name, config: file, dscp, mark, priority, markingChange, wrongDscp } = options;
   if (name === undefined && file !== undefined)
     throw new IsolatorError(
@@ -117,7 +121,11 @@ function markingOf(options: RunOptions): Pick<Policy, "classes" | "marking"> {
   }
   if (wrongDscp !== undefined && anyDscp === undefined)
     throw new IsolatorError("bad-argument", "--wrong-dscp has no effect without a DSCP: give --dscp too");
-  return { ...(classes.length > 0 ? { classes } : {}), ...(marks ? { marking } : {}) };
+  return {
+    ...(classes.length > 0 ? { classes } : {}),
+    ...(marks ? { marking } : {}),
+    ...filesOf(options, name === undefined ? undefined : filesFor(loaded?.config.files ?? [], classes)),
+  };
 }
 
 /** @returns the task's exit status; the container is cleaned up */
@@ -161,8 +169,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     sockets: Object.fromEntries(options.denySocket.map((kind) => [kind, "deny"])),
     ...(options.escape === undefined ? {} : { escape: options.escape }),
     ...connectionsOf(options),
-    ...markingOf(options),
-    ...filesOf(options),
+    ...rulesOf(options),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   if (options.usageFile !== undefined) checkUsageFile(options.usageFile);

@@ -4,6 +4,7 @@ import type { ConnectionRule, ConnectionsPolicy } from "../features/connections.
 import type { EnforceMode, Policy } from "../features/policy.js";
 import type { ContainerFacts } from "./facts.js";
 import { classesOf } from "./classes.js";
+import { filesFor } from "./files.js";
 import { markingFor } from "./marking.js";
 import { holds, isAllocatedTo, isAnchored } from "./match.js";
 import type { Config, Exemption } from "./schema.js";
@@ -42,6 +43,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const ports = facts.ownNetwork ? [] : facts.ports;
   const classes = classesOf(config.classes, facts, config.trustedRoles);
   const marking = markingFor(config.marking, classes);
+  const files = filesFor(config.files, classes);
   return {
     ...(ports ? { ports } : {}),
     enforce: enforcementFor(config, facts),
@@ -54,5 +56,6 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
     ...(config.connections ? { connections: exceptAgent(config.connections, agent) } : {}),
     ...(classes.length > 0 ? { classes } : {}),
     ...(marking ? { marking } : {}),
+    ...(files ? { files } : {}),
   };
 }

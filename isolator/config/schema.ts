@@ -25,6 +25,7 @@ import {
   type PortRange,
 } from "../features/ports.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
+import { filesProblems, FilesSchema, toFiles, type FilesRule } from "./files.js";
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
@@ -230,6 +231,7 @@ export const ConfigSchema = z
       .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
     classes: ClassesSchema,
     marking: MarkingSchema,
+    files: FilesSchema,
   })
   .meta({
     title: "bpf-isolator",
@@ -260,6 +262,7 @@ export interface Config {
   exemptions: Exemption[];
   classes: ContainerClass[];
   marking: MarkingRule[];
+  files: FilesRule[];
 }
 
 function asList(value: unknown): unknown[] {
@@ -275,7 +278,7 @@ function asMap(value: unknown): Record<string, unknown> {
  * @param value any, also one with other problems: these are looked for in what is there
  */
 export function crossProblems(value: unknown): Problem[] {
-  const { judge, agent_ports, trusted_roles, exemptions, classes, marking } = asMap(value);
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, files } = asMap(value);
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -312,7 +315,12 @@ export function crossProblems(value: unknown): Problem[] {
       });
     }
   });
-  return [...problems, ...classProblems(classes), ...markingProblems(marking, classes)];
+  return [
+    ...problems,
+    ...classProblems(classes),
+    ...markingProblems(marking, classes),
+    ...filesProblems(files, classes),
+  ];
 }
 
 function toConnections(input: ConfigInput): { connections?: ConnectionsPolicy } {
@@ -348,5 +356,6 @@ export function toConfig(input: ConfigInput): Config {
     })),
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
+    files: toFiles(input.files),
   };
 }

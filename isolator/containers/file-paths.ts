@@ -2,13 +2,7 @@
 import { closeSync, constants, openSync, readlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import { systemCode } from "../errors.js";
-import {
-  isStricter,
-  parentsOf,
-  type FileIdentity,
-  type FileMode,
-  type FileRule,
-} from "../features/files.js";
+import { isStricter, parentsOf, type FileIdentity, type FileMode, type FileRule } from "../features/files.js";
 import type { KernelFile } from "../kernel/identify.js";
 import { readMounts } from "../kernel/mounts.js";
 

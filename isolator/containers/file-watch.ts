@@ -36,11 +36,14 @@ export class PathWatch {
 
   /** @param onChange called a moment after a change; what changes meanwhile is told by another call */
   constructor(private readonly onChange: () => void) {
-    this.ticker = setInterval(() => {
-      const mounts = mountsText();
-      if (mounts !== this.mounts || this.blind) this.changed();
-      this.mounts = mounts;
-    }, Math.min(MOUNTS, WITHOUT_INOTIFY)).unref();
+    this.ticker = setInterval(
+      () => {
+        const mounts = mountsText();
+        if (mounts !== this.mounts || this.blind) this.changed();
+        this.mounts = mounts;
+      },
+      Math.min(MOUNTS, WITHOUT_INOTIFY),
+    ).unref();
   }
 
   /** @param directories to be watched from now on, those that are there, with the names in them that matter */
@@ -67,9 +70,8 @@ export class PathWatch {
       if (inode === undefined) return;
       const watcher = watch(directory, { persistent: false });
       watcher.on("change", (_, name) => {
-        const text = name?.toString();
-        const matters = text === undefined || text === basename(directory);
-        if (matters || this.watched.get(directory)?.names.has(text)) this.changed();
+        const text = name.toString();
+        if (text === basename(directory) || this.watched.get(directory)?.names.has(text)) this.changed();
       });
       watcher.on("error", () => {
         this.changed();

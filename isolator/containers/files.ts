@@ -153,7 +153,11 @@ export class FileRules {
     const key = u64Key(cgroupId);
     const counts = programs.map("file_counts");
     if (!counts.lookup(key)) counts.update(key, new Uint8Array(counts.valueSize));
-    const set = this.sets.get(name) ?? new FileRuleSet(policy, programs, () => this.refresh(name));
+    const set =
+      this.sets.get(name) ??
+      new FileRuleSet(policy, programs, () => {
+        this.refresh(name);
+      });
     this.sets.set(name, set);
     set.users.add(cgroupId);
     return set.filter;

@@ -152,7 +152,7 @@ const RULE_TEXT: Record<string, string> = {
 function describeFile({ file }: Denial): string {
   if (!file) return "access to a file";
   const { operation, rule, path, within, device } = file;
-  const where = path === undefined ? `inode ${file.inode}` : path;
+  const where = path ?? `inode ${file.inode}`;
   return `${OPERATION_TEXT[operation]} ${where}${within ? ` on device ${device}` : ""} (${RULE_TEXT[rule] ?? rule})`;
 }
 

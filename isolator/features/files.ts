@@ -77,7 +77,8 @@ export function makeRules(paths: Readonly<Record<FileMode, readonly string[]>>):
     for (const text of paths[mode]) {
       const path = parseFilePath(text);
       const other = rules.get(path);
-      if (other !== undefined && other !== mode) throw bad(path, `it is in ${other} and in ${mode}: give it once`);
+      if (other !== undefined && other !== mode)
+        throw bad(path, `it is in ${other} and in ${mode}: give it once`);
       rules.set(path, mode);
     }
   }
@@ -104,7 +105,12 @@ export function parentsOf(path: string): string[] {
 
 /** What rules say of a path, by the paths alone. */
 export function modeOf(rules: ReadonlyMap<string, FileMode>, path: string): FileMode {
-  return [...parentsOf(path), path].reduceRight<FileMode | undefined>((mode, at) => mode ?? rules.get(at), undefined) ?? "allow";
+  return (
+    [...parentsOf(path), path].reduceRight<FileMode | undefined>(
+      (mode, at) => mode ?? rules.get(at),
+      undefined,
+    ) ?? "allow"
+  );
 }
 
 /** Name of a set of rules, 16 hexadecimal digits: containers with the same rules have the same. */

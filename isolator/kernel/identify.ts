@@ -37,7 +37,10 @@ export function identify(program: number, fds: readonly number[]): KernelFile[] 
       context.set(encode(LAYOUT, { ino: 0n, dev: 0, fd: some[i] ?? NO_FD }), i * LAYOUT.size);
     const result = libbpf().programTestRun(program, runOptions(context));
     if (result < 0) {
-      throw new IsolatorError("map-failed", `open files cannot be identified by the kernel: ${errnoName(result)}`);
+      throw new IsolatorError(
+        "map-failed",
+        `open files cannot be identified by the kernel: ${errnoName(result)}`,
+      );
     }
     for (let i = 0; i < some.length; i++) {
       const { ino, dev } = decode(LAYOUT, context.subarray(i * LAYOUT.size));

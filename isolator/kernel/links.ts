@@ -14,7 +14,9 @@ const PREFIX = "link_";
 /** Names of the programs whose links are pinned in a directory. */
 export function attachedToMachine(directory: string): string[] {
   try {
-    return readdirSync(directory).flatMap((name) => (name.startsWith(PREFIX) ? name.slice(PREFIX.length) : []));
+    return readdirSync(directory).flatMap((name) =>
+      name.startsWith(PREFIX) ? name.slice(PREFIX.length) : [],
+    );
   } catch (error) {
     if (systemCode(error) === "ENOENT") return [];
     throw error;

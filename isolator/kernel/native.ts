@@ -126,7 +126,10 @@ function bindLibbpf() {
       bpf,
       "int bpf_prog_query_opts(int cgroup_fd, int attach_type, void *opts)",
     ),
-    programTestRun: bind<[number, Memory], number>(bpf, "int bpf_prog_test_run_opts(int prog_fd, void *opts)"),
+    programTestRun: bind<[number, Memory], number>(
+      bpf,
+      "int bpf_prog_test_run_opts(int prog_fd, void *opts)",
+    ),
     programById: bind<[number], number>(bpf, "int bpf_prog_get_fd_by_id(uint32_t id)"),
     enableStats: bind<[number], number>(bpf, "int bpf_enable_stats(int type)"),
     vmlinuxBtfId: bind<[string, number], number>(

@@ -114,7 +114,8 @@ export class Programs {
    */
   loadForMachine(): boolean {
     if (MACHINE_HOOKS.every(({ name, newer }) => newer || this.programs.has(name))) return true;
-    if (!this.pins || !loadMachine(this.pins.directory)) return false;
+    if (!this.pins) return false;
+    if (!loadMachine(this.pins.directory)) return false;
     const { directory, instance } = this.pins;
     const names = MACHINE_HOOKS.map(({ name }) => name).filter((name) => !this.programs.has(name));
     const pins = new Pins(directory, instance);

@@ -24,6 +24,7 @@ const DEFAULTS: Config = {
   exemptions: [],
   classes: [],
   marking: [],
+  files: [],
 };
 
 let directory = "";
@@ -80,6 +81,8 @@ marking:
   - { class: prod-1, dscp: af21, mark: 0x10/0xff, priority: 3, change: deny, wrong_dscp: drop }
   - { class: shop, dscp: 46, mark: 0x1F }
   - { priority: 0 }
+files:
+  - { class: shop, deny: [/etc/mesos/], readonly: [//etc], allow: [/etc/ssl], errno: EPERM }
 `;
     const expected: Config = {
       instance: "blue",
@@ -115,6 +118,17 @@ marking:
           ...{ change: "ignore", wrongDscp: "count" },
         },
         { priority: 0, change: "ignore", wrongDscp: "count" },
+      ],
+      files: [
+        {
+          class: "shop",
+          rules: [
+            { path: "/etc", mode: "readonly" },
+            { path: "/etc/mesos", mode: "deny" },
+            { path: "/etc/ssl", mode: "allow" },
+          ],
+          errno: "EPERM",
+        },
       ],
     };
     assert.deepEqual(read(text), expected);
@@ -168,7 +182,7 @@ marking:
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking, files",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],
