@@ -5,6 +5,7 @@ import {
   classesText,
   columns,
   enforcementText,
+  filesText,
   formatBytes,
   markingText,
   nameOf,
@@ -23,6 +24,7 @@ const RIGHT = [4, 5, 6, 7, 8];
 const OPTIONAL: readonly { head: string; text: (container: Summary) => string }[] = [
   { head: "CLASSES", text: ({ classes = [] }) => (classes.length > 0 ? shorten(classesText(classes)) : "") },
   { head: "MARKING", text: ({ marking }) => (marking ? markingText(marking) : "") },
+  { head: "FILES", text: ({ files }) => (files ? filesText(files) : "") },
 ];
 /** Characters of a list; --json has all. */
 const MAX_LIST = 40;

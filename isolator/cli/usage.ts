@@ -6,6 +6,7 @@ import {
   classesText,
   countsText,
   enforcementText,
+  filesText,
   formatBytes,
   markingText,
   nameOf,
@@ -21,6 +22,14 @@ const TOLD = /^(timestamp|processes|threads|net_[rt]x_(packets|bytes|errors|drop
 
 function direction(packets = 0n, bytes = 0n, dropped = 0n): string {
   return `${packets} packets, ${bytes} bytes${bytes < 1024n ? "" : ` (${formatBytes(bytes)})`}, dropped ${dropped}`;
+}
+
+function fileRows(files: bpf_isolator.FileRules): Row[] {
+  const missing = (files.missing ?? []).map(printable);
+  return [
+    ["files", `${filesText(files)}, ${files.errno ?? "EACCES"}`],
+    ...(missing.length > 0 ? [["not there yet", missing.join(", ")] as const] : []),
+  ];
 }
 
 /** @returns text that ends with a newline */
@@ -45,6 +54,7 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
       ["enforcement", enforcementText(container)],
       ...(container.classes?.length ? [["classes", classesText(container.classes)] as const] : []),
       ...(container.marking ? [["marking", markingText(container.marking)] as const] : []),
+      ...(container.files ? fileRows(container.files) : []),
       ["received", direction(net_rx_packets, net_rx_bytes, net_rx_dropped)],
       ["sent", direction(net_tx_packets, net_tx_bytes, net_tx_dropped)],
       ["denied", countsText(container.denied)],

@@ -216,11 +216,8 @@ function isRule(value: unknown): boolean {
   return typeof path === "string" && path.startsWith("/") && FILE_MODES.includes(mode as FileMode);
 }
 
-/** "deny 2, readonly 1" */
-export function formatFiles({ rules }: FilesPolicy): string {
-  const counts = FILE_MODES.map((mode) => [mode, rules.filter((rule) => rule.mode === mode).length] as const);
-  return counts
-    .filter(([, count]) => count > 0)
-    .map(([mode, count]) => `${mode} ${count}`)
-    .join(", ");
+/** "deny 2, readonly 1" @param counts of paths */
+export function formatFiles(counts: Readonly<Record<FileMode, number>>): string {
+  const some = FILE_MODES.filter((mode) => counts[mode] > 0);
+  return some.map((mode) => `${mode} ${counts[mode]}`).join(", ");
 }

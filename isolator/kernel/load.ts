@@ -71,7 +71,7 @@ function presentMachineHooks(): MachineHook[] {
  * @returns whether the kernel has what is needed, and takes them
  * @throws load-failed
  */
-export function loadMachine(directory: string | undefined): boolean {
+export function loadMachine(directory?: string): boolean {
   const machine = presentMachineHooks();
   const lacks = MACHINE_HOOKS.some((hook) => !hook.newer && !machine.includes(hook));
   if (lacks || !mayHaveLsm()) return false;

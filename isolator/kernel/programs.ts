@@ -113,7 +113,7 @@ export class Programs {
    * @throws load-failed
    */
   loadForMachine(): boolean {
-    if (MACHINE_HOOKS.every(({ name, newer }) => newer || this.programs.has(name))) return true;
+    if (MACHINE_HOOKS.every(({ name, newer }) => newer === true || this.programs.has(name))) return true;
     if (!this.pins) return false;
     if (!loadMachine(this.pins.directory)) return false;
     const { directory, instance } = this.pins;

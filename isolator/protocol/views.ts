@@ -6,6 +6,7 @@ import type { ContainerRecord } from "../containers/records.js";
 import { REASONS, type Reason, type Usage } from "../features/accounting.js";
 import { escapeUntrusted, type Denial } from "../features/events.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
+import type { FileMode, FilesPolicy } from "../features/files.js";
 import type { MarkingPolicy } from "../features/marking.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { bpf_isolator, fromContainerId, mesos } from "../mesos/messages.js";
@@ -52,7 +53,21 @@ export function toContainerStatus({ id, container }: Entry): mesos.ContainerStat
   };
 }
 
-function policyFields(policy: Policy): Partial<bpf_isolator.ContainerSummary> {
+/** Shown of a list of paths. */
+const MAX_MISSING = 100;
+
+function toFileRules({ rules, errno }: FilesPolicy, missing: readonly string[]): bpf_isolator.FileRules {
+  const count = (mode: FileMode): number => rules.filter((rule) => rule.mode === mode).length;
+  return {
+    ...{ deny: count("deny"), readonly: count("readonly"), allow: count("allow"), errno },
+    ...(missing.length > 0 ? { missing: missing.slice(0, MAX_MISSING) } : {}),
+  };
+}
+
+function policyFields(
+  policy: Policy,
+  missing: readonly string[] = [],
+): Partial<bpf_isolator.ContainerSummary> {
   return {
     ...(policy.ports
       ? { ports: policy.ports.map(({ begin, end }) => ({ begin: BigInt(begin), end: BigInt(end) })) }
@@ -60,6 +75,7 @@ function policyFields(policy: Policy): Partial<bpf_isolator.ContainerSummary> {
     enforcement: ENFORCEMENT[policy.enforce],
     ...(policy.classes ? { classes: policy.classes } : {}),
     ...(policy.marking ? { marking: toMarking(policy.marking) } : {}),
+    ...(policy.files ? { files: toFileRules(policy.files, missing) } : {}),
   };
 }
 
@@ -104,7 +120,7 @@ export function toSummary(entry: Entry, time: number): bpf_isolator.ContainerSum
     ...(network === undefined ? {} : { network }),
     ...(container
       ? {
-          ...policyFields(container.policy),
+          ...policyFields(container.policy, container.missingPaths()),
           ...usageFields(container.usage(), time),
           ...(container.glass ? { break_glass: container.glass } : {}),
           pids: container.node.allPids().length,
@@ -138,7 +154,7 @@ export function toRunSummary(
 
 function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
   const { reason, protocol, family, address, port, pid, uid, process, unreachable, owner, time } = denial;
-  const { option, dscp } = denial;
+  const { option, dscp, file } = denial;
   return {
     ...{ reason, protocol, family, port, pid, uid, process },
     ...(address === undefined ? {} : { address }),
@@ -146,6 +162,7 @@ function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
     ...(owner === undefined ? {} : { owner }),
     ...(option === undefined ? {} : { option }),
     ...(dscp === undefined ? {} : { dscp }),
+    ...(file ? { file: { ...file, inode: BigInt(file.inode) } } : {}),
     boot_time: BigInt(time),
   };
 }

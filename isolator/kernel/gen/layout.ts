@@ -485,6 +485,15 @@ export const layouts = {
       "CONNECTION_SPAN_SHIFT": 33,
       "CONNECTION_SPANS": 16
     },
+    "file_verdict": {
+      "FILE_NO_RULE": 0,
+      "FILE_ALLOW": 1,
+      "FILE_READONLY": 2,
+      "FILE_DENY": 3,
+      "FILE_DISCONNECTED": 4,
+      "FILE_TOO_DEEP": 5,
+      "FILE_PIN": 6
+    },
     "file_operation": {
       "FILE_OPEN": 0,
       "FILE_OPEN_WRITE": 1,
@@ -519,17 +528,9 @@ export const layouts = {
       "REASON_MARKING": 14,
       "REASON_CONNECTIONS": 15,
       "REASON_CONNECTIONS_TOTAL": 16,
+      "REASON_EGRESS": 17,
       "REASON_FILE": 18,
       "REASONS": 32
-    },
-    "file_verdict": {
-      "FILE_NO_RULE": 0,
-      "FILE_ALLOW": 1,
-      "FILE_READONLY": 2,
-      "FILE_DENY": 3,
-      "FILE_DISCONNECTED": 4,
-      "FILE_TOO_DEEP": 5,
-      "FILE_PIN": 6
     }
   }
 } as const;

@@ -486,6 +486,10 @@ export const descriptor = {
       "marking": {
        "type": "Marking",
        "id": 41
+      },
+      "files": {
+       "type": "FileRules",
+       "id": 46
       }
      },
      "nested": {
@@ -520,6 +524,32 @@ export const descriptor = {
       "priority": {
        "type": "uint32",
        "id": 4
+      }
+     }
+    },
+    "FileRules": {
+     "edition": "proto2",
+     "fields": {
+      "deny": {
+       "type": "uint32",
+       "id": 1
+      },
+      "readonly": {
+       "type": "uint32",
+       "id": 2
+      },
+      "allow": {
+       "type": "uint32",
+       "id": 3
+      },
+      "errno": {
+       "type": "string",
+       "id": 4
+      },
+      "missing": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 5
       }
      }
     },
@@ -618,6 +648,38 @@ export const descriptor = {
         "dscp": {
          "type": "uint32",
          "id": 13
+        },
+        "file": {
+         "type": "File",
+         "id": 20
+        }
+       }
+      },
+      "File": {
+       "fields": {
+        "operation": {
+         "type": "string",
+         "id": 1
+        },
+        "rule": {
+         "type": "string",
+         "id": 2
+        },
+        "path": {
+         "type": "string",
+         "id": 3
+        },
+        "within": {
+         "type": "bool",
+         "id": 4
+        },
+        "device": {
+         "type": "string",
+         "id": 5
+        },
+        "inode": {
+         "type": "uint64",
+         "id": 6
         }
        }
       }

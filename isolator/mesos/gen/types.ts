@@ -282,6 +282,7 @@ export namespace bpf_isolator {
     readonly classes?: readonly bpf_isolator.ClassMembership[] | undefined;
     /** Absent: packets are as the task makes them. */
     readonly marking?: bpf_isolator.Marking | undefined;
+    readonly files?: bpf_isolator.FileRules | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -310,6 +311,18 @@ export namespace bpf_isolator {
     /** Bits of `mark` that are set; the others are the task's. */
     readonly mark_mask?: number | undefined;
     readonly priority?: number | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** Rules for files: numbers of paths. */
+  export interface FileRules {
+    readonly deny?: number | undefined;
+    readonly readonly?: number | undefined;
+    readonly allow?: number | undefined;
+    /** "EACCES" or "EPERM". */
+    readonly errno?: string | undefined;
+    /** Paths that are not there yet, at most 100. Only a daemon knows them. */
+    readonly missing?: readonly string[] | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -364,6 +377,26 @@ export namespace bpf_isolator {
       readonly option?: string | undefined;
       /** Of "marking": DSCP of a packet; then there is no process. */
       readonly dscp?: number | undefined;
+      /** Of "file". */
+      readonly file?: bpf_isolator.Event.File | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    /** What a container asked for of a file. */
+    export interface File {
+      /** "open", "open_write", "exec", "create", "mkdir", "mknod", "symlink", "link", "unlink", "rmdir", "rename",
+       * "attributes", "xattr" or "umount". */
+      readonly operation?: string | undefined;
+      /** "deny" or "readonly", or what stands for a rule: "disconnected", "too_deep", "pin". */
+      readonly rule?: string | undefined;
+      /** As the task sees it, with everything but printable ASCII as \xNN. Absent where it could not be had. */
+      readonly path?: string | undefined;
+      /** The path begins at the root of its file system; a long one lacks its beginning. */
+      readonly within?: boolean | undefined;
+      /** Of the file system, as MAJOR:MINOR. */
+      readonly device?: string | undefined;
+      /** 0: not there yet. */
+      readonly inode?: bigint | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
