@@ -115,7 +115,7 @@ enum reason {
 	REASON_MARKING = 14, /* setsockopt() that would change the marking, or a packet with another DSCP */
 	REASON_CONNECTIONS = 15,       /* connect() over the limit for the destination */
 	REASON_CONNECTIONS_TOTAL = 16, /* connect() over the limit for all destinations together */
-	REASON_EGRESS = 17,             /* a destination that the policy denies */
+	REASON_EGRESS = 17,            /* a destination that the policy denies */
 	REASON_FILE = 18,              /* a file that the policy keeps from the container, or from being changed */
 	REASONS = 32,                  /* a power of two, so that the verifier sees the bound of a masked index */
 };

@@ -4,7 +4,8 @@
  *its own, on files of its own that the test has made: BASE/NAME/{f,x,d/}, a file, a script that can be executed, and
  *an empty directory; and in WORK/NAME, an empty directory that no rule is about.
  *
- *	files BASE WORK KIND [NAME...]	KIND is read or change; prepare makes the files of all attempts, and makes none
+ *	files BASE WORK KIND [NAME...]	KIND is read or change; prepare makes the files of all attempts, and makes
+ *none
  *
  * Prints "NAME RESULT" for each: ok, the number of an errno, or "impossible" where this kernel or these rights cannot
  *do it.
