@@ -8,317 +8,21 @@
  */
 #pragma once
 
-#include "container.h"
+#include "connection_closed.h"
+#include "connection_counts.h"
 
-#define SECOND           1000000000ULL
-#define TIMEWAIT         (60 * SECOND) /* TCP_TIMEWAIT_LEN of the kernel */
-#define SPAN             (1ULL << CONNECTION_SPAN_SHIFT)
-#define V4_MAPPED_WORD   bpf_htonl(0xffff)
-#define NO_LIMIT         0xffffffff
-#define REFUSED_BY_LIMIT (-1)
-#define REFUSED_BY_TOTAL (-2)
-#define SET_IS_FULL      (-3)
-
-/* What a connect() may take at one level. */
-struct connection_limits {
-	__u32 each;
-	__u32 total;
-	__u32 lapses; /* as in struct hold */
-};
-
-static __always_inline __u32 this_span(void)
-{
-	return bpf_ktime_get_coarse_ns() >> CONNECTION_SPAN_SHIFT;
-}
-
-/* The first span that begins when `ns` have passed. At most 14 spans on, so that no two share a place in `lapsing`.
- */
-static __always_inline __u32 span_after(__u64 ns)
-{
-	return (bpf_ktime_get_coarse_ns() + ns + SPAN - 1) >> CONNECTION_SPAN_SHIFT;
-}
-
-/* Takes out what has lapsed. Under the lock, as all that follows up to change_hold(). */
-static __always_inline void advance(struct connection_count *count, __u32 span)
-{
-	__u32 *lapsing;
-
-	if ((__s32)(span - count->span) <= 0)
-		return;
-	if (count->closed) {
-		for (int i = 0; i < CONNECTION_SPANS && count->span != span; i++) {
-			count->span++;
-			lapsing = &count->lapsing[count->span & (CONNECTION_SPANS - 1)];
-			count->closed -= *lapsing;
-			*lapsing = 0;
-		}
-	}
-	count->span = span;
-}
-
-static __always_inline __u32 held(const struct connection_count *count)
-{
-	return count->live + count->closed;
-}
-
-/* A closed one that has lapsed meanwhile is out already: then `closed` changes nothing. Never below 0. */
-static __always_inline void change(struct connection_count *count, int live, int closed, __u32 lapses)
-{
-	__u32 *lapsing = &count->lapsing[lapses & (CONNECTION_SPANS - 1)];
-
-	if (live > 0 || count->live)
-		count->live += live;
-	if ((__s32)(lapses - count->span) > 0 && (closed > 0 || *lapsing)) {
-		*lapsing += closed;
-		count->closed += closed;
-	}
-}
-
-static __always_inline bool is_for(const struct connection_count *count, const struct destination *to)
-{
-	const __u64 *a = (const void *)count, *b = (const void *)to;
-
-	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
-}
-
-static __always_inline __u32 set_of(const struct destination *to)
-{
-	const __u64 *word = (const void *)to;
-	__u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-
-	hash = (hash ^ hash >> 29 ^ word[1]) * 0xbf58476d1ce4e5b9ULL;
-	hash = (hash ^ hash >> 32 ^ word[2]) * 0x94d049bb133111ebULL;
-	hash = (hash ^ hash >> 29 ^ word[3]) * 0x9e3779b97f4a7c15ULL;
-	return (hash ^ hash >> 32) & (CONNECTION_SETS - 1);
-}
-
-/* @param may_add whether a destination without a place may get one; @returns the place, or why not */
-__noinline int take_place(const struct destination *to, const struct connection_limits *limits, __u32 key, __u32 span,
-                          bool may_add)
-{
-	struct connection_set *set = bpf_map_lookup_elem(&connect_sets, &key);
-	struct connection_count *count;
-	__u32 each, lapses;
-	int result = SET_IS_FULL;
-
-	if (!to || !limits || !set)
-		return SET_IS_FULL;
-	each = limits->each;
-	lapses = limits->lapses;
-	bpf_spin_lock(&set->lock);
-	for (int i = 0; i < CONNECTION_PLACES; i++) {
-		if (is_for(&set->places[i], to)) {
-			result = i;
-			break;
-		}
-	}
-	for (int i = 0; result < 0 && may_add && i < CONNECTION_PLACES; i++) {
-		count = &set->places[i];
-		if (count->live)
-			continue;
-		advance(count, span);
-		if (count->closed)
-			continue;
-		count->cgroup_id = to->cgroup_id;
-		((__u64 *)count->address)[0] = ((const __u64 *)to->address)[0];
-		((__u64 *)count->address)[1] = ((const __u64 *)to->address)[1];
-		count->port = to->port;
-		count->protocol = to->protocol;
-		count->reserved = to->reserved;
-		result = i;
-	}
-	if (result >= 0) {
-		count = &set->places[result & (CONNECTION_PLACES - 1)];
-		advance(count, span);
-		if (held(count) >= each)
-			result = REFUSED_BY_LIMIT;
-		else
-			change(count, !lapses, !!lapses, lapses);
-	}
-	bpf_spin_unlock(&set->lock);
-	return result;
-}
-
-/* @param other whether the destination found its set full; @returns 0, or why not */
-__noinline int take_total(__u64 cgroup_id, const struct connection_limits *limits, __u32 span, bool other)
-{
-	struct connection_totals *totals = bpf_map_lookup_elem(&connect_totals, &cgroup_id);
-	__u32 each, total, lapses;
-	int result = 0;
-
-	if (!totals || !limits)
-		return REFUSED_BY_TOTAL;
-	each = limits->each;
-	total = limits->total;
-	lapses = limits->lapses;
-	bpf_spin_lock(&totals->lock);
-	advance(&totals->all, span);
-	advance(&totals->others, span);
-	if (totals->all.cgroup_id != cgroup_id || held(&totals->all) >= total) {
-		result = REFUSED_BY_TOTAL;
-	} else if (other && held(&totals->others) >= each) {
-		result = REFUSED_BY_LIMIT;
-	} else {
-		change(&totals->all, !lapses, !!lapses, lapses);
-		if (other)
-			change(&totals->others, !lapses, !!lapses, lapses);
-	}
-	bpf_spin_unlock(&totals->lock);
-	return result;
-}
-
-__noinline int change_place(const struct hold *hold, int live, int closed, __u32 lapses, __u32 span)
-{
-	struct connection_count *count;
-	struct connection_set *set;
-	__u64 cgroup_id;
-	__u32 key;
-
-	if (!hold)
-		return 0;
-	key = hold->place / CONNECTION_PLACES;
-	set = bpf_map_lookup_elem(&connect_sets, &key);
-	if (!set)
-		return 0;
-	count = &set->places[hold->place & (CONNECTION_PLACES - 1)];
-	cgroup_id = hold->cgroup_id;
-	bpf_spin_lock(&set->lock);
-	if (count->cgroup_id == cgroup_id) {
-		advance(count, span);
-		change(count, live, closed, lapses);
-	}
-	bpf_spin_unlock(&set->lock);
-	return 0;
-}
-
-__noinline int change_total(const struct hold *hold, int live, int closed, __u32 lapses, __u32 span)
-{
-	struct connection_totals *totals;
-	__u64 cgroup_id;
-	bool other;
-
-	if (!hold)
-		return 0;
-	cgroup_id = hold->cgroup_id;
-	other = hold->place == CONNECTION_NO_PLACE;
-	totals = bpf_map_lookup_elem(&connect_totals, &cgroup_id);
-	/* A container that is gone, whose socket somebody else still has. */
-	if (!totals)
-		return 0;
-	bpf_spin_lock(&totals->lock);
-	if (totals->all.cgroup_id == cgroup_id) {
-		advance(&totals->all, span);
-		change(&totals->all, live, closed, lapses);
-		if (other) {
-			advance(&totals->others, span);
-			change(&totals->others, live, closed, lapses);
-		}
-	}
-	bpf_spin_unlock(&totals->lock);
-	return 0;
-}
-
-/* Everywhere that a hold is counted. */
-static __always_inline void change_hold(const struct hold *hold, int live, int closed, __u32 lapses, __u32 span)
-{
-	if (hold->place != CONNECTION_NO_PLACE)
-		change_place(hold, live, closed, lapses, span);
-	change_total(hold, live, closed, lapses, span);
-}
-
-__noinline int give_back(struct hold *hold, __u32 span)
-{
-	if (!hold || !hold->cgroup_id)
-		return 0;
-	if (hold->lapses)
-		change_hold(hold, 0, -1, hold->lapses, span);
-	else
-		change_hold(hold, -1, 0, 0, span);
-	hold->cgroup_id = 0;
-	return 0;
-}
-
-static __always_inline void give_all_back(struct hold holds[LEVELS])
-{
-	__u32 span = this_span();
-
-	for (int i = 0; i < LEVELS; i++)
-		give_back(&holds[i], span);
-}
-
-/* @returns 0 and fills in the hold, or why not */
-__noinline int take(struct hold *hold, const struct destination *to, const struct connection_limits *limits,
-                    __u32 span)
-{
-	struct connection_totals *totals;
-	struct hold taken = {};
-	int place, result;
-	__u64 cgroup_id;
-	__u32 key;
-
-	if (!hold || !to || !limits)
-		return REFUSED_BY_TOTAL;
-	cgroup_id = taken.cgroup_id = to->cgroup_id;
-	taken.lapses = limits->lapses;
-	totals = bpf_map_lookup_elem(&connect_totals, &cgroup_id);
-	if (!totals)
-		return REFUSED_BY_TOTAL;
-	key = set_of(to);
-	/* None gets a place while others without one are held: a destination is never counted at two places. */
-	place = take_place(to, limits, key, span, !held(&totals->others));
-	if (place == REFUSED_BY_LIMIT)
-		return place;
-	taken.place = place < 0 ? CONNECTION_NO_PLACE : key * CONNECTION_PLACES + place;
-	result = take_total(cgroup_id, limits, span, place < 0);
-	if (!result)
-		*hold = taken;
-	else if (place >= 0)
-		change_place(&taken, taken.lapses ? 0 : -1, taken.lapses ? -1 : 0, taken.lapses, span);
-	return result;
-}
-
-/*
- * Where a connect() goes. The kernel takes 0.0.0.0 and :: for the socket's own address, or the loopback address where
- * it has none: counted as what they are.
- */
-static __always_inline void read_destination(struct bpf_sock_addr *ctx, __u8 family, struct destination *to)
-{
-	__u32 *address = (__u32 *)to->address;
-	struct bpf_sock *sk = ctx->sk;
-
-	if (family == AF_INET) {
-		address[2] = V4_MAPPED_WORD;
-		address[3] = ctx->user_ip4;
-	} else {
-		address[0] = ctx->user_ip6[0];
-		address[1] = ctx->user_ip6[1];
-		address[2] = ctx->user_ip6[2];
-		address[3] = ctx->user_ip6[3];
-		if (!(address[0] | address[1] | address[2] | address[3])) {
-			if (sk && sk->src_ip6[2] == V4_MAPPED_WORD)
-				address[2] = V4_MAPPED_WORD;
-			else
-				address[3] = bpf_htonl(1);
-		}
-	}
-	if (!(address[0] | address[1] | address[3]) && address[2] == V4_MAPPED_WORD) {
-		if (sk)
-			address[3] = sk->src_ip4;
-		if (!address[3])
-			address[3] = bpf_htonl(0x7f000001);
-	}
-	to->port = bpf_ntohs(ctx->user_port);
-	to->protocol = ctx->protocol;
-}
-
+/* Without a branch: the verifier walks each of those once for every rule. */
 static __always_inline bool fits(const struct connection_rule *rule, const struct destination *to)
 {
 	const __u64 *a = (const void *)rule->address, *mask = (const void *)rule->mask,
 	            *b = (const void *)to->address;
+	__s64 below = (__s64)to->port - rule->begin, above = (__s64)rule->end - to->port;
+	__u64 differs = ((a[0] ^ b[0]) & mask[0]) | ((a[1] ^ b[1]) & mask[1]) |
+	                ((rule->protocol ^ to->protocol) & rule->protocol_mask);
 
-	return to->port >= rule->begin && to->port <= rule->end &&
-	       (!rule->protocol || rule->protocol == to->protocol) &&
-	       !(((a[0] ^ b[0]) & mask[0]) | ((a[1] ^ b[1]) & mask[1]));
+	barrier_var(below);
+	barrier_var(above);
+	return !(differs | ((__u64)(below | above) >> 63));
 }
 
 /* The limit for a destination; 0: it is not counted. */
@@ -347,19 +51,15 @@ static __always_inline bool refused_before(const struct socket_connections *conn
 	return !((a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
 }
 
-static __noinline int refuse_connect(const struct policy *policy, struct socket_connections *connections,
-                                     const struct destination *to, int why)
+__noinline int refuse_connect(const struct policy *policy, struct socket_connections *connections,
+                              const struct destination *to, int why)
 {
-	const __u32 *address = (const void *)to->address;
-	struct event event = {.family = AF_INET6, .protocol = to->protocol, .port = to->port};
+	struct event event = {};
 
+	if (!policy || !to)
+		return DENY;
 	event.reason = why == REFUSED_BY_TOTAL ? REASON_CONNECTIONS_TOTAL : REASON_CONNECTIONS;
-	if (!(address[0] | address[1]) && address[2] == V4_MAPPED_WORD) {
-		event.family = AF_INET;
-		*(__u32 *)event.address = address[3];
-	} else {
-		__builtin_memcpy(event.address, address, sizeof(event.address));
-	}
+	report_destination(&event, to);
 	if (connections) {
 		if (refused_before(connections, to))
 			return refuses_nothing(policy) ? ALLOW : DENY;
@@ -368,22 +68,25 @@ static __noinline int refuse_connect(const struct policy *policy, struct socket_
 	return refuse(policy, &event);
 }
 
-/* An outer level has said no: what inner ones took for this connect() is given back. */
-static __noinline void take_nothing(struct bpf_sock_addr *ctx, struct socket_connections *connections)
+/* What is taken for a connect() that is not to be. */
+__noinline int take_nothing(struct socket_connections *connections, bool tcp)
 {
-	if (ctx->protocol == IPPROTO_TCP)
+	if (!connections)
+		return 0;
+	if (tcp)
 		give_all_back(connections->now);
 	give_all_back(connections->next);
+	return 0;
 }
 
-/* Where it is connected to already: connect() to the same peer again changes nothing. */
-static __noinline bool holds_already(const struct hold *hold, const struct destination *to)
+/* Refused at this level for another reason, or below: what inner levels have taken is given back. */
+static __noinline void connections_refused(struct bpf_sock_addr *ctx)
 {
-	__u32 key = hold->place / CONNECTION_PLACES;
-	struct connection_set *set = bpf_map_lookup_elem(&connect_sets, &key);
+	struct bpf_sock *sk = ctx->sk;
+	struct socket_connections *connections = sk ? bpf_sk_storage_get(&sock_connects, sk, 0, 0) : NULL;
 
-	return set && hold->place != CONNECTION_NO_PLACE &&
-	       is_for(&set->places[hold->place & (CONNECTION_PLACES - 1)], to);
+	if (connections)
+		take_nothing(connections, ctx->protocol == IPPROTO_TCP);
 }
 
 /* What was taken holds from now on; a UDP socket leaves its peer for another. */
@@ -407,48 +110,101 @@ static __always_inline bool is_kernels(struct bpf_sock *sk)
 {
 	struct sock *kernel = kernel_sock(sk);
 
-	return kernel && BPF_CORE_READ_BITFIELD_PROBED(kernel, sk_kern_sock);
+	return kernel && BPF_CORE_READ_BITFIELD(kernel, sk_kern_sock);
 }
 
-static __noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *policy, struct destination *to)
+static __always_inline struct socket_hold *hold_at(__u64 cookie)
 {
-	struct connection_limits limits = {};
-	struct socket_connections *connections;
-	__u32 level = policy->level & (LEVELS - 1), span = this_span();
+	__u32 key = cookie & (SOCKET_HOLDS - 1);
+
+	return bpf_map_lookup_elem(&socket_holds, &key);
+}
+
+/* What the socket with this cookie holds without memory of its own; NULL: nothing. */
+static __always_inline struct socket_hold *hold_of(__u64 cookie)
+{
+	struct socket_hold *holder = hold_at(cookie);
+
+	return holder && holder->cookie == cookie ? holder : NULL;
+}
+
+/* @returns NULL where it is another socket's place */
+static __always_inline struct socket_hold *claim_hold(__u64 cookie)
+{
+	struct socket_hold *holder = hold_at(cookie);
+
+	if (!holder || holder->cookie == cookie)
+		return holder;
+	return !holder->cookie && !__sync_val_compare_and_swap(&holder->cookie, 0, cookie) ? holder : NULL;
+}
+
+/* Done all the same, where the policy only audits. */
+static __always_inline void take_in_any_case(struct hold *hold, const struct destination *to,
+                                             const struct connection_limits *limits)
+{
+	struct connection_limits none = {
+	    .each = NO_LIMIT, .total = NO_LIMIT, .lapses = limits->lapses, .span = limits->span};
+
+	take(hold, to, &none);
+}
+
+static __always_inline void leave_hold(struct socket_hold *holder, __u32 span)
+{
+	give_back(&holder->hold, span);
+	holder->watched = 0;
+	holder->cookie = 0;
+}
+
+/* For a TCP socket of a root container that no inner level counts: without memory of its own unless it is refused. */
+static __noinline int take_simply(struct bpf_sock_addr *ctx, const struct policy *policy, struct socket_hold *holder,
+                                  const struct destination *to, const struct connection_limits *limits)
+{
 	struct bpf_sock *sk = ctx->sk;
+	int why;
+
+	/* Left by one that failed before its SYN was sent, which no hook tells. */
+	give_back(&holder->hold, limits->span);
+	why = take(&holder->hold, to, limits);
+	if (!why)
+		return ALLOW;
+	if (refuses_nothing(policy))
+		take_in_any_case(&holder->hold, to, limits);
+	else
+		leave_hold(holder, limits->span);
+	if (!sk)
+		return DENY;
+	return refuse_connect(policy, bpf_sk_storage_get(&sock_connects, sk, 0, BPF_SK_STORAGE_GET_F_CREATE), to,
+	                      why);
+}
+
+/* For any other socket. */
+static __noinline int take_noted(struct bpf_sock_addr *ctx, const struct policy *policy, const struct destination *to,
+                                 const struct connection_limits *limits)
+{
+	__u32 level = policy->level & (LEVELS - 1), span = limits->span;
+	struct socket_connections *connections;
 	bool tcp = ctx->protocol == IPPROTO_TCP;
+	int why, verdict = ALLOW;
+	struct bpf_sock *sk = ctx->sk;
+	struct socket_hold *holder;
 	struct hold *hold;
-	int why, verdict;
 
 	if (!sk)
 		return DENY;
-	if (denied_below()) {
-		connections = bpf_sk_storage_get(&sock_connects, sk, 0, 0);
-		if (connections)
-			take_nothing(ctx, connections);
-		return ALLOW;
-	}
-	to->cgroup_id = policy->cgroup_id;
-	limits.each = limit_for(policy, to);
-	if (!limits.each && tcp)
-		return ALLOW;
-	limits.total = policy->max_connections_total ? policy->max_connections_total : NO_LIMIT;
-	/* The kernel's own (an MPTCP subflow) is never released: until its SYN is sent it holds for a while only. */
-	if (tcp && is_kernels(sk))
-		limits.lapses = span + 2;
+	/* An inner level counts it since the last connect(), which failed. */
+	holder = tcp ? hold_of(bpf_get_socket_cookie(ctx)) : NULL;
+	if (holder)
+		leave_hold(holder, span);
 	connections = bpf_sk_storage_get(&sock_connects, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!connections) {
-		/* The task has used up what the kernel gives a socket (net.core.optmem_max): not a way round. */
-		verdict = refuse_connect(policy, NULL, to, REFUSED_BY_TOTAL);
-		goto out;
-	}
+	/* The task has used up what the kernel gives a socket (net.core.optmem_max): not a way round. */
+	if (!connections)
+		return refuse_connect(policy, NULL, to, REFUSED_BY_TOTAL);
 	settle_next(&connections->now[level], &connections->next[level], span);
 	if (tcp) {
-		/* Left by one that failed before its SYN was sent, which no hook tells. */
 		give_back(&connections->now[level], span);
 		hold = &connections->now[level];
 	} else {
-		if (!limits.each) {
+		if (!limits->each) {
 			give_back(&connections->now[level], span);
 			return ALLOW;
 		}
@@ -456,23 +212,51 @@ static __noinline int count_connect(struct bpf_sock_addr *ctx, const struct poli
 			return ALLOW;
 		hold = &connections->next[level];
 	}
-	verdict = ALLOW;
-	why = take(hold, to, &limits, span);
+	why = take(hold, to, limits);
 	if (why) {
 		verdict = refuse_connect(policy, connections, to, why);
-		if (verdict == ALLOW) {
-			limits.each = limits.total = NO_LIMIT;
-			take(hold, to, &limits, span);
-		}
+		if (verdict == ALLOW)
+			take_in_any_case(hold, to, limits);
 	} else if (connections->refused.cgroup_id == to->cgroup_id) {
 		connections->refused.protocol = 0;
 	}
 	if (verdict == DENY)
-		take_nothing(ctx, connections);
-	else if (!policy->level)
+		take_nothing(connections, tcp);
+	else if (!level)
 		for (int i = 0; i < LEVELS; i++)
 			settle_next(&connections->now[i], &connections->next[i], span);
-out:
+	return verdict;
+}
+
+/* A function that the verifier walks through once, whatever came before. */
+__noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *policy, struct destination *to)
+{
+	struct connection_limits limits = {.span = this_span()};
+	struct socket_hold *holder = NULL;
+	struct bpf_sock *sk = ctx->sk;
+	bool tcp = ctx->protocol == IPPROTO_TCP;
+	int verdict;
+
+	if (!sk || !policy || !to)
+		return DENY;
+	if (denied_below()) {
+		connections_refused(ctx);
+		return ALLOW;
+	}
+	to->cgroup_id = policy->cgroup_id;
+	limits.each = limit_for(policy, to);
+	if (!limits.each && tcp)
+		return ALLOW;
+	limits.total = policy->max_connections_total ? policy->max_connections_total : NO_LIMIT;
+	if (tcp) {
+		/* The kernel's own (an MPTCP subflow) is never released: until its SYN is sent it holds for a while
+		 * only. */
+		if (is_kernels(sk))
+			limits.lapses = limits.span + 2;
+		else if (!policy->level && !bpf_sk_storage_get(&sock_connects, sk, 0, 0))
+			holder = claim_hold(bpf_get_socket_cookie(ctx));
+	}
+	verdict = holder ? take_simply(ctx, policy, holder, to, &limits) : take_noted(ctx, policy, to, &limits);
 	if (verdict == DENY)
 		bpf_set_retval(-(int)policy->connections_errno);
 	return verdict;
@@ -483,20 +267,14 @@ static __always_inline bool counts_connections(const struct policy *policy)
 	return policy->flags & POLICY_COUNT_CONNECTIONS;
 }
 
-/* connect(), of TCP before it chooses a port. */
-static __always_inline int connections_connect(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family)
+/* connect(), of TCP before it chooses a port. Asked last: what is refused for another reason holds nothing. */
+static __always_inline int connections_connect(struct bpf_sock_addr *ctx, const struct policy *policy,
+                                               struct destination *to)
 {
-	struct destination to = {};
-
-	if (!counts_connections(policy))
-		return policy->enforcement ? ALLOW : DENY;
-	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP && ctx->protocol != IPPROTO_UDPLITE)
-		return ALLOW;
-	read_destination(ctx, family, &to);
-	return count_connect(ctx, policy, &to);
+	return counts_connections(policy) && count_connect(ctx, policy, to) != ALLOW ? DENY : ALLOW;
 }
 
-static __noinline void watch(struct bpf_sock_ops *ctx, struct socket_connections *connections)
+static __noinline void watch(struct socket_connections *connections)
 {
 	for (int i = 0; i < LEVELS; i++) {
 		struct hold *hold = &connections->now[i];
@@ -507,162 +285,94 @@ static __noinline void watch(struct bpf_sock_ops *ctx, struct socket_connections
 		}
 	}
 	connections->watched = 1;
-	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 /* The SYN is about to be sent. Whichever level counts first does it for all. */
-static __always_inline void connections_connecting(struct bpf_sock_ops *ctx)
+static __always_inline void connections_connecting(struct bpf_sock_ops *ctx, const struct policy *policy)
 {
 	struct socket_connections *connections;
 	struct bpf_sock *sk = ctx->sk;
+	struct socket_hold *holder;
 
-	if (!counts_connections(container_policy()) || !sk)
+	if (!counts_connections(policy) || !sk)
 		return;
-	connections = bpf_sk_storage_get(&sock_connects, sk, 0, 0);
-	if (connections && !connections->watched)
-		watch(ctx, connections);
-}
-
-static __always_inline void read_ends(struct sock_common *sk, struct connection_ends *ends)
-{
-	ends->netns = BPF_CORE_READ(sk, skc_net.net, net_cookie);
-	ends->local_port = BPF_CORE_READ(sk, skc_num);
-	ends->remote_port = bpf_ntohs(BPF_CORE_READ(sk, skc_dport));
-	if (BPF_CORE_READ(sk, skc_family) == AF_INET) {
-		((__u32 *)ends->local)[2] = ((__u32 *)ends->remote)[2] = V4_MAPPED_WORD;
-		((__u32 *)ends->local)[3] = BPF_CORE_READ(sk, skc_rcv_saddr);
-		((__u32 *)ends->remote)[3] = BPF_CORE_READ(sk, skc_daddr);
+	holder = hold_of(bpf_get_socket_cookie(ctx));
+	if (holder) {
+		holder->watched = 1;
 	} else {
-		bpf_core_read(ends->local, sizeof(ends->local), &sk->skc_v6_rcv_saddr);
-		bpf_core_read(ends->remote, sizeof(ends->remote), &sk->skc_v6_daddr);
+		connections = bpf_sk_storage_get(&sock_connects, sk, 0, 0);
+		if (!connections || connections->watched)
+			return;
+		watch(connections);
 	}
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
-/*
- * The kernel keeps the port: 60 s from the peer's FIN, which it may still wait for as long (FIN-WAIT-2). What is
- * longer (a peer that sends its FIN again and again) is not known, but each of these is met by the pass while it is.
- */
-static __noinline void keep_closed(struct sock *sk, struct socket_connections *connections)
+/* @returns whether there is something to give back: in `holds`, and not on the socket any more */
+static __always_inline bool part_with_holds(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct hold holds[LEVELS])
 {
-	bool done = BPF_CORE_READ(sk, __sk_common.skc_flags) >> bpf_core_enum_value(enum sock_flags, SOCK_DONE) & 1;
-	struct closed_connection closed = {.closed_at = bpf_ktime_get_ns()}, *before;
-	__u32 lapses = span_after(done ? TIMEWAIT : 2 * TIMEWAIT);
-	struct connection_ends ends = {};
+	struct socket_hold *holder = hold_of(bpf_get_socket_cookie(ctx));
+	struct socket_connections *connections;
 
-	for (int i = 0; i < LEVELS; i++) {
-		struct hold *hold = &connections->now[i];
-
-		if (!hold->cgroup_id)
-			continue;
-		change_hold(hold, -1, 1, lapses, this_span());
-		closed.holds[i].cgroup_id = hold->cgroup_id;
-		closed.holds[i].place = hold->place;
-		closed.holds[i].lapses = lapses;
-		hold->cgroup_id = 0;
+	if (holder) {
+		holds[0] = holder->hold;
+		holder->hold.cgroup_id = 0;
+		holder->watched = 0;
+		holder->cookie = 0;
+		return true;
 	}
-	read_ends(&sk->__sk_common, &ends);
-	/*
-	 * One with the same ends that has not lapsed stays as it is, and this one lapses by time: only a pass takes
-	 * holds from the map, so that none is given back twice.
-	 */
-	if (bpf_map_update_elem(&closed_connects, &ends, &closed, BPF_NOEXIST) != -EEXIST)
-		return;
-	before = bpf_map_lookup_elem(&closed_connects, &ends);
-	if (before && bpf_ktime_get_ns() - before->closed_at > 3 * TIMEWAIT)
-		bpf_map_update_elem(&closed_connects, &ends, &closed, BPF_EXIST);
+	connections = bpf_sk_storage_get(&sock_connects, sk, 0, 0);
+	if (!connections || !connections->watched)
+		return false;
+	connections->watched = 0;
+	for (int i = 0; i < LEVELS; i++) {
+		holds[i] = connections->now[i];
+		connections->now[i].cgroup_id = 0;
+	}
+	return true;
 }
 
 /* The socket leaves the connection; for a while the kernel may keep its port without it. */
-static __noinline void end_connection(struct bpf_sock *ended, struct socket_connections *connections, __u32 from)
+static __noinline void end_connection(struct bpf_sock_ops *ctx)
 {
+	struct hold holds[LEVELS] = {};
+	__u32 from = ctx->args[0];
 	bool closes = from == BPF_TCP_FIN_WAIT2 || from == BPF_TCP_CLOSING;
+	struct bpf_sock *ended = ctx->sk;
+	struct sock *sk;
 
-	struct sock *sk = kernel_sock(ended);
-
-	connections->watched = 0;
-	if (closes && sk && !BPF_CORE_READ(sk, sk_err))
-		keep_closed(sk, connections);
+	if (!ended || !part_with_holds(ctx, ended, holds))
+		return;
+	sk = closes ? kernel_sock(ended) : NULL;
+	if (sk && !BPF_CORE_READ(sk, sk_err))
+		keep_closed(sk, holds);
 	else
-		give_all_back(connections->now);
+		give_all_back(holds);
 }
 
 static __always_inline void connections_state(struct bpf_sock_ops *ctx)
 {
-	struct socket_connections *connections;
-	struct bpf_sock *sk = ctx->sk;
-
-	if (ctx->args[1] != BPF_TCP_CLOSE || !sk)
-		return;
-	connections = bpf_sk_storage_get(&sock_connects, sk, 0, 0);
-	if (connections && connections->watched)
-		end_connection(sk, connections, ctx->args[0]);
+	if (ctx->args[1] == BPF_TCP_CLOSE)
+		end_connection(ctx);
 }
 
 /* The last file descriptor is closed. A watched TCP socket may live on: its state callback ends it. */
 static __always_inline void connections_release(struct bpf_sock *ctx)
 {
 	struct socket_connections *connections;
+	struct socket_hold *holder;
 
 	if (!counts_connections(container_policy()))
 		return;
+	holder = hold_of(bpf_get_socket_cookie(ctx));
+	if (holder) {
+		if (!holder->watched)
+			leave_hold(holder, this_span());
+		return;
+	}
 	connections = bpf_sk_storage_get(&sock_connects, ctx, 0, 0);
 	if (!connections || connections->watched)
 		return;
 	give_all_back(connections->now);
 	give_all_back(connections->next);
-}
-
-/*
- * A pass over the sockets of a network namespace, which user space starts by reading the iterator to its end:
- * timewait sockets are marked in closed_connects; at the end what was closed before the pass and is not marked is
- * given back.
- */
-static __always_inline void mark_closed(struct sock_common *sk, __u32 number)
-{
-	struct connection_ends ends = {};
-	struct closed_connection *closed;
-
-	if (BPF_CORE_READ(sk, skc_state) != BPF_TCP_TIME_WAIT)
-		return;
-	read_ends(sk, &ends);
-	closed = bpf_map_lookup_elem(&closed_connects, &ends);
-	if (closed)
-		closed->seen = number;
-}
-
-static long end_closed(struct bpf_map *map, struct connection_ends *ends, struct closed_connection *closed,
-                       struct connection_pass *pass)
-{
-	struct connection_ends key = *ends;
-
-	if (bpf_ktime_get_ns() - closed->closed_at <= 3 * TIMEWAIT &&
-	    (ends->netns != pass->netns || closed->closed_at >= pass->started || closed->seen == pass->number)) {
-		pass->kept++;
-		return 0;
-	}
-	for (int i = 0; i < LEVELS; i++) {
-		struct hold hold = closed->holds[i];
-
-		give_back(&hold, bpf_ktime_get_ns() >> CONNECTION_SPAN_SHIFT);
-	}
-	pass->released++;
-	bpf_map_delete_elem(&closed_connects, &key);
-	return 0;
-}
-
-static __always_inline void connections_pass(struct sock_common *sk)
-{
-	__u32 zero = 0;
-	struct connection_pass *pass = bpf_map_lookup_elem(&connect_pass, &zero), result;
-
-	if (!pass)
-		return;
-	if (sk) {
-		mark_closed(sk, pass->number);
-		return;
-	}
-	result = *pass;
-	result.kept = result.released = 0;
-	bpf_for_each_map_elem(&closed_connects, end_closed, &result, 0);
-	*pass = result;
 }

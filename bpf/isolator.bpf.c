@@ -7,6 +7,7 @@
  */
 #include "accounting.h"
 #include "connections.h"
+#include "endpoints.h"
 #include "escape.h"
 #include "files.h"
 #include "marking.h"
@@ -84,26 +85,37 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 	return verdict;
 }
 
-SEC("cgroup/connect4")
-int connect4(struct bpf_sock_addr *ctx)
+/*
+ * connect(), of TCP before it chooses a port. Where it goes is judged first, then counted, so that only what is
+ * allowed takes a place; it is marked last.
+ */
+static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 {
 	const struct policy *policy = container_policy();
-	int verdict = connections_connect(ctx, policy, AF_INET);
+	struct destination to = {};
+	int verdict = ALLOW;
 
+	if (!policy->enforcement)
+		return DENY;
+	if (policy->flags & DESTINATION_FLAGS && has_destination(ctx->protocol)) {
+		read_destination(ctx, family, &to);
+		verdict = connections_connect(ctx, policy, &to);
+	}
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
 	return verdict;
 }
 
+SEC("cgroup/connect4")
+int connect4(struct bpf_sock_addr *ctx)
+{
+	return connecting(ctx, AF_INET);
+}
+
 SEC("cgroup/connect6")
 int connect6(struct bpf_sock_addr *ctx)
 {
-	const struct policy *policy = container_policy();
-	int verdict = connections_connect(ctx, policy, AF_INET6);
-
-	if (verdict == ALLOW)
-		marking_address(ctx, policy);
-	return verdict;
+	return connecting(ctx, AF_INET6);
 }
 
 SEC("cgroup/setsockopt")
@@ -130,21 +142,26 @@ int sock_release(struct bpf_sock *ctx)
 SEC("sockops")
 int sock_ops(struct bpf_sock_ops *ctx)
 {
+	const struct policy *policy;
+
+	/* Most calls are for none of these: they do not pay for a look at the policy. */
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_STATE_CB:
 		connections_state(ctx);
 		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
-		ports_listen(ctx);
-		marking_tcp(ctx);
+		policy = container_policy();
+		ports_listen(ctx, policy);
+		marking_tcp(ctx, policy);
 		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		policy = container_policy();
 		ports_connect(ctx);
-		connections_connecting(ctx);
-		marking_tcp(ctx);
+		connections_connecting(ctx, policy);
+		marking_tcp(ctx, policy);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		marking_tcp(ctx);
+		marking_tcp(ctx, container_policy());
 		break;
 	}
 	return ALLOW;
@@ -190,6 +207,13 @@ int connections_tcp(struct bpf_iter__tcp *ctx)
 {
 	connections_pass(ctx->sk_common);
 	return 0;
+}
+
+/* On no interface: user space runs it (BPF_PROG_TEST_RUN). */
+SEC("xdp")
+int endpoint_query(struct xdp_md *ctx)
+{
+	return endpoints_answer(ctx);
 }
 
 /*

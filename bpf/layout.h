@@ -197,9 +197,11 @@ enum connection_sizes {
 	CONNECTION_PLACES = 8,
 	CONNECTION_NO_PLACE = 0xffffff, /* hold.place of one that found its set full */
 	CLOSED_CONNECTIONS = 32768,
+	SOCKET_HOLDS = 131072, /* sockets whose hold needs no memory of their own */
 	/* Time is counted in spans of 2^33 ns, about 8.6 s. */
 	CONNECTION_SPAN_SHIFT = 33,
 	CONNECTION_SPANS = 16,
+	CONNECTION_CLAIMED = 0x40000000,
 };
 
 /* Whom connections are counted for, and where they go: what is the same in all of it shares a count. */
@@ -221,11 +223,18 @@ struct connection_count {
 	__u16 port;
 	__u16 protocol;
 	__u32 reserved;
-	__u32 live;
+	__u32 live; /* with CONNECTION_CLAIMED while the place changes hands */
 	__u32 closed;
 	__u32 span; /* up to and with this one, what lapsed is taken out of `closed` */
 	__u32 reserved2;
 	__u32 lapsing[CONNECTION_SPANS]; /* how many of `closed` lapse at the start of a span, by its lowest bits */
+};
+
+/* What of a container's connections is counted over all destinations. */
+enum connection_total {
+	IN_ALL = 0,
+	WITHOUT_PLACE = 1, /* to destinations that found their set full */
+	CONNECTION_TOTALS = 2,
 };
 
 /* Part of the value of connect_rules: the first that fits the destination holds. */
@@ -234,9 +243,9 @@ struct connection_rule {
 	__u8 mask[16];
 	__u16 begin; /* ports, both included, host byte order */
 	__u16 end;
-	__u16 protocol; /* 0: any */
-	__u16 reserved;
-	__u32 limit; /* 0: not counted at all */
+	__u16 protocol;
+	__u16 protocol_mask; /* bits of the protocol that must be the same; 0: any */
+	__u32 limit;         /* 0: not counted at all */
 	__u32 reserved2;
 };
 
@@ -257,6 +266,17 @@ struct hold {
 	__u32 lapses;                /* 0: live; else the span at whose start it lapses */
 };
 
+/*
+ * What a socket of a root container holds, for TCP: value of socket_holds, at the lowest bits of its cookie. One that
+ * finds another's there has a struct socket_connections.
+ */
+struct socket_hold {
+	__u64 cookie; /* 0: nobody's */
+	struct hold hold;
+	__u32 watched; /* its state callback will say when it is closed */
+	__u32 reserved;
+};
+
 /* Value of closed_connects. */
 struct closed_connection {
 	struct hold holds[LEVELS];
@@ -275,7 +295,10 @@ struct connection_ends {
 	__u32 reserved;
 };
 
-/* What is remembered of a socket that connects, by level. */
+/*
+ * What is remembered of any other socket that connects, by level. The kernel takes a microsecond to make one and to
+ * free it, a fiftieth of a connection.
+ */
 struct socket_connections {
 	struct hold now[LEVELS];
 	struct hold next[LEVELS];   /* UDP: of a connect() that an outer level may still refuse */
@@ -349,6 +372,72 @@ struct file_identity {
 	__u32 fd; /* in */
 };
 
+/* Classes that an endpoint or a container is in, as far as programs know them. */
+#define ENDPOINT_CLASSES 4
+/* Sets of endpoints: one is in use, the other is being filled or empty. */
+#define ENDPOINT_SLOTS 2
+
+/* Part of a class id: a hash of the class's name below it (isolator/features/classes.ts). */
+enum class_bit {
+	CLASS_CLAIMED = 0x40000000, /* by nothing but what whoever runs the task has written */
+};
+
+/* Bits of endpoint_state.current. */
+enum endpoint_current {
+	ENDPOINTS_SLOT = 1,      /* which slot is in use */
+	ENDPOINTS_EXACT = 2,     /* it has entries with protocol and port */
+	ENDPOINTS_PORT = 4,      /* ... with a port, for every protocol */
+	ENDPOINTS_ADDRESS = 8,   /* ... for a whole address */
+	ENDPOINTS_BLOCKS = 16,   /* ... for blocks of addresses */
+	ENDPOINTS_HOST = 32,     /* endpoint_state.host is known */
+	ENDPOINTS_ADDRESSES = 64 /* the host has addresses other than loopback */
+};
+
+/* Key of a set of endpoints. Protocol 0: every one; port 0: the whole address. */
+struct endpoint_key {
+	__u8 address[16]; /* network byte order; IPv4 as v4-mapped */
+	__u16 port;       /* host byte order */
+	__u8 protocol;    /* IPPROTO_*; MPTCP is TCP */
+	__u8 reserved;
+};
+
+/* Key of an LPM trie of addresses. */
+struct address_block {
+	__u32 prefix; /* bits of the 128 */
+	__u8 address[16];
+};
+
+/* Class ids; 0: no further one. */
+struct class_set {
+	enum class_bit ids[ENDPOINT_CLASSES];
+};
+
+/* `current` is one byte, so that a program never sees half of a change. */
+struct endpoint_state {
+	__u8 current; /* of enum endpoint_current */
+	__u8 reserved[3];
+	__u8 host[16]; /* the address by which the cluster knows this host */
+};
+
+/* Where the classes of a destination come from. */
+enum endpoint_origin {
+	ORIGIN_NONE = 0,
+	ORIGIN_OWNER = 1,   /* the container of this host that owns the port */
+	ORIGIN_PORT = 2,    /* an endpoint of the cluster */
+	ORIGIN_ADDRESS = 3, /* a whole address of the cluster */
+	ORIGIN_BLOCK = 4,   /* a block of addresses */
+};
+
+/* What is known of a destination. */
+struct endpoint_found {
+	enum class_bit ids[ENDPOINT_CLASSES];
+	__u64 owner; /* cgroup id of the container that owns the port, where it is local; 0: none */
+	enum endpoint_origin origin;
+	enum endpoint_current current; /* as it was */
+	__u32 local;                   /* 1: an address of this host */
+	__u32 reserved;
+};
+
 _Static_assert(sizeof(struct policy) == 104, "policy has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
 _Static_assert(sizeof(struct counters) == 8 * (8 + 2 * REASONS), "counters has a hole");
@@ -359,3 +448,5 @@ _Static_assert(sizeof(struct event) == 80, "event has a hole");
 _Static_assert(sizeof(struct file_key) == 24, "file_key has a hole");
 _Static_assert(sizeof(struct file_detail) == 16 + FILE_PATH, "file_detail has a hole");
 _Static_assert(sizeof(struct file_identity) == 16, "file_identity has a hole");
+_Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key has a hole");
+_Static_assert(sizeof(struct endpoint_found) == 40, "endpoint_found has a hole");

@@ -50,13 +50,11 @@ struct {
 	    });
 } event_rings SEC(".maps");
 
-/* Connections of a container in all, and to destinations that found their set full. Made and removed by user space.
- */
+/* Connections of a container over all destinations. Made and removed by user space. */
 struct connection_totals {
 	struct bpf_spin_lock lock;
 	__u32 reserved;
-	struct connection_count all;
-	struct connection_count others;
+	struct connection_count counts[CONNECTION_TOTALS];
 };
 
 struct {
@@ -103,6 +101,13 @@ struct {
 	__type(key, int);
 	__type(value, struct socket_connections);
 } sock_connects SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SOCKET_HOLDS);
+	__type(key, __u32);
+	__type(value, struct socket_hold);
+} socket_holds SEC(".maps");
 
 /* Connections in timewait whose ends are known. One that finds it full lapses by time alone. */
 struct {
@@ -159,3 +164,61 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } file_root SEC(".maps");
+
+/*
+ * Endpoints of the cluster by slot (endpoint_state): a whole set comes into use by one write. User space makes the
+ * inner maps as large as they have to be.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, ENDPOINT_SLOTS);
+	__type(key, __u32);
+	__array(
+	    values, struct {
+		    __uint(type, BPF_MAP_TYPE_HASH);
+		    __uint(map_flags, BPF_F_NO_PREALLOC);
+		    __uint(max_entries, 1);
+		    __type(key, struct endpoint_key);
+		    __type(value, struct class_set);
+	    });
+} endpoint_sets SEC(".maps");
+
+/* Blocks of addresses, likewise. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, ENDPOINT_SLOTS);
+	__type(key, __u32);
+	__array(
+	    values, struct {
+		    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+		    __uint(map_flags, BPF_F_NO_PREALLOC);
+		    __uint(max_entries, 1);
+		    __type(key, struct address_block);
+		    __type(value, struct class_set);
+	    });
+} endpoint_blocks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct endpoint_state);
+} endpoint_states SEC(".maps");
+
+/* Classes of the containers of this host, by cgroup id; one that is in none has no entry. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct class_set);
+} owner_classes SEC(".maps");
+
+/* Addresses of this host but for loopback. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct address_block);
+	__type(value, __u32);
+} host_addresses SEC(".maps");

@@ -200,10 +200,8 @@ static __noinline void mark_tcp(struct bpf_sock_ops *ctx, const struct policy *p
 }
 
 /* A TCP socket listens, is about to send its SYN, or was accepted. */
-static __always_inline void marking_tcp(struct bpf_sock_ops *ctx)
+static __always_inline void marking_tcp(struct bpf_sock_ops *ctx, const struct policy *policy)
 {
-	const struct policy *policy = container_policy();
-
 	if (marks(policy))
 		mark_tcp(ctx, policy);
 }

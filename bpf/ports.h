@@ -278,9 +278,8 @@ static __always_inline bool may_listen(const struct policy *policy, const struct
  * listen() has happened: no hook can refuse it here, so the verdict is left on the socket for ports_ingress(). It is
  * the verdict of this moment: a listener that runs stays when an update takes its port away.
  */
-static __always_inline void ports_listen(struct bpf_sock_ops *ctx)
+static __always_inline void ports_listen(struct bpf_sock_ops *ctx, const struct policy *policy)
 {
-	const struct policy *policy = container_policy();
 	struct bpf_sock *sk = ctx->sk;
 	__u32 level = policy->level & (LEVELS - 1);
 	const struct port_owner *owner;
@@ -395,16 +394,21 @@ static __always_inline bool is_owned(__u32 port)
 	return owner && owner->chain[0];
 }
 
-static __always_inline void ports_connect(struct bpf_sock_ops *ctx)
+static __noinline void report_owned_source(struct bpf_sock_ops *ctx)
 {
 	struct event event = {.family = ctx->family, .protocol = IPPROTO_TCP};
 	struct bpf_sock *sk = ctx->sk;
 
+	if (sk)
+		report_source_port(ctx->local_port, &event,
+		                   bpf_sk_storage_get(&socket_notes, sk, 0, BPF_SK_STORAGE_GET_F_CREATE));
+}
+
+static __always_inline void ports_connect(struct bpf_sock_ops *ctx)
+{
 	/* Nobody's port, as nearly all are: no note needed. */
-	if (!sk || !is_owned(ctx->local_port))
-		return;
-	report_source_port(ctx->local_port, &event,
-	                   bpf_sk_storage_get(&socket_notes, sk, 0, BPF_SK_STORAGE_GET_F_CREATE));
+	if (is_owned(ctx->local_port))
+		report_owned_source(ctx);
 }
 
 /* May an unconnected UDP socket receive on this port, as far as this level is concerned? */

@@ -3,6 +3,7 @@ import type { Assessment } from "../features/needs.js";
 import type { ProbeResult } from "../kernel/probe.js";
 import { kernelIsAtLeast } from "../kernel/machine.js";
 import type { CheckReport } from "./check.js";
+import { PLAIN, type Paint } from "./colours.js";
 import { table, type Row } from "./table.js";
 
 const NOT_TRIED = "not tried";
@@ -89,22 +90,23 @@ function machineRows(report: CheckReport): Row[] {
   ];
 }
 
-function featureRow({ feature, status, reasons }: Assessment): Row {
-  if (status === "works") return [feature, "works"];
-  return [feature, `${status === "limited" ? "works, but" : "does not work:"} ${reasons.join("\n")}`];
+function featureRow({ feature, status, reasons }: Assessment, paint: Paint): Row {
+  if (status === "works") return [feature, paint("green", "works")];
+  const verdict = status === "limited" ? paint("yellow", "works, but") : paint("red", "does not work:");
+  return [feature, `${verdict} ${reasons.join("\n")}`];
 }
 
 /** @returns text that ends with a newline */
-export function renderCheck(report: CheckReport): string {
+export function renderCheck(report: CheckReport, paint: Paint = PLAIN): string {
   const warnings = report.warnings.map(
-    ({ message, fix }) => `warning: ${message}${fix === null ? "" : `:\n  ${fix}`}\n`,
+    ({ message, fix }) => `${paint("yellow", "warning:")} ${message}${fix === null ? "" : `:\n  ${fix}`}\n`,
   );
   return [
     "This machine:\n",
     table(machineRows(report)),
     "\nFeatures:\n",
-    table(report.features.map(featureRow)),
+    table(report.features.map((feature) => featureRow(feature, paint))),
     ...(warnings.length > 0 ? ["\n", ...warnings] : []),
-    `\n${report.works ? "bpf-isolator works here." : "bpf-isolator does not work here."}\n`,
+    `\n${report.works ? paint("green", "bpf-isolator works here.") : paint("red", "bpf-isolator does not work here.")}\n`,
   ].join("");
 }

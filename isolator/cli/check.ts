@@ -16,6 +16,7 @@ import { libbpfVersion } from "../kernel/native.js";
 import { runProbes, type ProbeResult } from "../kernel/probe.js";
 import { PROBES } from "../kernel/probes.js";
 import { renderCheck } from "./check-text.js";
+import { paintFor } from "./colours.js";
 import { findWarnings, livePorts, type Warning } from "./check-warnings.js";
 
 /** Options as the command line gives them. */
@@ -88,6 +89,8 @@ export function check(options: CheckOptions): number {
   checkInstanceName(options.instance);
   const ports = options.ports === undefined ? undefined : parsePorts(options.ports);
   const report = inspect(options.instance, ports ?? livePorts(options.instance));
-  process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : renderCheck(report));
+  process.stdout.write(
+    options.json ? `${JSON.stringify(report, null, 2)}\n` : renderCheck(report, paintFor(process.stdout)),
+  );
   return report.works ? 0 : 1;
 }

@@ -1,4 +1,5 @@
 /** How commands ask the daemon of an instance. */
+import { suggest } from "../config/suggest.js";
 import { checkInstanceName } from "../containers/names.js";
 import { IsolatorError } from "../errors.js";
 import { bpf_isolator } from "../mesos/messages.js";
@@ -72,9 +73,14 @@ export function findContainer(
   const [first, second] = found;
   const shown = printable(wanted.slice(0, 80));
   if (!first) {
+    const near = suggest(
+      wanted,
+      named.map(({ name }) => name),
+    );
     throw new IsolatorError(
       "no-container",
-      `the daemon knows no container ${shown}: bpf-isolator list shows those that there are`,
+      `the daemon knows no container ${shown}${near === undefined ? "" : ` (did you mean ${printable(near)}?)`}: ` +
+        "bpf-isolator list shows those that there are",
     );
   }
   if (second) {

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { bpf_isolator, codecs, fromContainerId, type mesos } from "../mesos/messages.js";
 import type { ProtocolClient } from "../protocol/client.js";
+import { paintFor, type Colour } from "./colours.js";
 import { findContainer, listContainers, withDaemon, type DaemonOptions } from "./daemon.js";
 import { formatTime, nameOf, printable, toAsciiJson } from "./table.js";
 
@@ -20,6 +21,12 @@ export function renderEvent({
 }: bpf_isolator.Event): string {
   const name = container_id ? printable(nameOf(container_id)) : "-";
   return `${formatTime(time)}  ${name}  ${printable(message || type)}`;
+}
+
+/** What somebody is to see first. */
+function colourOf({ type }: bpf_isolator.Event): Colour {
+  if (type === "denied") return "red";
+  return type === "warning" || type === "escaped" || type === "audited" ? "yellow" : "plain";
 }
 
 /** One line of JSON: the protocol's, with the container's name as text. */
@@ -54,6 +61,7 @@ export async function events(options: EventsOptions): Promise<number> {
   // `events --follow | head`: whoever read has had enough.
   process.stdout.on("error", end);
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, end);
+  const paint = paintFor(process.stdout);
   return withDaemon(options.instance, async (client) => {
     const { container, follow = false } = options;
     const container_id = container === undefined ? undefined : await resolve(client, container);
@@ -61,7 +69,9 @@ export async function events(options: EventsOptions): Promise<number> {
     try {
       for await (const { events } of client.stream(call, ended.signal)) {
         if (!events?.event) continue;
-        const line = options.json ? eventToJson(events.event) : renderEvent(events.event);
+        const line = options.json
+          ? eventToJson(events.event)
+          : paint(colourOf(events.event), renderEvent(events.event));
         if (!process.stdout.write(`${line}\n`)) await once(process.stdout, "drain", { signal: ended.signal });
       }
     } catch (error) {

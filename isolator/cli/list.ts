@@ -1,5 +1,6 @@
 /** `bpf-isolator list`: the containers of an instance. */
 import { bpf_isolator, codecs, mesos } from "../mesos/messages.js";
+import { paintFor, PLAIN, type Paint } from "./colours.js";
 import { containersOf, type DaemonOptions } from "./daemon.js";
 import {
   classesText,
@@ -23,6 +24,7 @@ const RIGHT = [4, 5, 6, 7, 8];
 /** Columns at the end that are shown only where a container has something in them. */
 const OPTIONAL: readonly { head: string; text: (container: Summary) => string }[] = [
   { head: "CLASSES", text: ({ classes = [] }) => (classes.length > 0 ? shorten(classesText(classes)) : "") },
+  { head: "CONNECTIONS", text: ({ connections }) => (connections ? `${connections.held ?? 0}` : "") },
   { head: "MARKING", text: ({ marking }) => (marking ? markingText(marking) : "") },
   { head: "FILES", text: ({ files }) => (files ? filesText(files) : "") },
 ];
@@ -41,7 +43,7 @@ export function stateText({ state, container_class }: Summary): string {
 }
 
 /** @returns text that ends with a newline */
-export function renderList(containers: readonly Summary[]): string {
+export function renderList(containers: readonly Summary[], paint: Paint = PLAIN): string {
   if (containers.length === 0) return "no containers\n";
   const optional = OPTIONAL.filter(({ text }) => containers.some((container) => text(container) !== ""));
   const rows = containers.map((container) => [
@@ -56,7 +58,15 @@ export function renderList(containers: readonly Summary[]): string {
     `${totalCount(container.audited)}`,
     ...optional.map(({ text }) => text(container)),
   ]);
-  return columns([[...HEAD, ...optional.map(({ head }) => head)], ...rows], RIGHT);
+  const [head = "", ...lines] = columns([[...HEAD, ...optional.map(({ head }) => head)], ...rows], RIGHT)
+    .trimEnd()
+    .split("\n");
+  const coloured = lines.map((line, i) => {
+    const { denied, break_glass } = containers[i] ?? {};
+    if (totalCount(denied) > 0n) return paint("red", line);
+    return break_glass === undefined ? line : paint("yellow", line);
+  });
+  return `${[paint("bold", head), ...coloured].join("\n")}\n`;
 }
 
 /** A container as the protocol's JSON has it, with its name as text. */
@@ -73,7 +83,7 @@ export async function list(options: DaemonOptions): Promise<number> {
   process.stdout.write(
     options.json
       ? `${toAsciiJson({ version: 1, daemon, containers: containers.map(summaryToJson) }, 2)}\n`
-      : renderList(containers),
+      : renderList(containers, paintFor(process.stdout)),
   );
   return 0;
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The command line. Every error of a command ends here, and is printed here and only here. */
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { IsolatorError, messageOf } from "../errors.js";
 import { CONNECT_ERRNOS, MAX_LIMIT } from "../features/connections.js";
 import { ESCAPE_MODES } from "../features/escape.js";
@@ -10,6 +10,9 @@ import { EPHEMERAL_MODES, EXTRA_PROTOCOLS } from "../features/ports.js";
 import { SOCKET_KINDS } from "../features/sockets.js";
 import type { BreakGlassOptions } from "./break-glass.js";
 import type { CheckOptions } from "./check.js";
+import { renderCompletion, SHELLS, type Shell } from "./completion.js";
+import { addDocumentation } from "./documentation.js";
+import { renderManual } from "./manual.js";
 import { addOperatorCommands, OPERATOR_COMMANDS, OPERATOR_STATUS } from "./operator.js";
 import { PORTS_EXAMPLE, run, type RunOptions } from "./run.js";
 import type { ServeOptions } from "./serve.js";
@@ -176,6 +179,24 @@ program
     const { breakGlass } = await import("./break-glass.js");
     process.exitCode = await breakGlass(options);
   });
+
+program
+  .command("completion")
+  .description("print a completion script for a shell")
+  .addArgument(new Argument("<shell>", "which shell").choices(SHELLS))
+  .action((shell: Shell) => {
+    process.stdout.write(renderCompletion(program, shell));
+  });
+
+program
+  .command("manual", { hidden: true })
+  .description("print the manual page, in roff, for packages")
+  .option("--date <date>", "its date", "")
+  .action(({ date }: { date: string }) => {
+    process.stdout.write(renderManual(program, readVersion(), date));
+  });
+
+addDocumentation(program);
 
 const called = process.argv[2] ?? "";
 const failed = called === "run" ? RUN_FAILED : 1;

@@ -1,22 +1,36 @@
-/** The commands that ask a daemon: list, usage, status, events. */
-import type { Command } from "commander";
+/** The commands that ask a daemon: list, usage, top, status, events, endpoints. */
+import { InvalidArgumentError, Option, type Command } from "commander";
 import type { DaemonOptions } from "./daemon.js";
+import type { EndpointsOptions } from "./endpoints.js";
 import type { EventsOptions } from "./events.js";
+import type { TopOptions } from "./top.js";
+
+/** What `top` may sort by. */
+export const SORTS = ["received", "sent", "denied", "connections", "pids", "name"] as const;
+export type Sort = (typeof SORTS)[number];
 
 /** Exit status of these commands for the errors that scripts tell apart. 1: any other. */
 export const OPERATOR_STATUS: Partial<Record<string, number>> = { "no-daemon": 3, "shutting-down": 3 };
 
-export const OPERATOR_COMMANDS = ["list", "usage", "status", "events"];
-
-const STATUS_TEXT = "\nExit status: 0 it is printed, 1 an error, 2 bad usage, 3 no daemon answers.";
+export const OPERATOR_COMMANDS = ["list", "usage", "top", "status", "events", "endpoints"];
 
 function add(program: Command, name: string, description: string): Command {
   return program
     .command(name)
     .description(description)
     .option("--instance <name>", "instance whose daemon to ask", "default")
-    .option("--json", "print it as JSON")
-    .addHelpText("after", STATUS_TEXT);
+    .option("--json", "print it as JSON");
+}
+
+function parseInterval(text: string): number {
+  const seconds = Number(text);
+  if (!(seconds >= 0.1 && seconds <= 3600)) throw new InvalidArgumentError("Give 0.1 to 3600 seconds.");
+  return seconds;
+}
+
+function parseCount(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("Give a number of 1 or more.");
+  return Number(text);
 }
 
 /** What each needs is loaded only when it is called. */
@@ -33,12 +47,33 @@ export function addOperatorCommands(program: Command): void {
       const { usage } = await import("./usage.js");
       process.exitCode = await usage(name, options);
     });
+  program
+    .command("top")
+    .description(
+      "show the containers live, those first that do most; the keys that it takes are on its screen",
+    )
+    .option("--instance <name>", "instance whose daemon to ask", "default")
+    .addOption(new Option("--sort <column>", "what is first").choices(SORTS).default("received"))
+    .option("--reverse", "last first")
+    .option("--interval <seconds>", "time between two looks", parseInterval, 1)
+    .option("--count <n>", "end after so many looks (default: at q, or a signal)", parseCount)
+    .action(async (options: TopOptions) => {
+      const { top } = await import("./top.js");
+      process.exitCode = await top(options);
+    });
   add(program, "status", "show the daemon: version, agent, containers, configuration").action(
     async (options: DaemonOptions) => {
       const { status } = await import("./status.js");
       process.exitCode = await status(options);
     },
   );
+  add(program, "endpoints", "list which addresses and ports of the cluster are in which class")
+    .option("--class <name>", "only those in this class of the configuration")
+    .option("--export", "print them as a file that endpoints.file of another daemon reads")
+    .action(async (options: EndpointsOptions) => {
+      const { endpoints } = await import("./endpoints.js");
+      process.exitCode = await endpoints(options);
+    });
   add(
     program,
     "events",

@@ -4,14 +4,17 @@
  * enforced and counted.
  */
 import { pino, type Logger } from "pino";
+import { TaskLabels, type Learner } from "../agent/task-labels.js";
 import { ConfigHolder } from "../config/holder.js";
 import { chooseInstance } from "../config/load.js";
 import { EventLog, type IsolatorEvent } from "../containers/event-log.js";
 import { Instance } from "../containers/instance.js";
 import { Isolator } from "../containers/isolator.js";
+import { messageOf } from "../errors.js";
 import { findOverlap, RANGE_SETTING, RESERVED_SETTING } from "../features/reserved-ports.js";
 import { formatPorts, type PortRange } from "../features/ports.js";
 import { sysctl } from "../kernel/machine.js";
+import { ServiceManager } from "../kernel/notify.js";
 import { Daemon } from "../protocol/daemon.js";
 import { ProtocolServer } from "../protocol/server.js";
 import { socketPath } from "../protocol/client.js";
@@ -45,6 +48,30 @@ function warnOfOverlap(logger: Logger, ports: readonly PortRange[]): void {
   );
 }
 
+/** What the agent says of tasks, for an isolator. */
+function learnerOf(isolator: Isolator, log: EventLog): Learner {
+  return {
+    agentUrl: () => {
+      const { ip, port } = isolator.agentAddress ?? {};
+      if (ip === undefined || port === undefined) return undefined;
+      return `http://${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
+    },
+    unlabelled: () => isolator.untold(),
+    learn: (name, task) => {
+      isolator.learnTask(name, task).catch((error: unknown) => {
+        log.add("warning", name, `what the agent says of its tasks cannot be used: ${messageOf(error)}`);
+      });
+    },
+    onProblem: ({ message }) => {
+      log.add(
+        "warning",
+        "",
+        `${message}; containers whose tasks' labels are not known stay in their parent's classes`,
+      );
+    },
+  };
+}
+
 /** Resolves with the first signal that asks for the end. */
 function untilAsked(onReload: () => void): Promise<NodeJS.Signals> {
   process.on("SIGHUP", onReload);
@@ -57,15 +84,17 @@ function untilAsked(onReload: () => void): Promise<NodeJS.Signals> {
   });
 }
 
-function reload(holder: ConfigHolder, isolator: Isolator, log: EventLog): void {
+function reload(holder: ConfigHolder, isolator: Isolator, log: EventLog, manager: ServiceManager): void {
   const problems = holder.reload();
   if (problems.length > 0) {
     log.add("configuration", "", `the configuration was not changed: ${problems.join("; ")}`);
+    manager.status(`the configuration was not changed: ${problems[0] ?? ""}`);
     return;
   }
   const { file = "all defaults" } = holder;
   void isolator.reconfigure(holder.config).then(() => {
     log.add("configuration", "", `the configuration was read again: ${file}`);
+    manager.status(`serving; the configuration was read again: ${file}`);
   });
 }
 
@@ -75,6 +104,7 @@ function reload(holder: ConfigHolder, isolator: Isolator, log: EventLog): void {
  * @throws bad-config, already-serving, and all that Instance.open() and loading programs throw
  */
 export async function serve(options: ServeOptions): Promise<number> {
+  const manager = ServiceManager.find();
   const logger = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime });
   const holder = ConfigHolder.open(options.config);
   const { instance: name, notice } = chooseInstance(holder.source, options.instance);
@@ -92,8 +122,16 @@ export async function serve(options: ServeOptions): Promise<number> {
     reloadNow();
   });
   const isolator = await Isolator.start(instance, holder.config, log);
+  const labels = new TaskLabels(learnerOf(isolator, log), holder.config.agentApi);
+  isolator.onUntold = () => {
+    labels.expect();
+  };
+  holder.subscribe(({ agentApi }) => {
+    labels.set(agentApi);
+  });
+  labels.expect();
   reloadNow = () => {
-    reload(holder, isolator, log);
+    reload(holder, isolator, log, manager);
   };
   // The file was read before that.
   if (early.reload) reloadNow();
@@ -108,6 +146,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   });
   const containers = isolator.list().length;
   logger.info({ version, pid: process.pid, socket: path, containers }, `serving instance ${name}`);
+  manager.ready(`serving instance ${name}`);
   const { judged } = holder.config;
   warnOfOverlap(
     logger,
@@ -115,7 +154,9 @@ export async function serve(options: ServeOptions): Promise<number> {
   );
   const signal = await asked;
   logger.info(`ending on ${signal}: containers stay enforced`);
+  manager.stopping();
   await server.close();
+  labels.stop();
   await isolator.stop();
   return 0;
 }

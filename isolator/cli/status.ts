@@ -2,10 +2,31 @@
 import { bpf_isolator, codecs } from "../mesos/messages.js";
 import { withDaemon, type DaemonOptions } from "./daemon.js";
 import { renderEvent } from "./events.js";
-import { formatBytes, formatDuration, formatTime, printable, table, toAsciiJson, type Row } from "./table.js";
+import {
+  destinationsText,
+  formatBytes,
+  formatDuration,
+  formatTime,
+  printable,
+  table,
+  toAsciiJson,
+  type Row,
+} from "./table.js";
 
-/** Of the newest events; `events` has them all. */
+/** Of the newest events and of the destinations; `events` and --json have more. */
 const SHOWN = 5;
+
+/** "current, 12 endpoints, heard of 3 s ago, from 10.1.2.3:5050"; what is wrong with it on lines of its own. */
+function sourceText(source: bpf_isolator.EndpointSource): string {
+  const { state = "?", endpoints = 0n, age, where = "", error, duplicates = 0n, ignored = [] } = source;
+  const heard = age === undefined ? "" : `, heard of ${formatDuration(age)} ago`;
+  const lines = [
+    ...(error === undefined ? [] : [error]),
+    ...(duplicates > 0n ? [`${duplicates} of them are claimed more than once: the newest holds`] : []),
+    ...ignored.map(({ name = "", count = 0n }) => `ignored: ${count} ${name}`),
+  ];
+  return [`${state}, ${endpoints} endpoints${heard}, from ${where}`, ...lines].map(printable).join("\n");
+}
 
 function containersText(counts: readonly bpf_isolator.Count[] = []): string {
   const parts = counts
@@ -58,11 +79,19 @@ export function renderStatus(status: bpf_isolator.DaemonStatus, now: number): st
       ["containers", containersText(status.containers)],
       ["configuration", configText(status)],
       ...optional("break-glass", status.break_glass && `${status.break_glass}, for all containers`),
+      ...(status.endpoint_sources ?? []).map((source): Row => [
+        `endpoints: ${printable(source.name ?? "")}`,
+        sourceText(source),
+      ]),
+      ...optional("endpoints", status.endpoints_error),
       ["memory", formatBytes(memory_bytes)],
       [
         "calls",
         `${calls} under way, ${streams} streams${streams_dropped > 0n ? `; ${streams_dropped} streams ended since their client did not read` : ""}`,
       ],
+      ...(status.destinations?.length
+        ? [["connections", destinationsText(status.destinations.slice(0, SHOWN))] as const]
+        : []),
       ...optional("kernel", status.kernel),
       ...optional("programs", status.programs),
     ]) +

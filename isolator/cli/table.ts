@@ -1,6 +1,7 @@
 /** What commands print for people and for scripts: tables, numbers, names that somebody else chose. */
 import { formatClasses } from "../features/classes.js";
 import { formatFiles } from "../features/files.js";
+import { formatDestination } from "../features/connections.js";
 import { formatMarking } from "../features/marking.js";
 import { formatPorts } from "../features/ports.js";
 import type { bpf_isolator, mesos } from "../mesos/messages.js";
@@ -113,6 +114,34 @@ export function markingText({ dscp, mark, mark_mask, priority }: bpf_isolator.Ma
     ...(mark === undefined || mark_mask === undefined ? {} : { mark: { value: mark, mask: mark_mask } }),
     ...(priority === undefined ? {} : { priority }),
   });
+}
+
+/** "3 to tcp 10.1.2.3:5432 (12 % of the host's ports)", one a line. */
+export function destinationsText(all: readonly bpf_isolator.HeldDestination[]): string {
+  return all
+    .map(({ protocol = "", address = "", port = 0, held = 0, containers = 0, share }) => {
+      const of = share === undefined ? "" : `, ${(share * 100).toFixed(1)} % of the host's ports`;
+      const who =
+        share === undefined ? "" : `, of ${containers === 1 ? "1 container" : `${containers} containers`}`;
+      return `${held} to ${printable(formatDestination({ protocol, address, port }))}${who}${of}`;
+    })
+    .join("\n");
+}
+
+/** "12 held (10 live) of 100; to a destination at most 50". */
+export function connectionsText({
+  held = 0,
+  live = 0,
+  shared = 0,
+  limit,
+  limit_total,
+}: bpf_isolator.Connections): string {
+  return [
+    `${held} held${held === live ? "" : `, ${live} of them live`}`,
+    ...(shared > 0 ? [`${shared} without a count of their own`] : []),
+    ...(limit === undefined ? [] : [`at most ${limit} to a destination`]),
+    ...(limit_total === undefined ? [] : [`at most ${limit_total} in all`]),
+  ].join("; ");
 }
 
 /** Of denials, what was refused: source_port can only be reported. */

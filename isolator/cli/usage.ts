@@ -4,7 +4,9 @@ import { containersOf, findContainer, type DaemonOptions } from "./daemon.js";
 import { stateText, summaryToJson } from "./list.js";
 import {
   classesText,
+  connectionsText,
   countsText,
+  destinationsText,
   enforcementText,
   filesText,
   formatBytes,
@@ -37,6 +39,7 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
   const statistics = container.statistics ?? { timestamp: 0 };
   const { net_rx_packets, net_rx_bytes, net_rx_dropped, net_tx_packets, net_tx_bytes, net_tx_dropped } =
     statistics;
+  const { connections } = container;
   const optional = (name: string, value: string | undefined): Row[] =>
     value === undefined ? [] : [[name, printable(value)]];
   const sourcePort = (container.denied ?? []).find(({ name }) => name === "source_port")?.count ?? 0n;
@@ -55,6 +58,8 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
       ...(container.classes?.length ? [["classes", classesText(container.classes)] as const] : []),
       ...(container.marking ? [["marking", markingText(container.marking)] as const] : []),
       ...(container.files ? fileRows(container.files) : []),
+      ...(connections ? [["connections", connectionsText(connections)] as const] : []),
+      ...(connections?.top?.length ? [["most go to", destinationsText(connections.top)] as const] : []),
       ["received", direction(net_rx_packets, net_rx_bytes, net_rx_dropped)],
       ["sent", direction(net_tx_packets, net_tx_bytes, net_tx_dropped)],
       ["denied", countsText(container.denied)],

@@ -1,6 +1,6 @@
 /** Classes of containers: `classes` of the configuration, and which of them a container is in. */
 import { z } from "zod";
-import type { Membership } from "../features/classes.js";
+import { classId, type Membership } from "../features/classes.js";
 import type { ContainerFacts } from "./facts.js";
 import { holds, isAllocatedTo, isAnchored, MATCH_KEYS, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
@@ -73,6 +73,7 @@ export function classNames(classes: unknown): string[] {
 export function classProblems(classes: unknown): Problem[] {
   if (!Array.isArray(classes)) return [];
   const seen = new Map<string, number>();
+  const ids = new Map<number, string>();
   return classes.flatMap((entry: unknown, i): Problem[] => {
     if (typeof entry !== "object" || entry === null) return [];
     const { name, match } = entry as { name?: unknown; match?: unknown };
@@ -84,6 +85,13 @@ export function classProblems(classes: unknown): Problem[] {
         problems.push({
           path: ["classes", i, "name"],
           message: `is the name of classes[${first}] already: give each class one of its own`,
+        });
+      const other = ids.get(classId(name));
+      if (other === undefined) ids.set(classId(name), name);
+      else if (other !== name)
+        problems.push({
+          path: ["classes", i, "name"],
+          message: `has by chance the same number in the kernel as ${other}: give one of them another name`,
         });
     }
     if (typeof match === "object" && match !== null && Object.keys(match).length === 0) {

@@ -31,6 +31,12 @@ export interface ContainerFacts {
   labelsIgnored: number;
 }
 
+/** What the tasks of a container say, where only the agent's API tells. Chosen by users. */
+export interface TaskFacts {
+  labels: [key: string, value: string][];
+  appId?: string;
+}
+
 function bad(name: string, why: string): IsolatorError {
   return new IsolatorError(
     "bad-argument",
@@ -93,8 +99,7 @@ function labelsOf(
 }
 
 /** Marathon writes the app's id as a host name into DiscoveryInfo.name: "cart.shop" is "/shop/cart". */
-function appIdOf(config: mesos.slave.ContainerConfig): string | undefined {
-  const text = config.task_info?.discovery?.name ?? config.executor_info?.discovery?.name;
+function appIdOf(text: string | undefined): string | undefined {
   if (text === undefined || text === "" || Buffer.byteLength(text) > MAX_LABEL_SIZE) return undefined;
   return `/${text.split(".").reverse().join("/")}`;
 }
@@ -117,7 +122,8 @@ export function factsOf(
   const roles = rolesOf(resources);
   const frameworkId = config.executor_info?.framework_id?.value ?? inherited?.frameworkId;
   const executorId = config.executor_info?.executor_id.value ?? inherited?.executorId;
-  const appId = appIdOf(config) ?? inherited?.appId;
+  const { task_info: task, executor_info: executor } = config;
+  const appId = appIdOf(task?.discovery?.name ?? executor?.discovery?.name) ?? inherited?.appId;
   const networks = config.container_info?.network_infos ?? [];
   return {
     ...(parent && resources.length === 0 ? {} : { ports: portsOf(resources, name) }),
@@ -130,4 +136,57 @@ export function factsOf(
     ...(appId === undefined ? {} : { appId }),
     ...labelsOf([config.task_info?.labels, config.executor_info?.labels]),
   };
+}
+
+/**
+ * What a master says of a task: the same as an agent would of its container, but for the labels of pods' tasks, which no
+ * agent shows. An executor's own labels the master tells only with its first state, so they are left out.
+ * @throws bad-argument
+ */
+export function factsOfTask(task: mesos.v1.master.Task): ContainerFacts {
+  const resources = task.resources ?? [];
+  const appId = appIdOf(task.discovery?.name);
+  return {
+    ports: portsOf(resources, task.task_id.value),
+    ownNetwork: (task.container?.network_infos ?? []).some((network) => Boolean(network.name)),
+    nested: false,
+    roles: rolesOf(resources),
+    frameworkId: task.framework_id.value,
+    // A command task's executor is named as the task is, and the master leaves that out.
+    executorId: task.executor_id?.value ?? task.task_id.value,
+    ...(appId === undefined ? {} : { appId }),
+    ...labelsOf([task.labels]),
+  };
+}
+
+/**
+ * @param labels of each task in the container
+ * @param discovery name of its DiscoveryInfo
+ */
+export function taskFacts(
+  labels: readonly (mesos.Labels | undefined)[],
+  discovery: string | undefined,
+): TaskFacts {
+  const appId = appIdOf(discovery);
+  return { labels: labelsOf(labels).labels, ...(appId === undefined ? {} : { appId }) };
+}
+
+/** Facts of a container with those of its tasks. */
+export function withTask(facts: ContainerFacts, task: TaskFacts): ContainerFacts {
+  const known = new Set(facts.labels.map((label) => JSON.stringify(label)));
+  const added = task.labels.filter((label) => !known.has(JSON.stringify(label)));
+  const labels = [...facts.labels, ...added];
+  return {
+    ...facts,
+    ...(task.appId === undefined ? {} : { appId: task.appId }),
+    labels: labels.slice(0, MAX_LABELS),
+    labelsIgnored: facts.labelsIgnored + Math.max(0, labels.length - MAX_LABELS),
+  };
+}
+
+/** Whether a container's tasks are its agent's to tell: tasks of a pod, and those of a custom executor. */
+export function tasksAreUntold(config: mesos.slave.ContainerConfig, nested: boolean): boolean {
+  const { task_info: task, executor_info: executor } = config;
+  if (task || !executor) return false;
+  return nested || executor.type !== mesos.ExecutorInfo.Type.DEFAULT;
 }

@@ -5,6 +5,7 @@ import type { EnforceMode, Policy } from "../features/policy.js";
 import type { ContainerFacts } from "./facts.js";
 import { classesOf } from "./classes.js";
 import { filesFor } from "./files.js";
+import { limitsFor } from "./connections.js";
 import { markingFor } from "./marking.js";
 import { holds, isAllocatedTo, isAnchored } from "./match.js";
 import type { Config, Exemption } from "./schema.js";
@@ -44,6 +45,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const classes = classesOf(config.classes, facts, config.trustedRoles);
   const marking = markingFor(config.marking, classes);
   const files = filesFor(config.files, classes);
+  const connections = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
   return {
     ...(ports ? { ports } : {}),
     enforce: enforcementFor(config, facts),
@@ -53,7 +55,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
     ...(config.escape === undefined ? {} : { escape: config.escape }),
     ...(facts.ownNetwork ? { ownNetwork: true } : {}),
     ...(config.judged ? { judged: config.judged } : {}),
-    ...(config.connections ? { connections: exceptAgent(config.connections, agent) } : {}),
+    ...(connections ? { connections: exceptAgent(connections, agent) } : {}),
     ...(classes.length > 0 ? { classes } : {}),
     ...(marking ? { marking } : {}),
     ...(files ? { files } : {}),

@@ -4,16 +4,7 @@
  */
 import { z } from "zod";
 import { IsolatorError } from "../errors.js";
-import { parseCidr } from "../features/addresses.js";
-import {
-  CONNECT_ERRNOS,
-  CONNECT_PROTOCOLS,
-  countRules,
-  MAX_LIMIT,
-  MAX_RULES,
-  type ConnectionRule,
-  type ConnectionsPolicy,
-} from "../features/connections.js";
+import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import { ESCAPE_MODES, type EscapeMode } from "../features/escape.js";
 import { SOCKET_KINDS, type SocketKind, type SocketsPolicy } from "../features/sockets.js";
 import {
@@ -24,11 +15,15 @@ import {
   type ExtraProtocol,
   type PortRange,
 } from "../features/ports.js";
+import { AgentApiSchema, toAgentApi, type AgentApi } from "./agent-api.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
 import { filesProblems, FilesSchema, toFiles, type FilesRule } from "./files.js";
+import { CONNECTION_KEYS, toConnections } from "./connections.js";
+import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } from "./endpoints.js";
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
+import { ViolationsSchema, type ViolationRule } from "./violations.js";
 
 /** Name of the instance where neither the file nor the command line gives one. */
 export const DEFAULT_INSTANCE = "default";
@@ -88,69 +83,6 @@ const ExemptionSchema = z
   })
   .meta({ description: "Containers that are not enforced. The first entry that matches counts." });
 
-/** What `check` throws for a person, as a problem of the value. */
-function readable(check: (text: string) => unknown): (text: string, context: z.RefinementCtx) => void {
-  return (text, context) => {
-    try {
-      check(text);
-    } catch (error) {
-      if (!(error instanceof IsolatorError)) throw error;
-      context.addIssue({ code: "custom", message: error.message });
-    }
-  };
-}
-
-const Limit = z.number().int().min(1).max(MAX_LIMIT);
-
-const ConnectionsSchema = z
-  .strictObject({
-    to: z
-      .strictObject({
-        cidr: z
-          .string()
-          .superRefine(readable(parseCidr))
-          .optional()
-          .meta({ description: "A block such as 10.0.0.0/8 or fd00::/8, or one address." }),
-        ports: z
-          .string()
-          .superRefine(readable(parsePorts))
-          .optional()
-          .meta({ description: "Ports and ranges in one text, as in 5432,8000-8010." }),
-        protocol: z.enum(CONNECT_PROTOCOLS).optional().meta({ description: "Default: both." }),
-      })
-      .meta({ description: "Destinations: all that is given must hold; {} is every one." }),
-    limit: z
-      .union([Limit, z.literal("none")])
-      .meta({ description: "Connections to each of these; none: not counted at all." }),
-  })
-  .meta({ description: "The first entry that fits a destination holds." });
-
-/** A rule as the features know it. */
-function toRule({ to, limit }: z.output<typeof ConnectionsSchema>): ConnectionRule {
-  const { cidr, ports, protocol } = to;
-  return {
-    to: {
-      ...(cidr === undefined ? {} : { cidr }),
-      ...(ports === undefined ? {} : { ports: parsePorts(ports) }),
-      ...(protocol === undefined ? {} : { protocol }),
-    },
-    limit,
-  };
-}
-
-/** Kernel's rules that entries take; what has other problems takes none. */
-function rangesIn(rules: readonly z.output<typeof ConnectionsSchema>[]): number {
-  try {
-    return countRules(rules.map(toRule));
-  } catch (error) {
-    if (error instanceof IsolatorError) return 0;
-    throw error;
-  }
-}
-
-/** The agent's own address takes one more. */
-const RULES_OF_FILE = MAX_RULES - 1;
-
 /** The file as it is written. No transformation: its input is what the JSON schema describes. */
 export const ConfigSchema = z
   .strictObject({
@@ -198,24 +130,7 @@ export const ConfigSchema = z
       description:
         "Ways out of the container's cgroup and into the isolator's programs. deny: refused where the kernel has BPF LSM; elsewhere what left is reported, and each container's event says what is not closed if deny is given here. allow: neither.",
     }),
-    connections: z
-      .array(ConnectionsSchema)
-      .refine((rules) => rules.length <= RULES_OF_FILE, {
-        error: `has too many entries: give at most ${RULES_OF_FILE}`,
-      })
-      .refine((rules) => rules.length > RULES_OF_FILE || rangesIn(rules) <= RULES_OF_FILE, {
-        error: `has too many port ranges: at most ${RULES_OF_FILE} in all`,
-      })
-      .optional()
-      .meta({
-        description: "How many connections a container may hold to each destination. Default: any number.",
-      }),
-    connections_total: Limit.optional().meta({
-      description: "How many it may hold in all. Default: any number.",
-    }),
-    connections_errno: z.enum(CONNECT_ERRNOS).default("EAGAIN").meta({
-      description: "What a connect() over a limit gives.",
-    }),
+    ...CONNECTION_KEYS,
     trusted_roles: z
       .array(name("Role."))
       .max(MAX_ROLES, { error: `has too many roles: give at most ${MAX_ROLES}` })
@@ -232,6 +147,9 @@ export const ConfigSchema = z
     classes: ClassesSchema,
     marking: MarkingSchema,
     files: FilesSchema,
+    endpoints: EndpointsSchema,
+    violations: ViolationsSchema.optional(),
+    agent_api: AgentApiSchema.optional(),
   })
   .meta({
     title: "bpf-isolator",
@@ -256,13 +174,20 @@ export interface Config {
   escape?: EscapeMode;
   /** The only ports that are judged; undefined: all. */
   judged?: PortRange;
-  /** Undefined: not counted. */
+  /** Undefined: not counted unless a label asks for it. */
   connections?: ConnectionsPolicy;
+  /** What a connect() over a limit gives. */
+  connectErrno: ConnectErrno;
   trustedRoles: string[];
   exemptions: Exemption[];
   classes: ContainerClass[];
   marking: MarkingRule[];
   files: FilesRule[];
+  endpoints: EndpointsConfig;
+  /** Undefined: what is refused is refused, and nothing more. */
+  violations?: ViolationRule;
+  /** Undefined: the agent is not asked. */
+  agentApi?: AgentApi;
 }
 
 function asList(value: unknown): unknown[] {
@@ -278,7 +203,7 @@ function asMap(value: unknown): Record<string, unknown> {
  * @param value any, also one with other problems: these are looked for in what is there
  */
 export function crossProblems(value: unknown): Problem[] {
-  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, files } = asMap(value);
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, files, endpoints } = asMap(value);
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -320,20 +245,8 @@ export function crossProblems(value: unknown): Problem[] {
     ...classProblems(classes),
     ...markingProblems(marking, classes),
     ...filesProblems(files, classes),
+    ...endpointProblems(endpoints, classes),
   ];
-}
-
-function toConnections(input: ConfigInput): { connections?: ConnectionsPolicy } {
-  const { connections, connections_total: total, connections_errno: errno } = input;
-  if (connections === undefined && total === undefined) return {};
-  const rules = (connections ?? []).map(toRule);
-  return {
-    connections: {
-      ...(total === undefined ? {} : { total }),
-      errno,
-      rules,
-    },
-  };
 }
 
 /** @param input what ConfigSchema accepts and crossProblems() finds nothing in */
@@ -349,6 +262,7 @@ export function toConfig(input: ConfigInput): Config {
     ...(input.escape === undefined ? {} : { escape: input.escape }),
     ...(typeof judged === "object" ? { judged } : {}),
     ...toConnections(input),
+    connectErrno: input.connections_errno,
     trustedRoles: input.trusted_roles,
     exemptions: input.exemptions.map(({ match, enforce }) => ({
       ...toMatch(match),
@@ -357,5 +271,8 @@ export function toConfig(input: ConfigInput): Config {
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
     files: toFiles(input.files),
+    endpoints: toEndpoints(input.endpoints),
+    ...(input.violations === undefined ? {} : { violations: input.violations }),
+    ...(input.agent_api === undefined ? {} : { agentApi: toAgentApi(input.agent_api) }),
   };
 }

@@ -53,19 +53,18 @@ export function closeConnections(maps: ConnectionMaps, cgroupId: bigint): void {
   maps.map("connect_rules").delete(key);
 }
 
-/** Undefined: not counted. */
-export function readConnections(maps: ConnectionMaps, cgroupId: bigint): HeldConnections | undefined {
-  const value = maps.map("connect_totals").lookup(u64Key(cgroupId));
+/** @param totals the map connect_totals @returns undefined: not counted */
+export function readConnections(totals: BpfMap, cgroupId: bigint): HeldConnections | undefined {
+  const value = totals.lookup(u64Key(cgroupId));
   return value && decodeTotals(value.subarray(LOCK_BYTES));
 }
 
-/** Every destination that connections are held to, by whichever container; most held first. Takes milliseconds. */
-export function readDestinations(maps: ConnectionMaps): HeldDestination[] {
-  const map = maps.map("connect_sets");
-  const values = map.lookupAll();
+/** Every destination that connections are held to, by whichever container; most held first. Takes milliseconds. @param sets the map connect_sets */
+export function readDestinations(sets: BpfMap): HeldDestination[] {
+  const values = sets.lookupAll();
   const found: HeldDestination[] = [];
-  for (let at = LOCK_BYTES; at < values.length; at += map.valueSize)
-    found.push(...decodeSet(values.subarray(at, at + map.valueSize - LOCK_BYTES)));
+  for (let at = LOCK_BYTES; at < values.length; at += sets.valueSize)
+    found.push(...decodeSet(values.subarray(at, at + sets.valueSize - LOCK_BYTES)));
   return found.sort((a, b) => b.held - a.held);
 }
 
@@ -133,7 +132,7 @@ export class ClosedWatch {
 
   private async look(): Promise<void> {
     for (const [cgroupId, programs] of this.watched) {
-      const connections = readConnections(programs, cgroupId);
+      const connections = readConnections(programs.map("connect_totals"), cgroupId);
       if (!connections || connections.held === connections.live) continue;
       await releaseClosed(programs, this.lockFile);
       return;

@@ -23,6 +23,7 @@ import {
 } from "./connections.js";
 import { writePolicy } from "./kernel-policy.js";
 import { requireFiles } from "./files.js";
+import { forgetClasses, writeClasses } from "./owner-classes.js";
 import { reach } from "./points.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
@@ -197,7 +198,8 @@ export class Container {
     undo.push(() => ownRing?.close());
     const slot = (ring ?? ownRing)?.slot ?? NO_RING;
     const container = new Container(instance, programs, held, node, record, parent, ownRing, slot);
-    if (container.glass !== "detach") {
+    const glass = container.glass;
+    if (glass !== "detach") {
       node.withFd((fd) => {
         programs.attach(fd, container.name, hooksOf(policy));
       });
@@ -206,12 +208,13 @@ export class Container {
     undo.push(async () => {
       await instance.closed.delete(node.id);
       closeConnections(programs, node.id);
+      forgetClasses(programs, node.id);
     });
     undo.push(() => {
       instance.files.close(programs, node.id);
       instance.endFiles(held.key);
     });
-    container.applyPolicy();
+    container.applyPolicy(glass);
     reach("prepare:policy");
     undo.push(() => {
       container.table.release(policy.ports ?? [], chain, parent?.policy.ports);
@@ -262,9 +265,9 @@ export class Container {
   }
 
   /** Writes the policy to the kernel, less what `break-glass` has switched off. */
-  applyPolicy(): void {
-    const glass = this.glass;
+  applyPolicy(glass = this.glass): void {
     if (glass === "detach") return;
+    writeClasses(this.programs, this.cgroupId, this.policy.classes);
     if (this.policy.connections) this.instance.closed.add(this.cgroupId, this.programs);
     writePolicy(this.instance, this.programs, throughGlass(this.policy, glass), {
       cgroupId: this.cgroupId,
@@ -292,8 +295,8 @@ export class Container {
    * @param pid as this process sees it
    * @throws no-process when it is gone; cgroup-failed
    */
-  isolate(pid: number): void {
-    moveInto(this.node, pid, this.name);
+  async isolate(pid: number): Promise<void> {
+    await moveInto(this.node, pid, this.name);
     reach("isolate:moved");
     if (this.current.stage === "prepared") this.save({ stage: "isolated" });
     reach("isolate:done");
@@ -361,7 +364,7 @@ export class Container {
 
   /** Connections that it holds; undefined: they are not counted. */
   connections(): HeldConnections | undefined {
-    return this.policy.connections && readConnections(this.programs, this.cgroupId);
+    return this.policy.connections && readConnections(this.programs.map("connect_totals"), this.cgroupId);
   }
 
   /** Finds out which of them are closed for good (connections.ts). @throws map-failed */
@@ -372,7 +375,9 @@ export class Container {
   /** Where they go, most first. Takes milliseconds. */
   destinations(): HeldDestination[] {
     if (!this.policy.connections) return [];
-    return readDestinations(this.programs).filter(({ cgroupId }) => cgroupId === this.cgroupId);
+    return readDestinations(this.programs.map("connect_sets")).filter(
+      ({ cgroupId }) => cgroupId === this.cgroupId,
+    );
   }
 
   /** Whether a process is in it or may still come: one that waits for its process is not dead. */
@@ -407,6 +412,7 @@ export class Container {
       await this.instance.closed.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
       if (this.policy.files) this.instance.files.close(this.programs, this.cgroupId);
+      forgetClasses(this.programs, this.cgroupId);
       this.final = final;
       this.instance.records.remove(this.held);
       if (this.policy.files) this.instance.endFiles();
@@ -434,9 +440,9 @@ export class Container {
  * @param container for the message
  * @throws no-process, cgroup-failed
  */
-export function moveInto(node: CgroupNode, pid: number, container: string): void {
+export async function moveInto(node: CgroupNode, pid: number, container: string): Promise<void> {
   try {
-    node.add(pid);
+    await node.move(pid);
   } catch (error) {
     if (systemCode(error) === "ESRCH") {
       throw new IsolatorError(

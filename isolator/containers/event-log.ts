@@ -16,6 +16,8 @@ export type EventKind =
   | "removed"
   | "cleanup_pending"
   | "escaped"
+  | "violations"
+  | "limitation"
   | "upgraded"
   | "configuration"
   | "break_glass"

@@ -18,6 +18,7 @@ import { ClosedWatch, closeConnections, type ConnectionMaps } from "./connection
 import { dropSets, FileRules, forgetFiles } from "./files.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
+import { forgetClasses, type OwnerMaps } from "./owner-classes.js";
 import { PortTable } from "./port-table.js";
 import { buildsOf, nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
 
@@ -108,12 +109,27 @@ export class Instance {
 
   private async lock(tries = 100): Promise<FileLock> {
     try {
-      mkdirSync(this.stateDirectory, { recursive: true, mode: 0o700 });
       return await FileLock.acquire(join(this.stateDirectory, "lock"));
     } catch (error) {
-      // The last container's end removed the directory in between.
-      if (systemCode(error) === "ENOENT" && tries > 0) return this.lock(tries - 1);
+      // The first container's start, or the last one's end removed the directory.
+      if (systemCode(error) === "ENOENT" && tries > 0) {
+        this.makeStateDirectory();
+        return this.lock(tries - 1);
+      }
       if (error instanceof IsolatorError) throw error;
+      throw new IsolatorError(
+        "state-failed",
+        `${this.stateDirectory} cannot be used: ${messageOf(error)}`,
+        error,
+      );
+    }
+  }
+
+  /** @throws state-failed */
+  private makeStateDirectory(): void {
+    try {
+      mkdirSync(this.stateDirectory, { recursive: true, mode: 0o700 });
+    } catch (error) {
       throw new IsolatorError(
         "state-failed",
         `${this.stateDirectory} cannot be used: ${messageOf(error)}`,
@@ -263,6 +279,12 @@ export class Instance {
     this.programUsers++;
   }
 
+  /** Those that containers of this process use. */
+  get loaded(): Programs {
+    if (!this.programs) throw new Error("no programs are loaded");
+    return this.programs;
+  }
+
   /** The first time sweep(). Under the lock. */
   async sweepOnce(): Promise<void> {
     if (!this.swept) await this.sweep();
@@ -331,19 +353,20 @@ export class Instance {
     if (build !== buildId()) return;
     const open = new Map<string, BpfMap>();
     try {
-      for (const name of ["connect_totals", "connect_rules"] as const) {
+      for (const name of ["connect_totals", "connect_rules", "owner_classes"] as const) {
         const map = openPinnedMap(this.name, build, name);
         if (!map) return;
         open.set(name, map);
       }
-      const maps: ConnectionMaps = {
-        map: (name) => {
+      const maps: ConnectionMaps & OwnerMaps = {
+        map: (name: string) => {
           const map = open.get(name);
           if (!map) throw new Error(`no map ${name}`);
           return map;
         },
       };
       closeConnections(maps, BigInt(chain.at(-1) ?? 0));
+      forgetClasses(maps, BigInt(chain.at(-1) ?? 0));
     } finally {
       for (const map of open.values()) map.close();
     }

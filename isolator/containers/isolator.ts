@@ -5,8 +5,10 @@
  * Calls about one root container and what is nested in it are done one after another; those of others beside them.
  */
 import { readlinkSync } from "node:fs";
+import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
-import { factsOf, portsOf } from "../config/facts.js";
+import { badLimits } from "../config/connections.js";
+import { factsOf, portsOf, tasksAreUntold, withTask, type TaskFacts } from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { toDenial } from "../features/events.js";
@@ -18,6 +20,7 @@ import { readAgentAddress, writeAgentAddress } from "./agent-address.js";
 import { Container, moveInto } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
 import type { EventLog } from "./event-log.js";
+import { HostShare } from "./host-share.js";
 import type { Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
@@ -25,6 +28,7 @@ import { reach } from "./points.js";
 import { nodeNames, recordKey } from "./records.js";
 import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
 import { takeUp } from "./take-up.js";
+import { describeViolation, limitationOf, Violations } from "./violations.js";
 
 /** ms that cleanup() waits for processes to end before it answers and goes on in the background. */
 const CLEANUP_TIMEOUT = 1_000;
@@ -47,13 +51,19 @@ export class Isolator {
   private readonly registry = new Registry();
   private readonly queues = new Queues();
   private readonly patrol = new EscapePatrol((container, { pid, process, cgroup }) => {
-    const message = `${process}[${pid}] has left it for cgroup ${cgroup}, where its rules do not hold`;
-    this.log.add("escaped", container, message);
+    const what = `${process}[${pid}] has left it for cgroup ${cgroup}, where its rules do not hold`;
+    this.log.add("escaped", container, what);
+    if (this.violations.kills) this.raise(container, what);
   });
   private readonly retries = new Set<NodeJS.Timeout>();
   private readonly watchers = new Watchers();
+  private readonly violations: Violations;
   private readonly flusher: NodeJS.Timeout;
+  readonly hostShare: HostShare;
   private ring!: EventRing;
+  private endpoints: Cluster | undefined;
+  /** Called when there is a container, or may be a task, that only the agent's API knows the labels of. */
+  onUntold: () => void = () => undefined;
 
   private constructor(
     readonly instance: Instance,
@@ -61,8 +71,13 @@ export class Isolator {
     readonly log: EventLog,
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
+    this.hostShare = new HostShare(instance, log, () =>
+      this.list().flatMap(({ container }) => container ?? []),
+    );
+    this.violations = new Violations(config.violations);
     this.flusher = setInterval(() => {
       for (const { name } of this.registry.all()) log.flush(name);
+      this.judgeViolations();
     }, FLUSH).unref();
   }
 
@@ -84,6 +99,10 @@ export class Isolator {
           isolator.enter(container, bytes);
         },
       });
+      isolator.endpoints = new Cluster(instance.loaded, config, (message) => {
+        log.add("warning", "", message);
+      });
+      isolator.endpoints.setHost(isolator.agent?.ip);
       void isolator.reconfigure(config);
       for (const entry of isolator.list().reverse()) {
         // Nested ones before what they are nested in, of which the end would take them along.
@@ -93,6 +112,8 @@ export class Isolator {
       return isolator;
     } catch (error) {
       clearInterval(isolator.flusher);
+      isolator.hostShare.stop();
+      isolator.endpoints?.stop();
       throw error;
     }
   }
@@ -100,11 +121,19 @@ export class Isolator {
   /** Ends this process's part: containers stay enforced and counted, and the next daemon takes them up. */
   async stop(): Promise<void> {
     clearInterval(this.flusher);
+    this.hostShare.stop();
     this.patrol.stop();
     for (const timer of this.retries) clearTimeout(timer);
+    this.endpoints?.stop();
     await this.queues.idle();
     this.ring.leave();
     await this.instance.endServing();
+  }
+
+  /** What is known of the cluster. */
+  get cluster(): Cluster {
+    if (!this.endpoints) throw new Error("it has not started");
+    return this.endpoints;
   }
 
   /** Every container that is known, parents before children. */
@@ -221,6 +250,7 @@ export class Isolator {
         ...{ id, name, container, facts, config, bytes },
         ...{ recovered: false, cleaning: false },
       });
+      if (tasksAreUntold(config, id.length > 1)) this.onUntold();
       return undefined;
     });
   }
@@ -257,7 +287,7 @@ export class Isolator {
             `container ${name} was never prepared here, or is cleaned up: process ${pid} is not put under a policy`,
           );
         }
-        if (ancestor.container) moveInto(ancestor.container.node, pid, name);
+        if (ancestor.container) await moveInto(ancestor.container.node, pid, name);
         this.patrol.note(ancestor.name, pid);
         return;
       }
@@ -270,7 +300,7 @@ export class Isolator {
       if (!entry.container) return;
       // First: where the host's rules cannot be applied, the process is not to run without them.
       await this.checkNetwork(entry, entry.container, pid);
-      entry.container.isolate(pid);
+      await entry.container.isolate(pid);
       this.patrol.note(name, pid);
     });
   }
@@ -295,10 +325,33 @@ export class Isolator {
     );
   }
 
-  /** mesos::slave::Isolator::watch(): pending until the container's end. Nothing that is enforced here ends a container. */
-  // eslint-disable-next-line require-yield -- no limitation is raised, and a stream that ends is the answer at cleanup
+  /** mesos::slave::Isolator::watch(): pending until the container's end, or until it has to end. */
   async *watch(id: ContainerId, signal: AbortSignal): AsyncGenerator<mesos.slave.ContainerLimitation> {
-    await this.watchers.wait(formatId(id), signal);
+    const name = formatId(id);
+    const limitation = await this.watchers.limitation(name, signal);
+    if (!limitation) return;
+    yield limitation;
+    await this.watchers.wait(name, signal);
+  }
+
+  /** Looks at the containers that were refused something since the last look. */
+  private judgeViolations(): void {
+    for (const name of this.violations.take()) {
+      const entry = this.registry.named(name);
+      if (!entry?.container || entry.cleaning) continue;
+      const violation = this.violations.look(name, entry.container.usage().denied, Date.now());
+      if (!violation) continue;
+      const what = describeViolation(violation);
+      this.log.add("violations", name, what);
+      if (this.violations.kills) this.raise(name, what);
+    }
+  }
+
+  /** The agent is to end a container. @param what it did */
+  private raise(name: string, what: string): void {
+    const ports = this.registry.named(name)?.container?.policy.ports ?? [];
+    if (this.watchers.raise(name, limitationOf(name, what, ports)))
+      this.log.add("limitation", name, "the agent is told to end it");
   }
 
   /**
@@ -322,6 +375,11 @@ export class Isolator {
           : { ...container.policy, ports };
       await this.apply(entry, container, policy);
       entry.recovered = false;
+      // A custom executor has another task.
+      if (entry.config && tasksAreUntold(entry.config, false)) {
+        entry.taskIsOld = true;
+        this.onUntold();
+      }
     });
   }
 
@@ -375,6 +433,7 @@ export class Isolator {
     this.ring.poll();
     this.registry.delete(entry);
     this.patrol.remove(entry.name);
+    this.violations.forget(entry.name);
     this.log.forget(entry.name);
     this.watchers.end(entry.name);
   }
@@ -397,12 +456,16 @@ export class Isolator {
         `the agent's address will not be known to the next daemon: ${messageOf(error)}`,
       );
     }
+    this.endpoints?.setHost(agent.ip);
     await this.reconfigure(this.config);
+    this.onUntold();
   }
 
   /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
   async reconfigure(config: Config): Promise<void> {
     this.config = config;
+    this.endpoints?.reconfigure(config);
+    this.violations.set(config.violations);
     await Promise.all(this.list().map((entry) => this.serially(entry.id, () => this.judgeAgain(entry))));
   }
 
@@ -422,6 +485,41 @@ export class Isolator {
     });
   }
 
+  /** Where the agent listens; undefined: none has said. */
+  get agentAddress(): AgentAddress | undefined {
+    return this.agent;
+  }
+
+  /** Names of containers whose tasks only the agent's API can tell of, and has not. */
+  untold(): ReadonlySet<string> {
+    const untold = this.list().filter(
+      ({ id, config, container, cleaning, task, taskIsOld }) =>
+        container && !cleaning && config && tasksAreUntold(config, id.length > 1) && (!task || taskIsOld),
+    );
+    return new Set(untold.map(({ name }) => name));
+  }
+
+  /** What the agent says of the tasks in a container. @throws state-failed */
+  learnTask(name: string, task: TaskFacts): Promise<void> {
+    const entry = this.registry.named(name);
+    if (!entry?.container || entry.cleaning) return Promise.resolve();
+    return this.serially(entry.id, async () => {
+      const { facts, config, task: before } = entry;
+      if (entry.cleaning || !facts || !config) return;
+      entry.taskIsOld = false;
+      if (JSON.stringify(before) === JSON.stringify(task)) return;
+      this.instance.records.writeTask(recordKey(entry.id), task);
+      entry.task = task;
+      const parentId = parentOf(entry.id);
+      const parent = parentId && this.find(parentId);
+      // Without what an earlier answer has said.
+      const plain = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
+      const { ports, ownNetwork } = facts;
+      entry.facts = withTask({ ...plain, ...(ports ? { ports } : {}), ownNetwork }, task);
+      await this.judgeAgain(entry);
+    });
+  }
+
   /** Name of a container by its cgroup id, whoever made it. */
   nameOf(cgroupId: bigint): string | undefined {
     return this.registry.withCgroup(cgroupId)?.name ?? this.instance.nameOf(cgroupId);
@@ -436,6 +534,7 @@ export class Isolator {
   private onKernelEvent(event: KernelEvent): void {
     const container = this.nameOf(event.cgroup_id) ?? `with cgroup id ${event.cgroup_id}`;
     this.log.denial(container, () => toDenial(event, (cgroupId) => this.nameOf(cgroupId)));
+    this.violations.note(container);
   }
 
   private tellTakeOver(name: string, ports: readonly PortRange[], owner: bigint): void {
@@ -471,7 +570,8 @@ export class Isolator {
         // In a network of its own its policy has none of them.
         if (ports && !ownNetwork) facts.ports = ports;
         if (!ownNetwork) facts.ownNetwork = false;
-        Object.assign(entry, { bytes, config, facts });
+        const task = this.instance.records.readTask(recordKey(container.id));
+        Object.assign(entry, { bytes, config, facts: task ? withTask(facts, task) : facts, task });
       }
     } catch (error) {
       this.log.add(
@@ -485,8 +585,11 @@ export class Isolator {
 
   private register(entry: Entry): void {
     this.registry.add(entry);
+    if (entry.container) this.violations.look(entry.name, entry.container.usage().denied, Date.now());
     const gaps = entry.container?.gaps() ?? [];
     if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
+    for (const what of entry.facts ? badLimits(entry.facts) : [])
+      this.log.add("warning", entry.name, `no limit for connections: ${what}`);
     const watch = entry.container?.escapeWatch();
     if (watch) this.patrol.add(entry.name, watch);
   }

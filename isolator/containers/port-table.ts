@@ -1,7 +1,7 @@
 /** The machine's ports and their owners: the map port_owners, with claims checked. */
 import { IsolatorError } from "../errors.js";
 import { formatPorts, listPorts, mergeRanges, type PortRange } from "../features/ports.js";
-import { encode, u32Key } from "../kernel/codec.js";
+import { encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import type { BpfMap } from "../kernel/maps.js";
 
@@ -33,9 +33,15 @@ function equal(a: Chain, b: Chain): boolean {
 export class PortTable {
   constructor(private readonly map: BpfMap) {}
 
-  ownerOf(port: number): Chain {
-    const value = this.map.lookup(u32Key(port));
-    return value ? toChain(new BigUint64Array(value.buffer)) : NOBODY;
+  /** Each of some ports, with its owner. */
+  private *ownersOf(ports: readonly PortRange[]): Generator<[port: number, owner: Chain]> {
+    for (const { begin, end } of mergeRanges(ports)) {
+      const words = new BigUint64Array(this.map.lookupRange(begin, end - begin + 1).buffer);
+      for (let port = begin; port <= end; port++) {
+        const first = (port - begin) * LEVELS;
+        yield [port, toChain(words.subarray(first, first + LEVELS))];
+      }
+    }
   }
 
   /**
@@ -76,8 +82,7 @@ export class PortTable {
       if (!names.has(id)) names.set(id, nameOf(id));
       return names.get(id);
     };
-    for (const port of listPorts(ports)) {
-      const owner = this.ownerOf(port);
+    for (const [port, owner] of this.ownersOf(ports)) {
       const isNested = owner.length > chain.length && equal(owner.slice(0, chain.length), chain);
       const holder = owner.at(-1);
       const name = holder === undefined ? undefined : cachedName(holder);
@@ -146,7 +151,7 @@ export class PortTable {
 
   /** Gives back those of the ports that the container owns: to its parent where that has them too, else to nobody. */
   release(ports: readonly PortRange[], chain: Chain, parentPorts: readonly PortRange[] = []): void {
-    const owned = listPorts(ports).filter((port) => equal(this.ownerOf(port), chain));
+    const owned = [...this.ownersOf(ports)].filter(([, owner]) => equal(owner, chain)).map(([port]) => port);
     const parents = new Set(listPorts(parentPorts));
     this.write(
       owned.filter((port) => parents.has(port)),

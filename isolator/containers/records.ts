@@ -3,6 +3,7 @@
  *   lock         of a `run`: locked (flock) by the process that looks after the container, for as long as that lives
  *   record.json  the container, written to a temporary file and renamed
  *   config.pb    of an agent's: the ContainerConfig of its prepare(), as it came
+ *   task.json    of an agent's: what its agent's API says of its tasks
  *   break-glass  see glass.ts
  * The directory is made before anything else of the container and removed after everything else, so that whatever is
  * left half done is found by it. All changes are made under the instance's lock.
@@ -21,6 +22,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import type { TaskFacts } from "../config/facts.js";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import { addUsages, loadUsage, type SavedUsage, type Usage } from "../features/accounting.js";
 import { isPolicy, type Policy } from "../features/policy.js";
@@ -119,8 +121,7 @@ export class Records {
     const key = recordKey(id);
     const directory = join(this.directory, key);
     try {
-      mkdirSync(this.directory, { recursive: true, mode: 0o700 });
-      mkdirSync(directory, { mode: 0o700 });
+      this.makeDirectory(directory);
     } catch (error) {
       if (systemCode(error) !== "EEXIST") throw stateError(directory, error);
       const holder = this.read(key);
@@ -134,6 +135,17 @@ export class Records {
     const lock = FileLock.try(join(directory, "lock"));
     if (!lock) throw new IsolatorError("busy", `${directory} is locked by another process`);
     return { key, directory, lock };
+  }
+
+  /** @throws EEXIST */
+  private makeDirectory(directory: string): void {
+    try {
+      mkdirSync(directory, { mode: 0o700 });
+    } catch (error) {
+      if (systemCode(error) !== "ENOENT") throw error;
+      mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+      mkdirSync(directory, { mode: 0o700 });
+    }
   }
 
   /** Directory of a record. */
@@ -174,6 +186,27 @@ export class Records {
     } catch (error) {
       if (systemCode(error) === "ENOENT") return undefined;
       throw stateError(join(this.directory, key), error);
+    }
+  }
+
+  /** What the agent says of a container's tasks. @throws state-failed */
+  writeTask(key: string, task: TaskFacts): void {
+    const file = join(this.directory, key, "task.json");
+    try {
+      writeFileSync(`${file}.new`, JSON.stringify(task), { mode: 0o600 });
+      renameSync(`${file}.new`, file);
+    } catch (error) {
+      throw stateError(file, error);
+    }
+  }
+
+  /** What writeTask() was given; undefined where there is nothing, or it is damaged. */
+  readTask(key: string): TaskFacts | undefined {
+    try {
+      const task: unknown = JSON.parse(readFileSync(join(this.directory, key, "task.json"), "utf8"));
+      return isTask(task) ? task : undefined;
+    } catch {
+      return undefined;
     }
   }
 
@@ -296,6 +329,17 @@ function isRecord(value: unknown): value is ContainerRecord {
     isPolicy(record.policy) &&
     (record.replacing === undefined || isList(record.replacing)) &&
     (record.carried === undefined || isObject(record.carried))
+  );
+}
+
+function isTask(value: unknown): value is TaskFacts {
+  if (!isObject(value)) return false;
+  const { labels, appId } = value as Partial<Record<keyof TaskFacts, unknown>>;
+  const isText = (item: unknown): boolean => typeof item === "string";
+  return (
+    Array.isArray(labels) &&
+    labels.every((label) => Array.isArray(label) && label.length === 2 && label.every(isText)) &&
+    (appId === undefined || isText(appId))
   );
 }
 

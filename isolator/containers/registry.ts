@@ -1,5 +1,5 @@
 /** Which containers of an agent there are, who waits for their end, and whose turn it is. */
-import type { ContainerFacts } from "../config/facts.js";
+import type { ContainerFacts, TaskFacts } from "../config/facts.js";
 import type { mesos } from "../mesos/messages.js";
 import type { Container } from "./container.js";
 import { formatId, type ContainerId } from "./names.js";
@@ -13,6 +13,10 @@ export interface Entry {
   readonly container: Container | undefined;
   /** Undefined: not known any more. */
   facts?: ContainerFacts;
+  /** What the agent's API says of its tasks. */
+  task?: TaskFacts;
+  /** There may be other tasks by now. */
+  taskIsOld?: boolean;
   readonly config?: mesos.slave.ContainerConfig;
   /** Bytes of the ContainerConfig of its prepare(). */
   readonly bytes?: Uint8Array;
@@ -87,12 +91,41 @@ export class Registry {
   }
 }
 
-/** Who waits for the end of a container: by its name, since one may be watched that is not known (yet, or as such). */
+/**
+ * Who waits for the end of a container, or for a reason to end it: by its name, since one may be watched that is not known
+ * (yet, or as such).
+ */
 export class Watchers {
   private readonly waiting = new Map<string, Set<() => void>>();
+  /** Of containers that have not ended yet: whoever watches later, after a lost connection, is told too. */
+  private readonly limitations = new Map<string, mesos.slave.ContainerLimitation>();
 
   /** Resolves at the container's end, or when `signal` aborts. */
-  async wait(name: string, signal: AbortSignal): Promise<void> {
+  wait(name: string, signal: AbortSignal): Promise<void> {
+    return this.sleep(name, signal);
+  }
+
+  /** Why the container has to end; undefined at its end, or when `signal` aborts. */
+  async limitation(name: string, signal: AbortSignal): Promise<mesos.slave.ContainerLimitation | undefined> {
+    if (!this.limitations.has(name)) await this.sleep(name, signal);
+    return this.limitations.get(name);
+  }
+
+  /** The container has to end. The first reason holds. @returns whether it is the first */
+  raise(name: string, limitation: mesos.slave.ContainerLimitation): boolean {
+    if (this.limitations.has(name)) return false;
+    this.limitations.set(name, limitation);
+    this.wake(name);
+    return true;
+  }
+
+  /** The container has ended. */
+  end(name: string): void {
+    this.limitations.delete(name);
+    this.wake(name);
+  }
+
+  private async sleep(name: string, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     const here = this.waiting.get(name) ?? new Set();
     this.waiting.set(name, here);
@@ -108,8 +141,7 @@ export class Watchers {
     });
   }
 
-  /** The container has ended. */
-  end(name: string): void {
+  private wake(name: string): void {
     for (const end of [...(this.waiting.get(name) ?? [])]) end();
   }
 }

@@ -41,7 +41,7 @@ export interface ConnectionsPolicy {
   rules?: ConnectionRule[];
 }
 
-const { connection_sizes: sizes, policy_flags: flags } = layouts.enums;
+const { connection_sizes: sizes, connection_total: totals, policy_flags: flags } = layouts.enums;
 
 /** A limit above this is none: no host has as many sockets. */
 export const MAX_LIMIT = 0x7fffffff;
@@ -97,7 +97,7 @@ export function encodeRules(rules: readonly ConnectionRule[]): Uint8Array {
       encode(layout, {
         ...{ address, mask, begin, end },
         protocol: rule.to.protocol ? PROTOCOL_NUMBERS[rule.to.protocol] : 0,
-        reserved: 0,
+        protocol_mask: rule.to.protocol ? 0xffff : 0,
         limit: rule.limit === "none" ? 0 : rule.limit,
         reserved2: 0,
       }),
@@ -118,6 +118,15 @@ export interface HeldDestination {
   held: number;
 }
 
+/** "tcp 10.1.2.3:5432", "tcp [fd00::1]:443". */
+export function formatDestination({
+  protocol,
+  address,
+  port,
+}: Pick<HeldDestination, "protocol" | "address" | "port">): string {
+  return `${protocol} ${address.includes(":") ? `[${address}]` : address}:${port}`;
+}
+
 /** What a container holds. */
 export interface HeldConnections {
   /** To all destinations: live ones, and those that are closed and whose port the kernel still keeps. */
@@ -135,7 +144,8 @@ function spanNow(): number {
 }
 
 function heldOf(bytes: Uint8Array, now: number): { live: number; held: number } {
-  const { live, closed, span, lapsing } = decode(COUNT, bytes);
+  const { live: word, closed, span, lapsing } = decode(COUNT, bytes);
+  const live = word & ~sizes.CONNECTION_CLAIMED;
   let left = closed;
   // What has lapsed since a program looked last.
   for (let at = span + 1; at <= now && at <= span + sizes.CONNECTION_SPANS; at++)
@@ -147,14 +157,14 @@ function heldOf(bytes: Uint8Array, now: number): { live: number; held: number } 
 export function decodeTotals(bytes: Uint8Array): HeldConnections {
   const now = spanNow();
   return {
-    ...heldOf(bytes, now),
-    shared: heldOf(bytes.subarray(COUNT.size), now).held,
+    ...heldOf(bytes.subarray(totals.IN_ALL * COUNT.size), now),
+    shared: heldOf(bytes.subarray(totals.WITHOUT_PLACE * COUNT.size), now).held,
   };
 }
 
 /** Value of the map connect_totals of a new container, without its lock. */
 export function newTotals(cgroupId: bigint): Uint8Array {
-  const bytes = new Uint8Array(2 * COUNT.size);
+  const bytes = new Uint8Array(totals.CONNECTION_TOTALS * COUNT.size);
   new BigUint64Array(bytes.buffer, 0, 1)[0] = cgroupId;
   return bytes;
 }

@@ -8,13 +8,17 @@ import {
   readFileSync,
   rmdirSync,
   statSync,
+  write,
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 
 const POLL_MS = 5;
+
+const writeOffLoop = promisify(write) as (fd: number, text: string) => Promise<unknown>;
 
 /** Directory that holds the nodes of an instance. */
 export function cgroupRoot(cgroup2: string, instance: string): string {
@@ -30,8 +34,7 @@ export class CgroupNode {
    */
   static create(path: string): CgroupNode {
     try {
-      mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
-      mkdirSync(path, { mode: 0o755 });
+      makeDirectory(path);
     } catch (error) {
       throw new IsolatorError(
         "cgroup-failed",
@@ -100,6 +103,19 @@ export class CgroupNode {
   /** Moves a process, all of its threads, into the node. */
   add(pid: number): void {
     writeFileSync(join(this.path, "cgroup.procs"), `${pid}`);
+  }
+
+  /**
+   * The same, off the event loop: the kernel may wait for an RCU grace period, 10 ms and more, whenever none has been
+   * moved for a while (cgroup_threadgroup_rwsem; kernel 6.18).
+   */
+  async move(pid: number): Promise<void> {
+    const fd = this.openProcs();
+    try {
+      await writeOffLoop(fd, `${pid}`);
+    } finally {
+      closeSync(fd);
+    }
   }
 
   /** A file descriptor that moves the process whose id is written to it into the node. The caller closes it. */
@@ -177,6 +193,17 @@ export function ownNode(cgroup2: string): CgroupNode {
     );
   }
   return node;
+}
+
+/** With those above it. @throws EEXIST */
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o755 });
+  } catch (error) {
+    if (systemCode(error) !== "ENOENT") throw error;
+    mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+    mkdirSync(path, { mode: 0o755 });
+  }
 }
 
 function removeTree(path: string): void {

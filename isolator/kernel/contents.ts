@@ -4,24 +4,31 @@ import { layouts } from "./gen/layout.js";
 /** What a value with a lock begins with: the lock, and 4 bytes that mean nothing. */
 export const LOCK_BYTES = 8;
 
-/** Value sizes in bytes; event_rings holds the id of a map; 0: user space never looks at one. */
+/** Value sizes in bytes; those that hold maps give the id of one; 0: user space never looks at one. */
 export const MAPS = {
   policies: layouts.structs.policy.size,
   counters: layouts.structs.counters.size,
   port_owners: layouts.structs.port_owner.size,
   event_rings: 4,
   socket_notes: layouts.structs.socket_note.size,
-  connect_totals: LOCK_BYTES + 2 * layouts.structs.connection_count.size,
+  connect_totals:
+    LOCK_BYTES + layouts.enums.connection_total.CONNECTION_TOTALS * layouts.structs.connection_count.size,
   connect_sets:
     LOCK_BYTES + layouts.enums.connection_sizes.CONNECTION_PLACES * layouts.structs.connection_count.size,
   connect_rules: layouts.enums.connection_sizes.CONNECTION_RULES * layouts.structs.connection_rule.size,
   sock_connects: 0,
+  socket_holds: 0,
   closed_connects: 0,
   connect_pass: layouts.structs.connection_pass.size,
   file_rules: 4,
   file_policies: layouts.structs.policy.size,
   file_counts: layouts.structs.counters.size,
   file_root: 4,
+  endpoint_sets: 4,
+  endpoint_blocks: 4,
+  endpoint_states: layouts.structs.endpoint_state.size,
+  owner_classes: layouts.structs.class_set.size,
+  host_addresses: 4,
 } as const;
 
 export type MapName = keyof typeof MAPS;
@@ -35,3 +42,6 @@ export type IteratorName = (typeof ITERATORS)[number];
 /** Programs that user space calls, as it does system calls. */
 export const CALLS = ["files_identify"] as const;
 export type CallName = (typeof CALLS)[number];
+/** Programs that user space runs, with a question as their packet (query.ts). */
+export const QUERIES = ["endpoint_query"] as const;
+export type QueryName = (typeof QUERIES)[number];

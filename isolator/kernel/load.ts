@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
-import { CALLS, ITERATORS, MAP_NAMES, PRIMER } from "./contents.js";
+import { CALLS, ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
 import { HOOKS, LSM_MAC, MACHINE_HOOKS, type Hook, type MachineHook } from "./hooks.js";
 import { activeSecurityModules } from "./machine.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
@@ -43,6 +43,7 @@ export function load(directory: string, maps?: string): void {
     for (const { name } of [...hooks, PRIMER]) pin(programFd(object, name), `program_${name}`);
     for (const name of ITERATORS) pin(programFd(object, name), `iterator_${name}`);
     for (const name of CALLS) pin(programFd(object, name), `call_${name}`);
+    for (const name of QUERIES) pin(programFd(object, name), `query_${name}`);
     for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
     renameSync(temporary, directory);
   } catch (error) {
@@ -147,7 +148,7 @@ function openObject(hooks: readonly Hook[], machine?: readonly MachineHook[]): P
   for (const hook of MACHINE_HOOKS) {
     libbpf().setAutoload(libbpf().findProgram(object, hook.name), machine?.includes(hook) ?? false);
   }
-  for (const name of [PRIMER.name, ...ITERATORS, ...CALLS]) {
+  for (const name of [PRIMER.name, ...ITERATORS, ...CALLS, ...QUERIES]) {
     libbpf().setAutoload(libbpf().findProgram(object, name), machine === undefined);
   }
   return object;

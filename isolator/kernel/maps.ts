@@ -70,6 +70,28 @@ export class BpfMap {
   }
 
   /**
+   * Values of an array map, one after another, in one call.
+   * @throws map-failed
+   */
+  lookupRange(first: number, entries: number): Uint8Array<ArrayBuffer> {
+    const values = new Uint8Array(entries * this.valueSize);
+    const word = (value: number): Uint8Array => new Uint8Array(new Uint32Array([value]).buffer);
+    const keys = new Uint8Array(entries * 4);
+    // The kernel begins after the key that it is given, and at 0 after one that is out of range.
+    const result = libbpf().mapLookupBatch(
+      this.fd,
+      word(first - 1),
+      word(0),
+      keys,
+      values,
+      word(entries),
+      null,
+    );
+    if (result < 0 && result !== -ENOENT) throw this.failure("read", result);
+    return values;
+  }
+
+  /**
    * @param how UNDER_LOCK: under the lock that the value begins with, which a program may have taken
    * @throws map-full when it has no room for a new key, map-failed
    */
@@ -99,16 +121,13 @@ export class BpfMap {
     return true;
   }
 
-  /** Every key, of a hash. One that is deleted meanwhile may begin it anew, so that some come twice. @throws map-failed */
-  *keys(size: number): Generator<Uint8Array> {
-    let key: Uint8Array | null = null;
-    for (;;) {
-      const next: Uint8Array = new Uint8Array(size);
-      const result = libbpf().mapNextKey(this.fd, key, next);
-      if (result === -ENOENT) return;
-      if (result < 0) throw this.failure("read", result);
-      yield next;
-      key = next;
+  /** All keys, as far as they do not change meanwhile. For small maps: a call each. @param size bytes of one */
+  keys(size: number): Uint8Array[] {
+    const keys: Uint8Array[] = [];
+    for (let last: Uint8Array | null = null; ; last = keys.at(-1) ?? null) {
+      const next = new Uint8Array(size);
+      if (libbpf().mapNextKey(this.fd, last, next) < 0) return keys;
+      keys.push(next);
     }
   }
 

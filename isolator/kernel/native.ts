@@ -80,6 +80,7 @@ function bindLibbpf() {
       "int bpf_map_update_batch(int fd, const void *keys, const void *values, void *count, const void *opts)",
     ),
     mapDelete: bind<[number, Memory], number>(bpf, "int bpf_map_delete_elem(int fd, const void *key)"),
+    mapById: bind<[number], number>(bpf, "int bpf_map_get_fd_by_id(uint32_t id)"),
     mapNextKey: bind<[number, Memory, Memory], number>(
       bpf,
       "int bpf_map_get_next_key(int fd, const void *key, void *next)",
@@ -171,6 +172,10 @@ function bindLibc() {
     unshare: bind<[number], number>(c, "int unshare(int flags)"),
     socket: bind<[number, number, number], number>(c, "int socket(int domain, int type, int protocol)"),
     close: bind<[number], number>(c, "int close(int fd)"),
+    sendto: bind<[number, Memory, number, number, Memory, number], number | bigint>(
+      c,
+      "long sendto(int fd, const void *data, size_t size, int flags, const void *address, uint32_t length)",
+    ),
     getsockopt: bind<[number, number, number, Memory, Memory], number>(
       c,
       "int getsockopt(int fd, int level, int name, void *value, void *length)",

@@ -20,6 +20,11 @@ export const STRUCTS = [
   "file_key",
   "file_detail",
   "file_identity",
+  "endpoint_key",
+  "address_block",
+  "class_set",
+  "endpoint_state",
+  "endpoint_found",
 ] as const;
 export const ENUMS = [
   "ring_slot",
@@ -30,6 +35,10 @@ export const ENUMS = [
   "connection_sizes",
   "file_verdict",
   "file_operation",
+  "class_bit",
+  "endpoint_current",
+  "endpoint_origin",
+  "connection_total",
 ] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */

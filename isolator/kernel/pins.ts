@@ -159,7 +159,14 @@ export function isPinned(instance: string): boolean {
 /** What the values of some maps are. Those of connections hold several, and are opened for this build alone. */
 const STRUCT_OF = { policies: "policy", counters: "counters", port_owners: "port_owner" } as const;
 
-type OwnMap = "connect_totals" | "connect_rules" | "file_rules" | "file_policies" | "file_counts";
+type OwnMap =
+  | "connect_totals"
+  | "connect_rules"
+  | "connect_sets"
+  | "owner_classes"
+  | "file_rules"
+  | "file_policies"
+  | "file_counts";
 
 function isOwn(name: keyof typeof STRUCT_OF | OwnMap): name is OwnMap {
   return !(name in STRUCT_OF);

@@ -17,9 +17,11 @@ import {
   MAP_NAMES,
   MAPS,
   PRIMER,
+  QUERIES,
   type CallName,
   type IteratorName,
   type MapName,
+  type QueryName,
 } from "./contents.js";
 import { HOOKS, MACHINE_HOOKS } from "./hooks.js";
 import { attachToMachine } from "./links.js";
@@ -38,6 +40,7 @@ export class Programs {
     private readonly primer: number,
     /** To be run by name: iterators, and what user space calls. */
     private readonly run: ReadonlyMap<IteratorName | CallName, number>,
+    private readonly queries: ReadonlyMap<QueryName, number>,
     /** Of what is pinned. */
     private readonly pins: { directory: string; instance: string } | undefined,
     /** What owns the file descriptors when nothing is pinned. */
@@ -63,7 +66,8 @@ export class Programs {
       ...ITERATORS.map((name) => [name, pins.get(`iterator_${name}`)] as const),
       ...CALLS.map((name) => [name, pins.get(`call_${name}`)] as const),
     ]);
-    return new Programs(programs, maps, primer, run, { directory, instance });
+    const queries = new Map(QUERIES.map((name) => [name, pins.get(`query_${name}`)]));
+    return new Programs(programs, maps, primer, run, queries, { directory, instance });
   }
 
   /**
@@ -80,6 +84,7 @@ export class Programs {
       ),
       programFd(object, PRIMER.name),
       new Map([...ITERATORS, ...CALLS].map((name) => [name, programFd(object, name)])),
+      new Map(QUERIES.map((name) => [name, programFd(object, name)])),
       undefined,
       object,
     );
@@ -104,6 +109,13 @@ export class Programs {
   private toRun(name: IteratorName | CallName): number {
     const fd = this.run.get(name);
     if (fd === undefined) throw new Error(`no program ${name}`);
+    return fd;
+  }
+
+  /** File descriptor of a program to be asked (query.ts). */
+  query(name: QueryName): number {
+    const fd = this.queries.get(name);
+    if (fd === undefined) throw new Error(`no query ${name}`);
     return fd;
   }
 
@@ -187,7 +199,8 @@ export class Programs {
       libbpf().objectClose(this.object);
       return;
     }
-    for (const fd of [...this.programs.values(), ...this.run.values(), this.primer]) libc().close(fd);
+    const others = [...this.run.values(), ...this.queries.values(), this.primer];
+    for (const fd of [...this.programs.values(), ...others]) libc().close(fd);
     for (const map of this.maps.values()) map.close();
   }
 }

@@ -25,7 +25,10 @@ function loadRoot(): protobuf.Root {
   const root = new protobuf.Root();
   // Imports are named from proto/ down, as protoc -I does it.
   root.resolvePath = (_origin, target) => (target.startsWith(PROTO) ? target : PROTO + target);
-  root.loadSync("isolator.proto", { keepCase: true, alternateCommentMode: true });
+  root.loadSync(["isolator.proto", "mesos/master/master.proto"], {
+    keepCase: true,
+    alternateCommentMode: true,
+  });
   root.resolveAll();
   return root;
 }

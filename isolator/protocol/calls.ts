@@ -182,6 +182,11 @@ export function streamOf(call: Call, service: IsolatorService): Records | undefi
     const options = { follow, ...(container_id ? { container: toContainerId(container_id) } : {}) };
     return (signal) => asRecords(service.events(options, signal), (event) => ({ type, events: { event } }));
   }
+  if (call.type === Type.ENDPOINTS) {
+    const { class_name } = call.endpoints ?? {};
+    return (signal) =>
+      asRecords(service.endpoints(class_name, signal), (endpoints) => ({ type, endpoints: { endpoints } }));
+  }
   return undefined;
 }
 

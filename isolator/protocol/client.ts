@@ -6,7 +6,7 @@ import { STATE_ROOT } from "../containers/instance.js";
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { bpf_isolator, codecs } from "../mesos/messages.js";
 import { API_PATH, PROTOBUF } from "./encoding.js";
-import { RecordDecoder } from "./recordio.js";
+import { RecordDecoder } from "../mesos/recordio.js";
 
 /** ms. No call takes that long; a daemon that hangs must not hang who asks it. */
 const TIMEOUT = 30_000;

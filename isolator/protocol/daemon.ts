@@ -4,6 +4,7 @@ import { setImmediate as breathe } from "node:timers/promises";
 import type { ConfigHolder } from "../config/holder.js";
 import type { IsolatorEvent } from "../containers/event-log.js";
 import type { Isolator } from "../containers/isolator.js";
+import { HeldView } from "../containers/held.js";
 import type { ContainerId } from "../containers/names.js";
 import { readOverview } from "../containers/overview.js";
 import { recordKey } from "../containers/records.js";
@@ -14,7 +15,9 @@ import {
   isAbout,
   stateOf,
   toContainerStatus,
+  toEndpointSource,
   toEvent,
+  toHostDestinations,
   toRunSummary,
   toStatistics,
   toSummary,
@@ -22,6 +25,8 @@ import {
 
 /** Containers of a list that are looked at before other calls have their turn: about 3 ms. */
 const AT_ONCE = 50;
+/** Endpoints in a record. */
+const ENDPOINTS_AT_ONCE = 200;
 /** Events in facts(). */
 const NEWEST = 10;
 
@@ -90,16 +95,21 @@ export class Daemon implements IsolatorService {
   async list(): Promise<bpf_isolator.ContainerSummary[]> {
     const now = Date.now() / 1000;
     const entries = this.isolator.list();
+    const known = new Set(entries.map(({ id }) => recordKey(id)));
+    const others = readOverview(this.isolator.instance, (key) => !known.has(key)).filter(
+      ({ record }) => record.source === "run",
+    );
+    const held = HeldView.read(this.isolator.instance.name, [
+      ...entries.flatMap(({ container }) => container ?? []),
+      ...others.map(({ record }) => record),
+    ]);
     const own: bpf_isolator.ContainerSummary[] = [];
     for (const [index, entry] of entries.entries()) {
       if (index % AT_ONCE === AT_ONCE - 1) await breathe();
       // Gone meanwhile?
-      if (this.isolator.named(entry.name) === entry) own.push(toSummary(entry, now));
+      if (this.isolator.named(entry.name) === entry) own.push(toSummary(entry, now, held));
     }
-    const known = new Set(entries.map(({ id }) => recordKey(id)));
-    const runs = readOverview(this.isolator.instance, (key) => !known.has(key))
-      .filter(({ record }) => record.source === "run")
-      .map(({ record, usage, glass }) => toRunSummary(record, usage, glass, now));
+    const runs = others.map(({ record, usage, glass }) => toRunSummary(record, usage, glass, now, held));
     return [...own, ...runs];
   }
 
@@ -116,6 +126,22 @@ export class Daemon implements IsolatorService {
     for await (const event of log.follow(signal, wanted)) yield this.toMessage(event);
   }
 
+  async *endpoints(
+    className: string | undefined,
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly bpf_isolator.Endpoint[]> {
+    let some: bpf_isolator.Endpoint[] = [];
+    for await (const endpoint of this.isolator.cluster.list()) {
+      if (signal.aborted) return;
+      if (className !== undefined && !endpoint.classes.some(({ name }) => name === className)) continue;
+      some.push(endpoint);
+      if (some.length < ENDPOINTS_AT_ONCE) continue;
+      yield some;
+      some = [];
+    }
+    if (some.length > 0) yield some;
+  }
+
   private toMessage(event: IsolatorEvent): bpf_isolator.Event {
     return toEvent(event, (name) => this.isolator.named(name)?.id);
   }
@@ -128,6 +154,7 @@ export class Daemon implements IsolatorService {
     }
     const { errors, file, readAt } = this.config;
     const glass = this.isolator.instance.glass;
+    const { cluster } = this.isolator;
     return {
       version: this.identity.version,
       instance: this.identity.instance,
@@ -146,6 +173,9 @@ export class Daemon implements IsolatorService {
       kernel: release(),
       programs: buildId(),
       ...(glass ? { break_glass: glass } : {}),
+      destinations: toHostDestinations(this.isolator.hostShare.destinations()),
+      endpoint_sources: cluster.status().map(toEndpointSource),
+      ...(cluster.problem === undefined ? {} : { endpoints_error: cluster.problem }),
     };
   }
 }

@@ -46,6 +46,11 @@ export interface IsolatorService {
   cleanup(id: ContainerId): Promise<void>;
   list(): Promise<bpf_isolator.ContainerSummary[]>;
   events(options: EventOptions, signal: AbortSignal): AsyncIterable<bpf_isolator.Event>;
+  /** Endpoints of the cluster, many at a time. @param className only those in this class */
+  endpoints(
+    className: string | undefined,
+    signal: AbortSignal,
+  ): AsyncIterable<readonly bpf_isolator.Endpoint[]>;
   /** Calls, streams and streams_dropped are filled in by the server. */
   facts(): bpf_isolator.DaemonStatus;
 }

@@ -4,7 +4,7 @@ import type { IsolatorError } from "../errors.js";
 import type { bpf_isolator } from "../mesos/messages.js";
 import { toIsolatorError, type Records } from "./calls.js";
 import { encodeResponse, errorResponse, RECORDIO, type MessageType } from "./encoding.js";
-import { encodeRecord } from "./recordio.js";
+import { encodeRecord } from "../mesos/recordio.js";
 
 /** The next value; "aborted" as soon as the signal is, whatever the iterator does. */
 function next<T>(iterator: AsyncIterator<T>, signal: AbortSignal): Promise<IteratorResult<T> | "aborted"> {

@@ -1,6 +1,8 @@
 /** What the daemon knows, as messages. Text that came from a task is escaped where it becomes part of one. */
+import type { SourceSummary } from "../cluster/cluster.js";
 import type { Entry } from "../containers/registry.js";
 import type { IsolatorEvent } from "../containers/event-log.js";
+import type { HeldView, HostDestination } from "../containers/held.js";
 import { formatId } from "../containers/names.js";
 import type { ContainerRecord } from "../containers/records.js";
 import { REASONS, type Reason, type Usage } from "../features/accounting.js";
@@ -42,6 +44,30 @@ function toMarking({ dscp, mark, priority }: MarkingPolicy): bpf_isolator.Markin
     ...(mark === undefined ? {} : { mark: mark.value, mark_mask: mark.mask }),
     ...(priority === undefined ? {} : { priority }),
   };
+}
+
+/** Destinations in a summary and in the daemon's status. */
+const TOP = 10;
+
+function toConnections(
+  policy: Policy,
+  held: ReturnType<HeldView["of"]>,
+): bpf_isolator.Connections | undefined {
+  if (!policy.connections || !held) return undefined;
+  const { max, total } = policy.connections;
+  return {
+    ...{ held: held.held, live: held.live, shared: held.shared },
+    ...(max === undefined ? {} : { limit: max }),
+    ...(total === undefined ? {} : { limit_total: total }),
+    top: held.top
+      .slice(0, TOP)
+      .map(({ protocol, address, port, held: count }) => ({ protocol, address, port, held: count })),
+  };
+}
+
+/** The host's view. */
+export function toHostDestinations(all: readonly HostDestination[]): bpf_isolator.HeldDestination[] {
+  return all.slice(0, TOP);
 }
 
 /** The mark stands for the class id of Mesos's cgroups/net_cls, which there is not with cgroup2. */
@@ -102,8 +128,16 @@ export function stateOf({ container, recovered, cleaning }: Entry): bpf_isolator
   return container.record.stage === "isolated" ? State.ISOLATED : State.PREPARED;
 }
 
+function connectionFields(
+  policy: Policy,
+  held: ReturnType<HeldView["of"]>,
+): Partial<bpf_isolator.ContainerSummary> {
+  const connections = toConnections(policy, held);
+  return connections ? { connections } : {};
+}
+
 /** A container of the daemon. @param time seconds since the epoch */
-export function toSummary(entry: Entry, time: number): bpf_isolator.ContainerSummary {
+export function toSummary(entry: Entry, time: number, held: HeldView): bpf_isolator.ContainerSummary {
   const { container, config } = entry;
   const network = networkOf(entry);
   const ids = {
@@ -122,6 +156,7 @@ export function toSummary(entry: Entry, time: number): bpf_isolator.ContainerSum
       ? {
           ...policyFields(container.policy, container.missingPaths()),
           ...usageFields(container.usage(), time),
+          ...connectionFields(container.policy, held.of(container.cgroupId)),
           ...(container.glass ? { break_glass: container.glass } : {}),
           pids: container.node.allPids().length,
           prepared_at: container.record.started,
@@ -137,6 +172,7 @@ export function toRunSummary(
   usage: Usage | undefined,
   glass: string | undefined,
   time: number,
+  held: HeldView,
 ): bpf_isolator.ContainerSummary {
   const node = CgroupNode.open(record.cgroup);
   return {
@@ -145,10 +181,23 @@ export function toRunSummary(
     origin: record.source,
     ...policyFields(record.policy),
     ...(usage ? usageFields(usage, time) : {}),
+    ...connectionFields(record.policy, held.of(BigInt(record.chain.at(-1) ?? 0))),
     ...(glass === undefined ? {} : { break_glass: glass }),
     pids: node?.allPids().length ?? 0,
     prepared_at: record.started,
     cgroup: record.cgroup,
+  };
+}
+
+export function toEndpointSource(source: SourceSummary): bpf_isolator.EndpointSource {
+  const { name, where, state, endpoints, age, error, duplicates, ignored } = source;
+  return {
+    ...{ name, where, state },
+    endpoints: BigInt(endpoints),
+    ...(age === undefined ? {} : { age }),
+    ...(error === undefined ? {} : { error }),
+    ...(duplicates === 0 ? {} : { duplicates: BigInt(duplicates) }),
+    ignored: [...ignored].map(([kind, count]) => ({ name: kind, count: BigInt(count) })),
   };
 }
 

@@ -41,6 +41,9 @@ test | bench)
 		shellcheck=shellcheck
 		nginx-light=/usr/sbin/nginx
 		iperf3=iperf3
+		groff=groff
+		zsh=zsh
+		fish=fish
 	)
 	# The kernel lab (test/vm/) boots Debian's x86-64 kernels.
 	[ "$purpose $(uname -m)" = "test x86_64" ] && needs+=(

@@ -20,11 +20,13 @@ const DEFAULTS: Config = {
   ephemeral: "allow",
   allowProtocols: [],
   sockets: {},
+  connectErrno: "EAGAIN",
   trustedRoles: [],
   exemptions: [],
   classes: [],
   marking: [],
   files: [],
+  endpoints: { static: [] },
 };
 
 let directory = "";
@@ -92,6 +94,7 @@ files:
       sockets: { raw: "deny", xdp: "deny" },
       escape: "allow",
       judged: { begin: 31000, end: 32000 },
+      connectErrno: "EAGAIN",
       trustedRoles: ["ops", "*"],
       exemptions: [
         {
@@ -130,6 +133,7 @@ files:
           errno: "EPERM",
         },
       ],
+      endpoints: { static: [] },
     };
     assert.deepEqual(read(text), expected);
     assert.deepEqual(read(text.replaceAll("\n", "\r\n")), expected);
@@ -182,7 +186,7 @@ files:
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking, files",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking, files, endpoints, violations, agent_api",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],

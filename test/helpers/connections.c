@@ -10,11 +10,19 @@
  *	defer FD | nonblock FD		TCP_FASTOPEN_CONNECT; O_NONBLOCK
  *	bind FD ADDRESS PORT
  *	write FD | read FD | close FD | shutdown FD | abort FD | unspec FD
+ *	patience FD MS			TCP_USER_TIMEOUT
+ *	interrupt FD ADDRESS PORT	connect() that a signal ends after 100 ms
+ *	dup FD				"ok FD"
+ *	flight FD | land | sink		sent by SCM_RIGHTS and closed here; received; never received
  *	fork | reap			a child that has all that is open now; kill it
+ *	exec FD				as fork, a child that has become another program and has FD alone
+ *	listen ADDRESS [PORT [close]]	"ok PORT"; it accepts and keeps what comes, or closes it
+ *	accepted | drop HOW		how many it has; ends them (how=close|reset)
  *	hold N KIND ADDRESS PORT	N sockets: "ok CONNECTED REFUSED OTHER", refused being EAGAIN
  *	race THREADS N KIND ADDRESS PORT	the same, N by each thread at once
- *	cycles THREADS N HOW ADDRESS PORT	open, connect and end (how=close|abort|mptcp|udp|refused), N by each
- *thread closeall
+ *	cycles THREADS N HOW ADDRESS PORT	open, connect and end, N by each thread; how=close|abort|mptcp|udp|
+ *					udplite|unspec (twice)|nonblock (before it is there)|fast (with data)
+ *	closeall
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -34,6 +42,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -150,12 +159,31 @@ static void count_result(int result)
 
 static void end(int fd, const char *how)
 {
-	if (!strcmp(how, "abort")) {
+	if (strcmp(how, "close")) {
 		struct linger linger = {.l_onoff = 1};
 
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 	}
 	close(fd);
+}
+
+static int connect_to(int fd, const struct target *to)
+{
+	return connect(fd, (const void *)&to->address, to->length);
+}
+
+/* The last one of a cycle, as its kind says. */
+static int connect_somehow(int fd, const struct work *work)
+{
+	struct sockaddr none = {.sa_family = AF_UNSPEC};
+
+	if (!strcmp(work->kind, "fast"))
+		return sendto(fd, "x", 1, MSG_FASTOPEN, (void *)&work->to.address, work->to.length) == 1 ? 0 : -1;
+	if (!strcmp(work->kind, "nonblock"))
+		return fcntl(fd, F_SETFL, O_NONBLOCK) || (connect_to(fd, &work->to) && errno != EINPROGRESS);
+	if (!strcmp(work->kind, "unspec") && (connect_to(fd, &work->to) || connect(fd, &none, sizeof(none))))
+		return -1;
+	return connect_to(fd, &work->to);
 }
 
 static void *work_on(void *argument)
@@ -164,7 +192,7 @@ static void *work_on(void *argument)
 
 	for (int i = 0; i < work->count; i++) {
 		int fd = make(work->kind, work->to.family);
-		int result = connect(fd, (const void *)&work->to.address, work->to.length);
+		int result = work->cycles ? connect_somehow(fd, work) : connect_to(fd, &work->to);
 
 		count_result(result);
 		if (work->cycles || result)
@@ -200,20 +228,26 @@ static void close_all(void)
 static bool accepted_fds[MAX_FDS];
 static atomic_int accepted;
 
+static bool parting;
+
 static void *accept_all(void *argument)
 {
 	int listener = (int)(long)argument, fd;
 
 	while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		if (parting) {
+			close(fd);
+			continue;
+		}
 		accepted_fds[fd] = true;
 		accepted++;
 	}
 	return NULL;
 }
 
-static int start_listener(const char *host)
+static int start_listener(const char *host, int port)
 {
-	struct target at = target_of(host, 0);
+	struct target at = target_of(host, port);
 	int fd = socket(at.family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_in6 name;
 	socklen_t length = sizeof(name);
@@ -223,6 +257,89 @@ static int start_listener(const char *host)
 	    getsockname(fd, (void *)&name, &length) || pthread_create(&thread, NULL, accept_all, (void *)(long)fd))
 		return -1;
 	return ntohs(name.sin6_port);
+}
+
+static int flight[2] = {-1, -1};
+
+/* Over a socket pair of this process: on the way nobody has it open. */
+static int send_away(int fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {};
+	struct iovec iov = {.iov_base = "x", .iov_len = 1};
+	struct msghdr message = {
+	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	if (flight[0] < 0 && socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, flight))
+		return -1;
+	if (sendmsg(flight[0], &message, 0) < 0)
+		return -1;
+	open_fds[fd] = false;
+	return close(fd);
+}
+
+static int receive(void)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {};
+	char byte;
+	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+	struct msghdr message = {
+	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	int fd = -1;
+
+	if (recvmsg(flight[1], &message, MSG_CMSG_CLOEXEC) < 0 || !CMSG_FIRSTHDR(&message))
+		return -1;
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+	return keep(fd);
+}
+
+static int sink(void)
+{
+	int result = close(flight[0]) | close(flight[1]);
+
+	flight[0] = flight[1] = -1;
+	return result;
+}
+
+static void start_child(int fd)
+{
+	child = fork();
+	if (child)
+		return;
+	if (fd >= 0) {
+		fcntl(fd, F_SETFD, 0);
+		execl("/bin/sleep", "sleep", "1000", NULL);
+		_exit(1);
+	}
+	close(0);
+	close(1);
+	pause();
+	_exit(0);
+}
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+static int connect_interrupted(int fd, const struct target *to)
+{
+	struct sigaction action = {.sa_handler = on_alarm};
+	struct itimerval soon = {.it_value = {.tv_usec = 100000}};
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	return connect_to(fd, to);
 }
 
 static int drop(const char *how)
@@ -259,6 +376,10 @@ static void on_socket(const char *command, int fd)
 		result = read(fd, &byte, 1);
 	} else if (!strcmp(command, "defer")) {
 		result = setsockopt(fd, SOL_TCP, TCP_FASTOPEN_CONNECT, &one, sizeof(one));
+	} else if (!strcmp(command, "dup")) {
+		result = keep(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+	} else if (!strcmp(command, "flight")) {
+		result = send_away(fd);
 	} else if (!strcmp(command, "nonblock")) {
 		result = fcntl(fd, F_SETFL, O_NONBLOCK);
 	} else {
@@ -279,20 +400,23 @@ static void obey(char *line)
 		close_all();
 		answer(0);
 	} else if (!strcmp(command, "listen")) {
-		answer(start_listener(first));
+		parting = !strcmp(third, "close");
+		answer(start_listener(first, atoi(second)));
 	} else if (!strcmp(command, "accepted")) {
 		answer(accepted);
 	} else if (!strcmp(command, "drop")) {
 		answer(drop(first));
-	} else if (!strcmp(command, "fork")) {
-		child = fork();
-		if (!child) {
-			close(0);
-			close(1);
-			pause();
-			_exit(0);
-		}
+	} else if (!strcmp(command, "fork") || !strcmp(command, "exec")) {
+		start_child(*command == 'e' ? atoi(first) : -1);
 		answer(child < 0 ? -1 : 0);
+	} else if (!strcmp(command, "land")) {
+		answer(receive());
+	} else if (!strcmp(command, "sink")) {
+		answer(sink());
+	} else if (!strcmp(command, "patience")) {
+		int ms = atoi(second);
+
+		answer(setsockopt(atoi(first), SOL_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)));
 	} else if (!strcmp(command, "reap")) {
 		kill(child, SIGKILL);
 		answer(waitpid(child, NULL, 0) < 0 ? -1 : 0);
@@ -313,6 +437,8 @@ static void obey(char *line)
 
 		if (!strcmp(command, "connect"))
 			answer(connect(fd, (void *)&to.address, to.length));
+		else if (!strcmp(command, "interrupt"))
+			answer(connect_interrupted(fd, &to));
 		else if (!strcmp(command, "bind"))
 			answer(bind(fd, (void *)&to.address, to.length));
 		else if (!strcmp(command, "ring"))

@@ -5,7 +5,7 @@ import { text } from "node:stream/consumers";
 import { afterEach, describe, it } from "node:test";
 import { bpf_isolator, codecs, mesos } from "../../isolator/mesos/messages.js";
 import type { ProtocolLimits } from "../../isolator/protocol/limits.js";
-import { encodeRecord, RecordDecoder } from "../../isolator/protocol/recordio.js";
+import { encodeRecord, RecordDecoder } from "../../isolator/mesos/recordio.js";
 import { JSON_TYPE, PROTOBUF, socketDirectory, TestServer } from "../support/protocol.js";
 import { until } from "../support/wait.js";
 

@@ -79,9 +79,10 @@ export class Listener {
     readonly port: number,
   ) {}
 
-  static async start(host = "127.0.0.1", stays = false): Promise<Listener> {
+  /** @param parts it closes what it accepts at once */
+  static async start(host = "127.0.0.1", stays = false, parts = false): Promise<Listener> {
     const process = Connector.start(undefined, stays);
-    const answer = await process.tell(`listen ${host}`);
+    const answer = await process.tell(`listen ${host} 0 ${parts ? "close" : "keep"}`);
     if (typeof answer === "string") throw new Error(`listen(): ${answer}`);
     return new Listener(process, answer[0] ?? 0);
   }

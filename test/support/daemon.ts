@@ -21,7 +21,7 @@ import { pinRoot, removePins } from "../../isolator/kernel/pins.js";
 import { bpf_isolator, codecs } from "../../isolator/mesos/messages.js";
 import { ProtocolClient, socketPath } from "../../isolator/protocol/client.js";
 import { JSON_TYPE, PROTOBUF } from "../../isolator/protocol/encoding.js";
-import { RecordDecoder } from "../../isolator/protocol/recordio.js";
+import { RecordDecoder } from "../../isolator/mesos/recordio.js";
 import { API_PATH } from "../../isolator/protocol/encoding.js";
 import { assertNothingLeft, instanceName } from "./instance.js";
 import { isolator } from "./process.js";

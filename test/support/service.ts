@@ -1,4 +1,5 @@
 /** A service with no kernel behind it: it keeps what it is asked, and answers what the test wants. */
+import { Readable } from "node:stream";
 import type { ContainerId } from "../../isolator/containers/names.js";
 import { formatId } from "../../isolator/containers/names.js";
 import type { bpf_isolator, mesos } from "../../isolator/mesos/messages.js";
@@ -104,6 +105,10 @@ export class RecordingService implements IsolatorService {
   list(): Promise<bpf_isolator.ContainerSummary[]> {
     void this.noteNow("list");
     return Promise.resolve(this.summaries);
+  }
+  endpoints(className: string | undefined): AsyncIterable<readonly bpf_isolator.Endpoint[]> {
+    void this.noteNow("endpoints", undefined, className);
+    return Readable.from([]) as AsyncIterable<readonly bpf_isolator.Endpoint[]>;
   }
   events(options: EventOptions, signal: AbortSignal): AsyncIterable<bpf_isolator.Event> {
     void this.noteNow("events", options.container, options.follow);

@@ -73,7 +73,7 @@ export const layouts = {
           "offset": 36,
           "type": "u16"
         },
-        "reserved": {
+        "protocol_mask": {
           "offset": 38,
           "type": "u16"
         },
@@ -317,54 +317,22 @@ export const layouts = {
         }
       }
     },
-    "file_detail": {
-      "size": 400,
+    "endpoint_state": {
+      "size": 20,
       "fields": {
-        "ino": {
+        "current": {
           "offset": 0,
-          "type": "u64"
-        },
-        "dev": {
-          "offset": 8,
-          "type": "u32"
-        },
-        "operation": {
-          "offset": 12,
           "type": "u8"
         },
-        "verdict": {
-          "offset": 13,
-          "type": "u8"
-        },
-        "seen": {
-          "offset": 14,
-          "type": "u8"
-        },
-        "begin": {
-          "offset": 15,
-          "type": "u8"
-        },
-        "path": {
-          "offset": 16,
+        "reserved": {
+          "offset": 1,
           "type": "u8",
-          "count": 384
-        }
-      }
-    },
-    "file_identity": {
-      "size": 16,
-      "fields": {
-        "ino": {
-          "offset": 0,
-          "type": "u64"
+          "count": 3
         },
-        "dev": {
-          "offset": 8,
-          "type": "u32"
-        },
-        "fd": {
-          "offset": 12,
-          "type": "u32"
+        "host": {
+          "offset": 4,
+          "type": "u8",
+          "count": 16
         }
       }
     },
@@ -439,9 +407,147 @@ export const layouts = {
           "count": 16
         }
       }
+    },
+    "file_detail": {
+      "size": 400,
+      "fields": {
+        "ino": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "operation": {
+          "offset": 12,
+          "type": "u8"
+        },
+        "verdict": {
+          "offset": 13,
+          "type": "u8"
+        },
+        "seen": {
+          "offset": 14,
+          "type": "u8"
+        },
+        "begin": {
+          "offset": 15,
+          "type": "u8"
+        },
+        "path": {
+          "offset": 16,
+          "type": "u8",
+          "count": 384
+        }
+      }
+    },
+    "file_identity": {
+      "size": 16,
+      "fields": {
+        "ino": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "fd": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "endpoint_key": {
+      "size": 20,
+      "fields": {
+        "address": {
+          "offset": 0,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 16,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 18,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 19,
+          "type": "u8"
+        }
+      }
+    },
+    "endpoint_found": {
+      "size": 40,
+      "fields": {
+        "ids": {
+          "offset": 0,
+          "type": "u32",
+          "count": 4
+        },
+        "owner": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "origin": {
+          "offset": 24,
+          "type": "u32"
+        },
+        "current": {
+          "offset": 28,
+          "type": "u32"
+        },
+        "local": {
+          "offset": 32,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 36,
+          "type": "u32"
+        }
+      }
+    },
+    "address_block": {
+      "size": 20,
+      "fields": {
+        "prefix": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "address": {
+          "offset": 4,
+          "type": "u8",
+          "count": 16
+        }
+      }
+    },
+    "class_set": {
+      "size": 16,
+      "fields": {
+        "ids": {
+          "offset": 0,
+          "type": "u32",
+          "count": 4
+        }
+      }
     }
   },
   "enums": {
+    "connection_sizes": {
+      "CONNECTION_RULES": 16,
+      "CONNECTION_SETS": 4096,
+      "CONNECTION_PLACES": 8,
+      "CONNECTION_NO_PLACE": 16777215,
+      "CLOSED_CONNECTIONS": 32768,
+      "SOCKET_HOLDS": 131072,
+      "CONNECTION_SPAN_SHIFT": 33,
+      "CONNECTION_SPANS": 16,
+      "CONNECTION_CLAIMED": 1073741824
+    },
     "policy_flags": {
       "POLICY_INHERIT_PORTS": 1,
       "POLICY_ALLOW_SCTP": 2,
@@ -476,14 +582,32 @@ export const layouts = {
     "ring_slot": {
       "NO_RING": 1024
     },
-    "connection_sizes": {
-      "CONNECTION_RULES": 16,
-      "CONNECTION_SETS": 4096,
-      "CONNECTION_PLACES": 8,
-      "CONNECTION_NO_PLACE": 16777215,
-      "CLOSED_CONNECTIONS": 32768,
-      "CONNECTION_SPAN_SHIFT": 33,
-      "CONNECTION_SPANS": 16
+    "connection_total": {
+      "IN_ALL": 0,
+      "WITHOUT_PLACE": 1,
+      "CONNECTION_TOTALS": 2
+    },
+    "reason": {
+      "REASON_BIND": 0,
+      "REASON_BIND_ZERO": 1,
+      "REASON_CHOSEN_PORT": 2,
+      "REASON_SENDMSG": 3,
+      "REASON_LISTEN": 4,
+      "REASON_PROTOCOL": 5,
+      "REASON_SOURCE_PORT": 6,
+      "REASON_RECEIVE": 7,
+      "REASON_SOCKET": 8,
+      "REASON_RECEIVED": 9,
+      "REASON_CGROUP": 10,
+      "REASON_CLONE": 11,
+      "REASON_MOUNT": 12,
+      "REASON_BPF": 13,
+      "REASON_MARKING": 14,
+      "REASON_CONNECTIONS": 15,
+      "REASON_CONNECTIONS_TOTAL": 16,
+      "REASON_EGRESS": 17,
+      "REASON_FILE": 18,
+      "REASONS": 32
     },
     "file_verdict": {
       "FILE_NO_RULE": 0,
@@ -510,27 +634,24 @@ export const layouts = {
       "FILE_XATTR": 12,
       "FILE_UMOUNT": 13
     },
-    "reason": {
-      "REASON_BIND": 0,
-      "REASON_BIND_ZERO": 1,
-      "REASON_CHOSEN_PORT": 2,
-      "REASON_SENDMSG": 3,
-      "REASON_LISTEN": 4,
-      "REASON_PROTOCOL": 5,
-      "REASON_SOURCE_PORT": 6,
-      "REASON_RECEIVE": 7,
-      "REASON_SOCKET": 8,
-      "REASON_RECEIVED": 9,
-      "REASON_CGROUP": 10,
-      "REASON_CLONE": 11,
-      "REASON_MOUNT": 12,
-      "REASON_BPF": 13,
-      "REASON_MARKING": 14,
-      "REASON_CONNECTIONS": 15,
-      "REASON_CONNECTIONS_TOTAL": 16,
-      "REASON_EGRESS": 17,
-      "REASON_FILE": 18,
-      "REASONS": 32
+    "class_bit": {
+      "CLASS_CLAIMED": 1073741824
+    },
+    "endpoint_origin": {
+      "ORIGIN_NONE": 0,
+      "ORIGIN_OWNER": 1,
+      "ORIGIN_PORT": 2,
+      "ORIGIN_ADDRESS": 3,
+      "ORIGIN_BLOCK": 4
+    },
+    "endpoint_current": {
+      "ENDPOINTS_SLOT": 1,
+      "ENDPOINTS_EXACT": 2,
+      "ENDPOINTS_PORT": 4,
+      "ENDPOINTS_ADDRESS": 8,
+      "ENDPOINTS_BLOCKS": 16,
+      "ENDPOINTS_HOST": 32,
+      "ENDPOINTS_ADDRESSES": 64
     }
   }
 } as const;

@@ -49,6 +49,10 @@ export const descriptor = {
       "events": {
        "type": "Events",
        "id": 21
+      },
+      "endpoints": {
+       "type": "Endpoints",
+       "id": 30
       }
      },
      "nested": {
@@ -66,7 +70,8 @@ export const descriptor = {
         "CLEANUP": 9,
         "LIST": 20,
         "EVENTS": 21,
-        "GET_STATUS": 22
+        "GET_STATUS": 22,
+        "ENDPOINTS": 30
        }
       },
       "Handshake": {
@@ -200,6 +205,14 @@ export const descriptor = {
          "id": 2
         }
        }
+      },
+      "Endpoints": {
+       "fields": {
+        "class_name": {
+         "type": "string",
+         "id": 1
+        }
+       }
       }
      }
     },
@@ -242,6 +255,10 @@ export const descriptor = {
        "type": "GetStatus",
        "id": 22
       },
+      "endpoints": {
+       "type": "Endpoints",
+       "id": 30
+      },
       "error": {
        "type": "Error",
        "id": 100
@@ -263,7 +280,8 @@ export const descriptor = {
         "CLEANUP": 9,
         "LIST": 20,
         "EVENTS": 21,
-        "GET_STATUS": 22
+        "GET_STATUS": 22,
+        "ENDPOINTS": 30
        }
       },
       "Error": {
@@ -369,6 +387,15 @@ export const descriptor = {
        "fields": {
         "status": {
          "type": "DaemonStatus",
+         "id": 1
+        }
+       }
+      },
+      "Endpoints": {
+       "fields": {
+        "endpoints": {
+         "rule": "repeated",
+         "type": "Endpoint",
          "id": 1
         }
        }
@@ -490,6 +517,10 @@ export const descriptor = {
       "files": {
        "type": "FileRules",
        "id": 46
+      },
+      "connections": {
+       "type": "Connections",
+       "id": 50
       }
      },
      "nested": {
@@ -503,6 +534,65 @@ export const descriptor = {
         "BROKEN": 5,
         "UNMANAGED": 6
        }
+      }
+     }
+    },
+    "Connections": {
+     "edition": "proto2",
+     "fields": {
+      "held": {
+       "type": "uint32",
+       "id": 1
+      },
+      "live": {
+       "type": "uint32",
+       "id": 2
+      },
+      "shared": {
+       "type": "uint32",
+       "id": 3
+      },
+      "limit": {
+       "type": "uint32",
+       "id": 4
+      },
+      "limit_total": {
+       "type": "uint32",
+       "id": 5
+      },
+      "top": {
+       "rule": "repeated",
+       "type": "HeldDestination",
+       "id": 6
+      }
+     }
+    },
+    "HeldDestination": {
+     "edition": "proto2",
+     "fields": {
+      "protocol": {
+       "type": "string",
+       "id": 1
+      },
+      "address": {
+       "type": "string",
+       "id": 2
+      },
+      "port": {
+       "type": "uint32",
+       "id": 3
+      },
+      "held": {
+       "type": "uint32",
+       "id": 4
+      },
+      "containers": {
+       "type": "uint32",
+       "id": 5
+      },
+      "share": {
+       "type": "double",
+       "id": 6
       }
      }
     },
@@ -563,6 +653,74 @@ export const descriptor = {
       "claimed": {
        "type": "bool",
        "id": 2
+      }
+     }
+    },
+    "Endpoint": {
+     "edition": "proto2",
+     "fields": {
+      "address": {
+       "type": "string",
+       "id": 1
+      },
+      "port": {
+       "type": "uint32",
+       "id": 2
+      },
+      "protocol": {
+       "type": "string",
+       "id": 3
+      },
+      "classes": {
+       "rule": "repeated",
+       "type": "ClassMembership",
+       "id": 4
+      },
+      "task": {
+       "type": "string",
+       "id": 5
+      },
+      "source": {
+       "type": "string",
+       "id": 6
+      }
+     }
+    },
+    "EndpointSource": {
+     "edition": "proto2",
+     "fields": {
+      "name": {
+       "type": "string",
+       "id": 1
+      },
+      "where": {
+       "type": "string",
+       "id": 2
+      },
+      "state": {
+       "type": "string",
+       "id": 3
+      },
+      "endpoints": {
+       "type": "uint64",
+       "id": 4
+      },
+      "age": {
+       "type": "double",
+       "id": 5
+      },
+      "error": {
+       "type": "string",
+       "id": 6
+      },
+      "duplicates": {
+       "type": "uint64",
+       "id": 7
+      },
+      "ignored": {
+       "rule": "repeated",
+       "type": "Count",
+       "id": 8
       }
      }
     },
@@ -757,6 +915,20 @@ export const descriptor = {
       "break_glass": {
        "type": "string",
        "id": 17
+      },
+      "destinations": {
+       "rule": "repeated",
+       "type": "HeldDestination",
+       "id": 50
+      },
+      "endpoint_sources": {
+       "rule": "repeated",
+       "type": "EndpointSource",
+       "id": 30
+      },
+      "endpoints_error": {
+       "type": "string",
+       "id": 31
       }
      }
     }
@@ -2413,6 +2585,305 @@ export const descriptor = {
         "no_new_privileges": {
          "type": "bool",
          "id": 23
+        }
+       }
+      }
+     }
+    },
+    "v1": {
+     "nested": {
+      "master": {
+       "nested": {
+        "TaskState": {
+         "edition": "proto2",
+         "values": {
+          "TASK_STARTING": 0,
+          "TASK_RUNNING": 1,
+          "TASK_FINISHED": 2,
+          "TASK_FAILED": 3,
+          "TASK_KILLED": 4,
+          "TASK_LOST": 5,
+          "TASK_STAGING": 6,
+          "TASK_ERROR": 7,
+          "TASK_KILLING": 8,
+          "TASK_DROPPED": 9,
+          "TASK_UNREACHABLE": 10,
+          "TASK_GONE": 11,
+          "TASK_GONE_BY_OPERATOR": 12,
+          "TASK_UNKNOWN": 13
+         }
+        },
+        "TaskStatus": {
+         "edition": "proto2",
+         "fields": {
+          "task_id": {
+           "type": "mesos.TaskID",
+           "id": 1
+          },
+          "container_status": {
+           "type": "mesos.ContainerStatus",
+           "id": 13
+          }
+         }
+        },
+        "Task": {
+         "edition": "proto2",
+         "fields": {
+          "task_id": {
+           "rule": "required",
+           "type": "mesos.TaskID",
+           "id": 2
+          },
+          "framework_id": {
+           "rule": "required",
+           "type": "mesos.FrameworkID",
+           "id": 3
+          },
+          "executor_id": {
+           "type": "mesos.ExecutorID",
+           "id": 4
+          },
+          "agent_id": {
+           "rule": "required",
+           "type": "mesos.SlaveID",
+           "id": 5
+          },
+          "state": {
+           "type": "TaskState",
+           "id": 6
+          },
+          "resources": {
+           "rule": "repeated",
+           "type": "mesos.Resource",
+           "id": 7
+          },
+          "statuses": {
+           "rule": "repeated",
+           "type": "TaskStatus",
+           "id": 8
+          },
+          "labels": {
+           "type": "mesos.Labels",
+           "id": 11
+          },
+          "discovery": {
+           "type": "mesos.DiscoveryInfo",
+           "id": 12
+          },
+          "container": {
+           "type": "mesos.ContainerInfo",
+           "id": 13
+          }
+         }
+        },
+        "Attribute": {
+         "edition": "proto2",
+         "fields": {
+          "name": {
+           "rule": "required",
+           "type": "string",
+           "id": 1
+          },
+          "text": {
+           "type": "mesos.Value.Text",
+           "id": 5
+          }
+         }
+        },
+        "AgentInfo": {
+         "edition": "proto2",
+         "fields": {
+          "hostname": {
+           "rule": "required",
+           "type": "string",
+           "id": 1
+          },
+          "attributes": {
+           "rule": "repeated",
+           "type": "Attribute",
+           "id": 5
+          },
+          "id": {
+           "type": "mesos.SlaveID",
+           "id": 6
+          }
+         }
+        },
+        "FrameworkInfo": {
+         "edition": "proto2",
+         "fields": {
+          "id": {
+           "type": "mesos.FrameworkID",
+           "id": 3
+          }
+         }
+        },
+        "Agent": {
+         "edition": "proto2",
+         "fields": {
+          "agent_info": {
+           "rule": "required",
+           "type": "AgentInfo",
+           "id": 1
+          },
+          "pid": {
+           "type": "string",
+           "id": 4
+          }
+         }
+        },
+        "GetState": {
+         "edition": "proto2",
+         "fields": {
+          "get_tasks": {
+           "type": "GetTasks",
+           "id": 1
+          },
+          "get_agents": {
+           "type": "GetAgents",
+           "id": 4
+          }
+         },
+         "nested": {
+          "GetTasks": {
+           "fields": {
+            "tasks": {
+             "rule": "repeated",
+             "type": "Task",
+             "id": 2
+            }
+           }
+          },
+          "GetAgents": {
+           "fields": {
+            "agents": {
+             "rule": "repeated",
+             "type": "Agent",
+             "id": 1
+            },
+            "recovered_agents": {
+             "rule": "repeated",
+             "type": "AgentInfo",
+             "id": 2
+            }
+           }
+          }
+         }
+        },
+        "Event": {
+         "edition": "proto2",
+         "fields": {
+          "type": {
+           "type": "Type",
+           "id": 1
+          },
+          "subscribed": {
+           "type": "Subscribed",
+           "id": 2
+          },
+          "task_added": {
+           "type": "TaskAdded",
+           "id": 3
+          },
+          "task_updated": {
+           "type": "TaskUpdated",
+           "id": 4
+          },
+          "agent_added": {
+           "type": "AgentAdded",
+           "id": 5
+          },
+          "agent_removed": {
+           "type": "AgentRemoved",
+           "id": 6
+          },
+          "framework_removed": {
+           "type": "FrameworkRemoved",
+           "id": 9
+          }
+         },
+         "nested": {
+          "Type": {
+           "values": {
+            "UNKNOWN": 0,
+            "SUBSCRIBED": 1,
+            "TASK_ADDED": 2,
+            "TASK_UPDATED": 3,
+            "AGENT_ADDED": 4,
+            "AGENT_REMOVED": 5,
+            "FRAMEWORK_ADDED": 6,
+            "FRAMEWORK_UPDATED": 7,
+            "FRAMEWORK_REMOVED": 8,
+            "HEARTBEAT": 9
+           }
+          },
+          "Subscribed": {
+           "fields": {
+            "get_state": {
+             "type": "GetState",
+             "id": 1
+            },
+            "heartbeat_interval_seconds": {
+             "type": "double",
+             "id": 2
+            }
+           }
+          },
+          "TaskAdded": {
+           "fields": {
+            "task": {
+             "rule": "required",
+             "type": "Task",
+             "id": 1
+            }
+           }
+          },
+          "TaskUpdated": {
+           "fields": {
+            "framework_id": {
+             "rule": "required",
+             "type": "mesos.FrameworkID",
+             "id": 1
+            },
+            "status": {
+             "rule": "required",
+             "type": "TaskStatus",
+             "id": 2
+            },
+            "state": {
+             "type": "TaskState",
+             "id": 3
+            }
+           }
+          },
+          "AgentAdded": {
+           "fields": {
+            "agent": {
+             "rule": "required",
+             "type": "Agent",
+             "id": 1
+            }
+           }
+          },
+          "AgentRemoved": {
+           "fields": {
+            "agent_id": {
+             "rule": "required",
+             "type": "mesos.SlaveID",
+             "id": 1
+            }
+           }
+          },
+          "FrameworkRemoved": {
+           "fields": {
+            "framework_info": {
+             "rule": "required",
+             "type": "FrameworkInfo",
+             "id": 1
+            }
+           }
+          }
+         }
         }
        }
       }

@@ -13,6 +13,7 @@ export namespace bpf_isolator {
     readonly status?: bpf_isolator.Call.Status | undefined;
     readonly cleanup?: bpf_isolator.Call.Cleanup | undefined;
     readonly events?: bpf_isolator.Call.Events | undefined;
+    readonly endpoints?: bpf_isolator.Call.Endpoints | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -36,6 +37,8 @@ export namespace bpf_isolator {
       /** Answered by a stream of Response records of type EVENTS. */
       EVENTS = 21,
       GET_STATUS = 22,
+      /** Answered by a stream of Response records of type ENDPOINTS. */
+      ENDPOINTS = 30,
     }
     /** Who calls, and what it can do. Repeat it after a reconnect: the daemon may be another one by then. */
     export interface Handshake {
@@ -124,6 +127,12 @@ export namespace bpf_isolator {
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
+    export interface Endpoints {
+      /** Only those in this class of the configuration. */
+      readonly class_name?: string | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
   }
   export interface Response {
     /** Which answer it is, with the field of the same name where there is one. */
@@ -136,6 +145,7 @@ export namespace bpf_isolator {
     readonly list?: bpf_isolator.Response.List | undefined;
     readonly events?: bpf_isolator.Response.Events | undefined;
     readonly get_status?: bpf_isolator.Response.GetStatus | undefined;
+    readonly endpoints?: bpf_isolator.Response.Endpoints | undefined;
     readonly error?: bpf_isolator.Response.Error | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
@@ -159,6 +169,7 @@ export namespace bpf_isolator {
       LIST = 20,
       EVENTS = 21,
       GET_STATUS = 22,
+      ENDPOINTS = 30,
     }
     export interface Error {
       /** Stable name, such as "port-owned"; the HTTP status is a function of it. */
@@ -227,6 +238,12 @@ export namespace bpf_isolator {
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
+    /** Some of them: the stream has as many records as it takes. */
+    export interface Endpoints {
+      readonly endpoints?: readonly bpf_isolator.Endpoint[] | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
   }
   export enum Enforcement {
     /** Violations are refused. */
@@ -283,6 +300,8 @@ export namespace bpf_isolator {
     /** Absent: packets are as the task makes them. */
     readonly marking?: bpf_isolator.Marking | undefined;
     readonly files?: bpf_isolator.FileRules | undefined;
+    /** Absent: they are not counted. */
+    readonly connections?: bpf_isolator.Connections | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -302,6 +321,33 @@ export namespace bpf_isolator {
       /** An agent's that was launched before there was a daemon: it is under no policy until it is launched again. */
       UNMANAGED = 6,
     }
+  }
+  /** Connections that a container holds: live ones, and closed ones whose port the kernel keeps for a while. */
+  export interface Connections {
+    /** To all destinations that are counted. */
+    readonly held?: number | undefined;
+    readonly live?: number | undefined;
+    /** Of those held, to destinations that found no room for a count of their own and share one. */
+    readonly shared?: number | undefined;
+    /** To a destination that no rule names, and to all together; absent: any number. */
+    readonly limit?: number | undefined;
+    readonly limit_total?: number | undefined;
+    /** Some destinations, those that most are held to first. */
+    readonly top?: readonly bpf_isolator.HeldDestination[] | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface HeldDestination {
+    /** "tcp", "udp", "udplite". */
+    readonly protocol?: string | undefined;
+    readonly address?: string | undefined;
+    readonly port?: number | undefined;
+    readonly held?: number | undefined;
+    /** For all containers together: how many hold it, and which share of the ports that the host's kernel chooses from. */
+    readonly containers?: number | undefined;
+    readonly share?: number | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
   }
   /** What the packets of a container have. What is absent is the task's own. */
   export interface Marking {
@@ -331,6 +377,44 @@ export namespace bpf_isolator {
     readonly name?: string | undefined;
     /** By nothing but what whoever runs the task has written: it takes away, and gives nothing. */
     readonly claimed?: boolean | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** A place of the cluster, and what it is. */
+  export interface Endpoint {
+    /** "10.1.2.3", "fd00::1", or a block of addresses, "10.0.0.0/8". */
+    readonly address?: string | undefined;
+    /** Host byte order; absent: the whole address, or block. */
+    readonly port?: number | undefined;
+    /** "tcp" or "udp"; absent: both. */
+    readonly protocol?: string | undefined;
+    /** In the order of the configuration. The kernel knows the first four. */
+    readonly classes?: readonly bpf_isolator.ClassMembership[] | undefined;
+    /** Whose it is, where the source says so: of a master, "FRAMEWORK/TASK". Chosen by a framework. */
+    readonly task?: string | undefined;
+    /** "static", "file", "master"; "before": what an earlier daemon knew. */
+    readonly source?: string | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** Where endpoints come from. */
+  export interface EndpointSource {
+    /** "static", "file", "master". */
+    readonly name?: string | undefined;
+    /** The file, or the master that is asked: host and port. */
+    readonly where?: string | undefined;
+    /** "waiting": it has said nothing yet. "current". "stale": it is away, and what it said last holds. */
+    readonly state?: string | undefined;
+    /** Places that it names. */
+    readonly endpoints?: bigint | undefined;
+    /** Seconds since it last said anything, a heartbeat too. */
+    readonly age?: number | undefined;
+    /** Why it is not current. */
+    readonly error?: string | undefined;
+    /** Of its places, those that several of its tasks claim: the newest holds. */
+    readonly duplicates?: bigint | undefined;
+    /** What of it could not be used, by kind, since the daemon's start. */
+    readonly ignored?: readonly bpf_isolator.Count[] | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -432,6 +516,12 @@ export namespace bpf_isolator {
     readonly streams_dropped?: bigint | undefined;
     /** What the operator has switched off for all containers: "audit" or "detach" (bpf-isolator break-glass). */
     readonly break_glass?: string | undefined;
+    /** Where most connections of all containers of the host's network go, most first. */
+    readonly destinations?: readonly bpf_isolator.HeldDestination[] | undefined;
+    /** Sources of endpoints. */
+    readonly endpoint_sources?: readonly bpf_isolator.EndpointSource[] | undefined;
+    /** Why the kernel does not have all endpoints; absent: it has, or will in a moment. */
+    readonly endpoints_error?: string | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -1109,6 +1199,152 @@ export namespace mesos {
       readonly no_new_privileges?: boolean | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
+  export namespace v1 {
+    export namespace master {
+      export enum TaskState {
+        TASK_STARTING = 0,
+        TASK_RUNNING = 1,
+        TASK_FINISHED = 2,
+        TASK_FAILED = 3,
+        TASK_KILLED = 4,
+        TASK_LOST = 5,
+        TASK_STAGING = 6,
+        TASK_ERROR = 7,
+        TASK_KILLING = 8,
+        TASK_DROPPED = 9,
+        TASK_UNREACHABLE = 10,
+        TASK_GONE = 11,
+        TASK_GONE_BY_OPERATOR = 12,
+        TASK_UNKNOWN = 13,
+      }
+      export interface TaskStatus {
+        readonly task_id?: mesos.TaskID | undefined;
+        readonly container_status?: mesos.ContainerStatus | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+      export interface Task {
+        readonly task_id: mesos.TaskID;
+        readonly framework_id: mesos.FrameworkID;
+        readonly executor_id?: mesos.ExecutorID | undefined;
+        readonly agent_id: mesos.SlaveID;
+        readonly state?: mesos.v1.master.TaskState | undefined;
+        readonly resources?: readonly mesos.Resource[] | undefined;
+        /** Oldest first. */
+        readonly statuses?: readonly mesos.v1.master.TaskStatus[] | undefined;
+        readonly labels?: mesos.Labels | undefined;
+        readonly discovery?: mesos.DiscoveryInfo | undefined;
+        readonly container?: mesos.ContainerInfo | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+      export interface Attribute {
+        readonly name: string;
+        readonly text?: mesos.Value.Text | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+      export interface AgentInfo {
+        readonly hostname: string;
+        readonly attributes?: readonly mesos.v1.master.Attribute[] | undefined;
+        readonly id?: mesos.SlaveID | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+      export interface FrameworkInfo {
+        readonly id?: mesos.FrameworkID | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+      export interface Agent {
+        readonly agent_info: mesos.v1.master.AgentInfo;
+        /** "slave(1)@10.1.2.3:5051". */
+        readonly pid?: string | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+      export interface GetState {
+        readonly get_tasks?: mesos.v1.master.GetState.GetTasks | undefined;
+        readonly get_agents?: mesos.v1.master.GetState.GetAgents | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+      export namespace GetState {
+        export interface GetTasks {
+          readonly tasks?: readonly mesos.v1.master.Task[] | undefined;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
+        export interface GetAgents {
+          readonly agents?: readonly mesos.v1.master.Agent[] | undefined;
+          /** Known from the registry, and not registered again with the master since it leads. */
+          readonly recovered_agents?: readonly mesos.v1.master.AgentInfo[] | undefined;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
+      }
+      export interface Event {
+        readonly type?: mesos.v1.master.Event.Type | undefined;
+        readonly subscribed?: mesos.v1.master.Event.Subscribed | undefined;
+        readonly task_added?: mesos.v1.master.Event.TaskAdded | undefined;
+        readonly task_updated?: mesos.v1.master.Event.TaskUpdated | undefined;
+        readonly agent_added?: mesos.v1.master.Event.AgentAdded | undefined;
+        readonly agent_removed?: mesos.v1.master.Event.AgentRemoved | undefined;
+        readonly framework_removed?: mesos.v1.master.Event.FrameworkRemoved | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+      export namespace Event {
+        export enum Type {
+          UNKNOWN = 0,
+          SUBSCRIBED = 1,
+          TASK_ADDED = 2,
+          TASK_UPDATED = 3,
+          AGENT_ADDED = 4,
+          AGENT_REMOVED = 5,
+          FRAMEWORK_ADDED = 6,
+          FRAMEWORK_UPDATED = 7,
+          FRAMEWORK_REMOVED = 8,
+          HEARTBEAT = 9,
+        }
+        export interface Subscribed {
+          readonly get_state?: mesos.v1.master.GetState | undefined;
+          readonly heartbeat_interval_seconds?: number | undefined;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
+        export interface TaskAdded {
+          readonly task: mesos.v1.master.Task;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
+        export interface TaskUpdated {
+          readonly framework_id: mesos.FrameworkID;
+          /** The one that the scheduler has acknowledged last: its state may be an old one. */
+          readonly status: mesos.v1.master.TaskStatus;
+          /** The latest. */
+          readonly state?: mesos.v1.master.TaskState | undefined;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
+        export interface AgentAdded {
+          readonly agent: mesos.v1.master.Agent;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
+        export interface AgentRemoved {
+          readonly agent_id: mesos.SlaveID;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
+        export interface FrameworkRemoved {
+          readonly framework_info: mesos.v1.master.FrameworkInfo;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
+      }
     }
   }
 }

@@ -69,13 +69,14 @@ export async function measureLines(
   peer: LoadEnd,
   count: number,
   progress: (done: number, of: number) => void,
+  lines = LINES,
 ): Promise<Samples> {
   const samples: Samples = new Map(
-    LINES.map((line) => [line, new Map<VariantName, number[]>(variants.map(({ name }) => [name, []]))]),
+    lines.map((line) => [line, new Map<VariantName, number[]>(variants.map(({ name }) => [name, []]))]),
   );
   const rounds = abbaRounds(variants, count);
   for (const [index, order] of rounds.entries()) {
-    for (const line of LINES) {
+    for (const line of lines) {
       for (const variant of order) {
         const worker = line.worker === "task" ? variant.task : peer;
         const { operations, ns } = await worker.command(`${line.command(variant)} ${limitText(SAMPLE)}`);
@@ -105,9 +106,11 @@ export function ratios(samples: Samples): Ratio[] {
       const [a, b] = [byName.get(of), byName.get(to)];
       if (a && b) all.push({ line: line.name, of, to, spread: spread(pairs(a, b, (x, y) => x / y)) });
     };
-    for (const name of ["null", "empty", "ours", "netns"] as const) compare(name, "bare");
+    for (const name of ["null", "empty", "ours", "counted", "netns"] as const) compare(name, "bare");
     compare("ours", "empty");
     compare("ours", "netns");
+    compare("counted", "ours");
+    compare("counted", "netns");
   }
   return all;
 }

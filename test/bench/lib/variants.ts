@@ -13,9 +13,10 @@ import type { Host, Network } from "./topology.js";
 
 /**
  * bare: no isolation, and no cgroup of its own. null: the same once more, so its distance from bare is the noise.
- * empty: a cgroup with empty programs on the hooks that ours uses. ours: `bpf-isolator run`. netns: portmapping.ts.
+ * empty: a cgroup with empty programs on the hooks that ours uses. ours: `bpf-isolator run`.
+ * counted: the same with connections counted. netns: portmapping.ts.
  */
-export type VariantName = "bare" | "null" | "empty" | "ours" | "netns";
+export type VariantName = "bare" | "null" | "empty" | "ours" | "counted" | "netns";
 
 export interface Variant {
   name: VariantName;
@@ -38,6 +39,7 @@ export interface Setting {
 
 /** Ports of the task that is isolated, and of the other end. */
 const PORTS = { begin: 31000, end: 31005 };
+const COUNTED_PORTS = { begin: 31050, end: 31055 };
 export const PEER_PORT = 20000;
 
 /** Path of the built command. @throws Error when it is not built */
@@ -60,27 +62,45 @@ export async function startPeer(setting: Setting): Promise<LoadEnd> {
   return peer;
 }
 
-async function startBare(setting: Setting, name: "bare" | "null", port: number): Promise<Variant> {
+export async function startBare(setting: Setting, name: "bare" | "null", port: number): Promise<Variant> {
   const { host } = setting.network;
   const task = await startPlain(setting, name, host.namespace);
   await task.command(`open ${port}`);
   return { name, task, host, port };
 }
 
-/** @throws Error when the command is not built, or its task has no program on it */
-export async function startOurs(setting: Setting): Promise<Variant> {
-  const { host } = setting.network;
-  const command = [process.execPath, builtCommand(), "run", "--ports", `${PORTS.begin}-${PORTS.end}`];
+/**
+ * @param more options of `run`
+ * @throws Error when the command is not built, or its task has no program on it
+ */
+async function startRun(
+  { network: { host }, built, cpu, cleanup }: Setting,
+  name: "ours" | "counted",
+  ports: { begin: number; end: number },
+  more: readonly string[],
+): Promise<Variant> {
+  const instance = `bench-${process.pid}`;
   const argv = inNamespace(
     host.namespace,
-    ...[...command, "--name", `bench-${process.pid}`, "--instance", `bench-${process.pid}`],
-    ...["--", setting.built.load, String(setting.cpu)],
+    ...[process.execPath, builtCommand(), "run", "--ports", `${ports.begin}-${ports.end}`, ...more],
+    ...["--name", `${name}-${process.pid}`, "--instance", instance, "--", built.load, String(cpu)],
   );
-  const task = await LoadEnd.start("ours", argv, setting.cleanup);
+  const task = await LoadEnd.start(name, argv, cleanup);
   if (effectivePrograms(nodeOf(task.pid)).size === 0)
     throw new Error("the task under `run` has no program on it");
-  await task.command(`open ${PORTS.begin}`);
-  return { name: "ours", task, host, port: PORTS.begin };
+  await task.command(`open ${ports.begin}`);
+  return { name, task, host, port: ports.begin };
+}
+
+/** @throws as startRun() */
+export function startOurs(setting: Setting): Promise<Variant> {
+  return startRun(setting, "ours", PORTS, []);
+}
+
+/** Under limits that it never reaches. @throws as startRun() */
+export function startCounted(setting: Setting): Promise<Variant> {
+  const limits = ["--max-connections", "1000000", "--max-connections-total", "1000000"];
+  return startRun(setting, "counted", COUNTED_PORTS, limits);
 }
 
 /**
@@ -102,7 +122,7 @@ export async function startEmpty(
   return { name, task, host, port };
 }
 
-async function startNetns(setting: Setting): Promise<Variant> {
+export async function startNetns(setting: Setting): Promise<Variant> {
   const { mesos, task: namespace } = setting.network;
   prepareHost(mesos);
   isolate(mesos, namespace, PORTS.begin, PORTS.end);

@@ -1,0 +1,198 @@
+/** What a daemon knows of the cluster: its sources of endpoints, as the configuration has them, and what the kernel knows. */
+import { classesOf } from "../config/classes.js";
+import type { ContainerFacts } from "../config/facts.js";
+import type { Config } from "../config/schema.js";
+import { parseAddress } from "../features/addresses.js";
+import type { Membership } from "../features/classes.js";
+import {
+  decodeFound,
+  encodeQuestion,
+  keyOf,
+  type Endpoint,
+  type FoundEndpoint,
+} from "../features/endpoints.js";
+import { EndpointTable } from "../kernel/endpoint-table.js";
+import type { Programs } from "../kernel/programs.js";
+import { ask } from "../kernel/query.js";
+import { EndpointDirectory } from "./directory.js";
+import { FileSource } from "./file.js";
+import { HostAddresses } from "./host-addresses.js";
+import { MasterSource } from "./master.js";
+import {
+  ClaimMap,
+  type Classifier,
+  type EndpointSource,
+  type SourceSink,
+  type SourceStatus,
+} from "./source.js";
+
+/** A source with what it has said. */
+export interface SourceSummary extends SourceStatus {
+  /** Places that it names. */
+  endpoints: number;
+  /** Of these, with several claims: the newest holds. */
+  duplicates: number;
+}
+
+type Part = Pick<Config, "classes" | "trustedRoles" | "endpoints">;
+
+const NAMES = ["static", "file", "master"] as const;
+type Name = (typeof NAMES)[number];
+
+function classifierOf({ classes, trustedRoles }: Part): Classifier {
+  const lists = new Map<string, readonly Membership[]>();
+  return {
+    names: new Set(classes.map(({ name }) => name)),
+    classesOf: (facts: ContainerFacts) => {
+      const list = classesOf(classes, facts, trustedRoles);
+      const text = JSON.stringify(list);
+      const known = lists.get(text) ?? list;
+      lists.set(text, known);
+      return known;
+    },
+  };
+}
+
+/** The configuration's own: it never changes by itself. */
+class StaticSource implements EndpointSource {
+  readonly name = "static";
+
+  constructor(private readonly endpoints: readonly Endpoint[]) {}
+
+  start(sink: SourceSink): void {
+    const claims = new ClaimMap();
+    for (const endpoint of this.endpoints)
+      claims.add(keyOf(endpoint), { classes: endpoint.classes, task: "" });
+    sink.replace(claims);
+  }
+
+  reclassify(): void {
+    // It names its classes itself.
+  }
+
+  status(): SourceStatus {
+    return { name: this.name, where: "the configuration", state: "current", ignored: new Map() };
+  }
+
+  stop(): void {
+    // Nothing runs.
+  }
+}
+
+/** What of the configuration a source goes by; undefined: there is none. */
+function settingOf(name: Name, { endpoints }: Part): unknown {
+  return name === "static" ? (endpoints.static.length > 0 ? endpoints.static : undefined) : endpoints[name];
+}
+
+function makeSource(name: Name, part: Part, classifier: Classifier): EndpointSource | undefined {
+  const { file, master } = part.endpoints;
+  if (name === "static") return new StaticSource(part.endpoints.static);
+  if (name === "file") return file === undefined ? undefined : new FileSource(file, classifier);
+  return master && new MasterSource(master, classifier);
+}
+
+export class Cluster {
+  private readonly table: EndpointTable;
+  private readonly directory: EndpointDirectory;
+  private readonly addresses: HostAddresses;
+  private readonly sources = new Map<Name, EndpointSource>();
+  private part: Part;
+
+  /**
+   * @param programs that the containers run under; not closed before stop()
+   * @param warn told of what an operator must know
+   */
+  constructor(
+    private readonly programs: Programs,
+    config: Part,
+    warn: (message: string) => void,
+  ) {
+    this.part = config;
+    this.table = new EndpointTable(programs);
+    this.directory = new EndpointDirectory(this.table, warn);
+    this.addresses = new HostAddresses(programs.map("host_addresses"), (some) => {
+      this.table.setHasAddresses(some);
+    });
+    const classifier = classifierOf(config);
+    const begun = NAMES.flatMap((name) => this.add(name, classifier) ?? []);
+    this.directory.keepLeft([...classifier.names]);
+    for (const begin of begun) begin();
+  }
+
+  /** @returns begins it */
+  private add(name: Name, classifier: Classifier): (() => void) | undefined {
+    const source =
+      settingOf(name, this.part) === undefined ? undefined : makeSource(name, this.part, classifier);
+    if (!source) return undefined;
+    const sink = this.directory.sink(name, NAMES.indexOf(name));
+    this.sources.set(name, source);
+    return () => {
+      source.start(sink);
+    };
+  }
+
+  /** Another configuration. Sources that are as they were go on with what they know. */
+  reconfigure(config: Part): void {
+    const before = this.part;
+    this.part = config;
+    const classifier = classifierOf(config);
+    const reclassified =
+      JSON.stringify([before.classes, before.trustedRoles]) !==
+      JSON.stringify([config.classes, config.trustedRoles]);
+    for (const name of NAMES) {
+      const source = this.sources.get(name);
+      if (JSON.stringify(settingOf(name, before)) === JSON.stringify(settingOf(name, config))) {
+        if (reclassified) source?.reclassify(classifier);
+        continue;
+      }
+      source?.stop();
+      this.sources.delete(name);
+      const begin = this.add(name, classifier);
+      if (begin) begin();
+      else this.directory.drop(name);
+    }
+  }
+
+  /** The address by which the cluster knows this host, from the agent's handshake. */
+  setHost(ip: string | undefined): void {
+    this.table.setHost(ip === undefined ? undefined : parseAddress(ip));
+  }
+
+  status(): SourceSummary[] {
+    return [...this.sources.values()].map((source) => ({
+      ...source.status(),
+      ...this.directory.counts(source.name),
+    }));
+  }
+
+  /** Why the kernel does not have what the sources say; undefined: it has. */
+  get problem(): string | undefined {
+    return this.directory.problem;
+  }
+
+  /** Every endpoint as it holds. */
+  list(): AsyncGenerator<Endpoint & { source: string }> {
+    return this.directory.list();
+  }
+
+  /** What the programs would find for a destination. @param address 16 bytes @param protocol IPPROTO_* @throws map-failed */
+  find(address: Uint8Array, port: number, protocol: number): FoundEndpoint {
+    const answer = ask(this.programs.query("endpoint_query"), encodeQuestion(address, port, protocol));
+    return decodeFound(
+      answer,
+      this.part.classes.map(({ name }) => name),
+    );
+  }
+
+  /** Resolves when the kernel has all that the sources have said so far. */
+  settled(): Promise<void> {
+    return this.directory.settled();
+  }
+
+  /** What the kernel has stays in use. */
+  stop(): void {
+    for (const source of this.sources.values()) source.stop();
+    this.addresses.stop();
+    this.directory.stop();
+  }
+}

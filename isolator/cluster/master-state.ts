@@ -1,0 +1,254 @@
+/**
+ * What a master has told: agents, tasks, and so endpoints. Every event is taken in at once; a new first state (SUBSCRIBED)
+ * takes the place of all that was, but for agents that the master itself is still waiting for after a failover.
+ */
+import type { PlaceKey } from "../features/endpoints.js";
+import { mesos } from "../mesos/messages.js";
+import { ClaimMap, Ignored, type Classifier, type SourceSink } from "./source.js";
+import {
+  addressesOf,
+  hasEnded,
+  isRunning,
+  knowAgent,
+  knowTask,
+  placesOf,
+  taskKey,
+  type KnownAgent,
+  type KnownTask,
+} from "./task-endpoints.js";
+
+type Event = mesos.v1.master.Event;
+const { Type } = mesos.v1.master.Event;
+
+/** ms that tasks of an agent are kept after it came back to a new master, which tells of them right after. */
+const SETTLE = 10_000;
+/** ms that an agent is waited for which a new master knows of and has not heard of: the master's own is 10 minutes. */
+const PATIENCE = 15 * 60_000;
+
+function keyOfBytes(address: Uint8Array): string {
+  return Buffer.from(address).toString("latin1");
+}
+
+export class MasterState {
+  readonly ignored = new Ignored();
+  private agents = new Map<string, KnownAgent>();
+  private agentAddresses = new Set<string>();
+  private tasks = new Map<string, KnownTask>();
+  private byAgent = new Map<string, Set<string>>();
+  /** Places that each task was said to have. */
+  private places = new Map<string, readonly PlaceKey[]>();
+  /** Agents whose tasks are those of an earlier first state, until when (ms of the monotonic clock). */
+  private readonly waitedFor = new Map<string, number>();
+  /** Tasks that only an earlier first state had. */
+  private readonly kept = new Set<string>();
+  private sink: SourceSink | undefined;
+  /** While a first state is taken in, nothing is told one by one. */
+  private quiet = false;
+
+  /**
+   * @param attribute of agents (knowAgent())
+   * @param now ms, of a clock that never jumps
+   */
+  constructor(
+    private classifier: Classifier,
+    private readonly attribute: string | undefined,
+    private readonly now: () => number = () => performance.now(),
+  ) {}
+
+  /** Who is told what changes. */
+  tell(sink: SourceSink): void {
+    this.sink = sink;
+  }
+
+  get taskCount(): number {
+    return this.tasks.size;
+  }
+
+  /** @param known whether there was a first state: without one there is nothing to tell anew */
+  reclassify(classifier: Classifier, known: boolean): void {
+    this.classifier = classifier;
+    if (known) this.sink?.replace(this.allClaims());
+  }
+
+  /** Takes an event in. */
+  handle(event: Event): void {
+    this.expire();
+    switch (event.type) {
+      case Type.SUBSCRIBED:
+        this.subscribed(event.subscribed?.get_state ?? {});
+        break;
+      case Type.TASK_ADDED:
+        if (event.task_added) this.addTask(event.task_added.task);
+        break;
+      case Type.TASK_UPDATED:
+        if (event.task_updated) this.updateTask(event.task_updated);
+        break;
+      case Type.AGENT_ADDED:
+        if (event.agent_added) this.addAgent(event.agent_added.agent);
+        break;
+      case Type.AGENT_REMOVED:
+        if (event.agent_removed) this.removeAgent(event.agent_removed.agent_id.value);
+        break;
+      case Type.FRAMEWORK_REMOVED:
+        this.removeFramework(event.framework_removed?.framework_info.id?.value);
+        break;
+    }
+  }
+
+  private subscribed({ get_tasks, get_agents }: mesos.v1.master.GetState): void {
+    const before = { tasks: this.tasks, byAgent: this.byAgent, agents: this.agents };
+    this.tasks = new Map();
+    this.byAgent = new Map();
+    this.agents = new Map();
+    this.agentAddresses = new Set();
+    this.places = new Map();
+    this.waitedFor.clear();
+    this.kept.clear();
+    this.quiet = true;
+    for (const agent of get_agents?.agents ?? []) this.addAgent(agent);
+    for (const task of get_tasks?.tasks ?? []) this.addTask(task);
+    for (const info of get_agents?.recovered_agents ?? []) {
+      const id = info.id?.value ?? "";
+      if (this.agents.has(id)) continue;
+      this.setAgent(id, before.agents.get(id) ?? knowAgent(info, undefined, this.attribute));
+      for (const key of before.byAgent.get(id) ?? []) {
+        const task = before.tasks.get(key);
+        if (!task || this.tasks.has(key)) continue;
+        this.keepTask(task);
+        this.kept.add(key);
+      }
+      this.waitedFor.set(id, this.now() + PATIENCE);
+    }
+    this.quiet = false;
+    this.sink?.replace(this.allClaims());
+  }
+
+  private allClaims(): ClaimMap {
+    const claims = new ClaimMap();
+    this.places.clear();
+    for (const task of this.tasks.values()) {
+      const classes = this.classifier.classesOf(task.facts);
+      const places = classes.length > 0 ? this.placesOf(task) : [];
+      for (const key of places) claims.add(key, { classes, task: task.key });
+      if (places.length > 0) this.places.set(task.key, places);
+    }
+    return claims;
+  }
+
+  private placesOf(task: KnownTask): PlaceKey[] {
+    return placesOf(
+      task,
+      this.agents.get(task.agent),
+      (address) => this.agentAddresses.has(keyOfBytes(address)),
+      this.ignored,
+    );
+  }
+
+  private keepTask(task: KnownTask): void {
+    this.tasks.set(task.key, task);
+    const here = this.byAgent.get(task.agent) ?? new Set();
+    this.byAgent.set(task.agent, here.add(task.key));
+  }
+
+  private addTask(message: mesos.v1.master.Task): void {
+    if (hasEnded(message.state)) return;
+    const task = knowTask(message, this.ignored);
+    if (!task) return;
+    this.kept.delete(task.key);
+    const before = this.tasks.get(task.key);
+    if (before && before.agent !== task.agent) this.byAgent.get(before.agent)?.delete(task.key);
+    this.keepTask(task);
+    this.show(task);
+  }
+
+  private updateTask({ framework_id, status, state }: mesos.v1.master.Event.TaskUpdated): void {
+    const key = taskKey(framework_id.value, status.task_id?.value ?? "");
+    const task = this.tasks.get(key);
+    if (!task) return;
+    this.kept.delete(key);
+    if (hasEnded(state)) {
+      this.removeTask(task);
+      return;
+    }
+    const addresses = task.facts.ownNetwork ? addressesOf(status.container_status) : [];
+    const next: KnownTask = {
+      ...task,
+      running: isRunning(state),
+      // A status that tells of no network takes none away.
+      addresses: addresses.length > 0 ? addresses : task.addresses,
+    };
+    this.tasks.set(key, next);
+    this.show(next);
+  }
+
+  private removeTask(task: KnownTask): void {
+    this.tasks.delete(task.key);
+    this.kept.delete(task.key);
+    this.byAgent.get(task.agent)?.delete(task.key);
+    this.showAs(task, []);
+  }
+
+  private setAgent(id: string, agent: KnownAgent): void {
+    this.agents.set(id, agent);
+    for (const address of agent.addresses) this.agentAddresses.add(keyOfBytes(address));
+  }
+
+  private addAgent({ agent_info, pid }: mesos.v1.master.Agent): void {
+    const id = agent_info.id?.value;
+    if (id === undefined) return;
+    this.setAgent(id, knowAgent(agent_info, pid, this.attribute));
+    // Its tasks follow: those that do not are gone.
+    if (this.waitedFor.has(id)) this.waitedFor.set(id, this.now() + SETTLE);
+    for (const key of this.byAgent.get(id) ?? []) {
+      const task = this.tasks.get(key);
+      if (task) this.show(task);
+    }
+  }
+
+  private removeAgent(id: string): void {
+    for (const key of [...(this.byAgent.get(id) ?? [])]) {
+      const task = this.tasks.get(key);
+      if (task) this.removeTask(task);
+    }
+    this.byAgent.delete(id);
+    this.waitedFor.delete(id);
+    this.agents.delete(id);
+    this.agentAddresses = new Set(
+      [...this.agents.values()].flatMap(({ addresses }) => addresses.map(keyOfBytes)),
+    );
+  }
+
+  private removeFramework(id: string | undefined): void {
+    for (const task of [...this.tasks.values()]) if (task.framework === id) this.removeTask(task);
+  }
+
+  /** Agents that were waited for long enough: what is not told anew of them is gone. */
+  private expire(): void {
+    if (this.waitedFor.size === 0) return;
+    const now = this.now();
+    for (const [id, until] of this.waitedFor) {
+      if (now < until) continue;
+      this.waitedFor.delete(id);
+      for (const key of [...(this.byAgent.get(id) ?? [])]) {
+        const task = this.tasks.get(key);
+        if (task && this.kept.has(key)) this.removeTask(task);
+      }
+    }
+  }
+
+  private show(task: KnownTask): void {
+    this.showAs(task, this.placesOf(task));
+  }
+
+  private showAs(task: KnownTask, wanted: readonly PlaceKey[]): void {
+    if (this.quiet) return;
+    const before = this.places.get(task.key) ?? [];
+    const classes = wanted.length > 0 ? this.classifier.classesOf(task.facts) : [];
+    const places = classes.length > 0 ? wanted : [];
+    const kept = new Set(places);
+    for (const key of before) if (!kept.has(key)) this.sink?.remove(key, task.key);
+    for (const key of places) this.sink?.add(key, { classes, task: task.key });
+    if (places.length > 0) this.places.set(task.key, places);
+    else this.places.delete(task.key);
+  }
+}

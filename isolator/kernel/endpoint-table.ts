@@ -1,0 +1,271 @@
+/**
+ * The endpoints as the programs see them: one set of endpoints and one of blocks is in use, and a whole other one takes
+ * its place by one write of one byte.
+ *
+ * A set of a million endpoints takes about 130 MB of the kernel's memory, 96 bytes an endpoint and 16 a bucket of the
+ * hash; while another one is being built, both are there.
+ */
+import { IsolatorError } from "../errors.js";
+import { LITTLE, u32Key } from "./codec.js";
+import { layouts } from "./gen/layout.js";
+import { BpfMap } from "./maps.js";
+import { errnoName, libbpf, libc } from "./native.js";
+import type { MapName } from "./contents.js";
+
+/** enum bpf_map_type */
+const HASH = 1;
+const LPM_TRIE = 11;
+const NO_PREALLOC = 1;
+/** struct bpf_map_create_opts of libbpf 1.x: its size, and where map_flags is. */
+const CREATE_OPTS = 48;
+const CREATE_FLAGS = 28;
+
+const KEY_SIZE = layouts.structs.endpoint_key.size;
+const BLOCK_SIZE = layouts.structs.address_block.size;
+const VALUE_SIZE = layouts.structs.class_set.size;
+const STATE = layouts.structs.endpoint_state;
+const CURRENT = layouts.enums.endpoint_current;
+
+/** Entries that the smallest set has room for. */
+const SMALLEST = 1024;
+/** Blocks of addresses; each costs time in every look-up that comes to them. */
+export const MAX_BLOCKS = 65_536;
+
+const FIRST = u32Key(0);
+
+/** The maps of programs that are loaded. */
+export interface EndpointMaps {
+  map: (name: MapName) => BpfMap;
+}
+
+/** What kind of entry a key is, as programs look for them; "block" has a key of its own kind. */
+export type EntryKind = "exact" | "port" | "address" | "block";
+
+const KIND_BITS: Readonly<Record<EntryKind, number>> = {
+  exact: CURRENT.ENDPOINTS_EXACT,
+  port: CURRENT.ENDPOINTS_PORT,
+  address: CURRENT.ENDPOINTS_ADDRESS,
+  block: CURRENT.ENDPOINTS_BLOCKS,
+};
+
+/** By the key of a set's map. */
+export function kindOf(key: Uint8Array): Exclude<EntryKind, "block"> {
+  const { port, protocol } = layouts.structs.endpoint_key.fields;
+  if (key[protocol.offset] !== 0) return "exact";
+  return key[port.offset] === 0 && key[port.offset + 1] === 0 ? "address" : "port";
+}
+
+function create(type: number, name: string, key: number, entries: number): BpfMap {
+  const opts = new Uint8Array(CREATE_OPTS);
+  const view = new DataView(opts.buffer);
+  view.setBigUint64(0, BigInt(CREATE_OPTS), LITTLE);
+  view.setUint32(CREATE_FLAGS, NO_PREALLOC, LITTLE);
+  const fd = libbpf().mapCreate(type, name, key, VALUE_SIZE, entries, opts);
+  if (fd < 0)
+    throw new IsolatorError("map-failed", `a set of ${entries} endpoints cannot be made: ${errnoName(fd)}`);
+  return new BpfMap(name, fd, VALUE_SIZE);
+}
+
+function word(bytes: Uint8Array | undefined): number {
+  return bytes ? (new Uint32Array(bytes.slice().buffer)[0] ?? 0) : 0;
+}
+
+/** Entries of a hash map that are read in one call; more than a bucket has. */
+const READ_AT_ONCE = 4096;
+const ENOENT = 2;
+
+/** Keys and values of a hash map. @throws map-failed */
+function* readHash(fd: number): Generator<[key: Uint8Array, value: Uint8Array]> {
+  const keys = new Uint8Array(READ_AT_ONCE * KEY_SIZE);
+  const values = new Uint8Array(READ_AT_ONCE * VALUE_SIZE);
+  const token = new Uint8Array(8);
+  for (let first = true, more = true; more; first = false) {
+    const count = new Uint8Array(new Uint32Array([READ_AT_ONCE]).buffer);
+    const next = new Uint8Array(8);
+    const result = libbpf().mapLookupBatch(fd, first ? null : token, next, keys, values, count, null);
+    more = result !== -ENOENT;
+    if (result < 0 && more)
+      throw new IsolatorError("map-failed", `endpoints cannot be read: ${errnoName(result)}`);
+    token.set(next);
+    for (let i = 0; i < word(count); i++)
+      yield [
+        keys.slice(i * KEY_SIZE, (i + 1) * KEY_SIZE),
+        values.slice(i * VALUE_SIZE, (i + 1) * VALUE_SIZE),
+      ];
+  }
+}
+
+/** Keys and values of an LPM trie. */
+function* readTrie(fd: number): Generator<[key: Uint8Array, value: Uint8Array]> {
+  const map = new BpfMap("endpoint_block", fd, VALUE_SIZE);
+  let key: Uint8Array | null = null;
+  for (;;) {
+    const next = new Uint8Array(BLOCK_SIZE);
+    if (libbpf().mapNextKey(fd, key, next) < 0) return;
+    const value = map.lookup(next);
+    if (value) yield [next, value];
+    key = next;
+  }
+}
+
+/** A set that is filled or in use. */
+export class EndpointSet {
+  private used = 0;
+
+  private constructor(
+    private readonly endpoints: BpfMap,
+    private readonly blocks: BpfMap,
+    /** Endpoints that it has room for. */
+    readonly capacity: number,
+  ) {}
+
+  /** @param entries that it is to have at first; it has room for half as many more @throws map-failed */
+  static create(entries: number): EndpointSet {
+    const wanted = Math.max(SMALLEST, Math.ceil(entries * 1.5));
+    const endpoints = create(HASH, "endpoint_set", KEY_SIZE, wanted);
+    try {
+      return new EndpointSet(endpoints, create(LPM_TRIE, "endpoint_block", BLOCK_SIZE, MAX_BLOCKS), wanted);
+    } catch (error) {
+      endpoints.close();
+      throw error;
+    }
+  }
+
+  /** Bits of enum endpoint_current for what has been put in. */
+  get kinds(): number {
+    return this.used;
+  }
+
+  noteKind(kind: EntryKind): void {
+    this.used |= KIND_BITS[kind];
+  }
+
+  /**
+   * @param keys of the kernel's size, one after another; their kinds have been noted
+   * @throws map-full, map-failed
+   */
+  put(keys: Uint8Array, values: Uint8Array, count: number): void {
+    this.endpoints.updateBatch(keys, values, count);
+  }
+
+  remove(key: Uint8Array): void {
+    this.endpoints.delete(key);
+  }
+
+  putBlock(key: Uint8Array, value: Uint8Array): void {
+    this.noteKind("block");
+    this.blocks.update(key, value);
+  }
+
+  removeBlock(key: Uint8Array): void {
+    this.blocks.delete(key);
+  }
+
+  /** Makes it the kernel's for a slot. */
+  placeIn(maps: EndpointMaps, slot: number): void {
+    maps.map("endpoint_sets").update(u32Key(slot), u32Key(this.endpoints.fd));
+    maps.map("endpoint_blocks").update(u32Key(slot), u32Key(this.blocks.fd));
+  }
+
+  close(): void {
+    this.endpoints.close();
+    this.blocks.close();
+  }
+}
+
+export class EndpointTable {
+  private live: EndpointSet | undefined;
+  private current: number;
+
+  constructor(private readonly maps: EndpointMaps) {
+    this.current = this.read()[STATE.fields.current.offset] ?? 0;
+  }
+
+  private read(): Uint8Array {
+    return this.maps.map("endpoint_states").lookup(FIRST) ?? new Uint8Array(STATE.size);
+  }
+
+  private write(change: (state: Uint8Array) => void): void {
+    const state = this.read();
+    change(state);
+    state[STATE.fields.current.offset] = this.current;
+    this.maps.map("endpoint_states").update(FIRST, state);
+  }
+
+  /** The set in use, if this process has made it: what an earlier one has left is only replaced. */
+  get set(): EndpointSet | undefined {
+    return this.live;
+  }
+
+  /**
+   * What an earlier process has left in use: keys of endpoints, or of blocks, with their classes' ids.
+   * @throws map-failed
+   */
+  *left(): Generator<{ key: Uint8Array; block: boolean; ids: readonly number[] }> {
+    const slot = u32Key(this.current & CURRENT.ENDPOINTS_SLOT);
+    for (const name of ["endpoint_sets", "endpoint_blocks"] as const) {
+      const id = word(this.maps.map(name).lookup(slot));
+      const fd = id === 0 ? -1 : libbpf().mapById(id);
+      if (fd < 0) continue;
+      try {
+        const block = name === "endpoint_blocks";
+        for (const [key, value] of block ? readTrie(fd) : readHash(fd))
+          yield { key, block, ids: [...new Uint32Array(value.slice().buffer)] };
+      } finally {
+        libc().close(fd);
+      }
+    }
+  }
+
+  /** Makes another set the one in use: programs see all of the old one or all of the new one. @throws map-failed */
+  use(next: EndpointSet): void {
+    const slot = (this.current & CURRENT.ENDPOINTS_SLOT) ^ 1;
+    next.placeIn(this.maps, slot);
+    const before = this.live;
+    this.live = next;
+    const others = CURRENT.ENDPOINTS_HOST | CURRENT.ENDPOINTS_ADDRESSES;
+    this.current = (this.current & others) | next.kinds | slot;
+    this.write(() => undefined);
+    before?.close();
+    // Programs may have read the old state and not yet the slot that it names: a write to a map of maps returns when all
+    // that ran have ended (maybe_wait_bpf_programs() in kernel/bpf/syscall.c).
+    next.placeIn(this.maps, slot);
+    this.clear(slot ^ 1);
+  }
+
+  /** Lets the kernel free what a slot had. */
+  private clear(slot: number): void {
+    this.maps.map("endpoint_sets").delete(u32Key(slot));
+    this.maps.map("endpoint_blocks").delete(u32Key(slot));
+  }
+
+  /** To be called after entries were put into the set in use, and before such ones of a new kind count. */
+  showKinds(): void {
+    const kinds = this.live?.kinds ?? 0;
+    if ((this.current & kinds) === kinds) return;
+    this.current |= kinds;
+    this.write(() => undefined);
+  }
+
+  /** The address by which the cluster knows this host. @param address 16 bytes; undefined: not known */
+  setHost(address: Uint8Array | undefined): void {
+    if (address) this.current |= CURRENT.ENDPOINTS_HOST;
+    else this.current &= ~CURRENT.ENDPOINTS_HOST;
+    this.write((state) => {
+      state.set(address ?? new Uint8Array(16), STATE.fields.host.offset);
+    });
+  }
+
+  /** Whether the host has addresses besides loopback, which are in the map host_addresses. */
+  setHasAddresses(some: boolean): void {
+    if (some) this.current |= CURRENT.ENDPOINTS_ADDRESSES;
+    else this.current &= ~CURRENT.ENDPOINTS_ADDRESSES;
+    this.write(() => undefined);
+  }
+
+  /** Closes the file descriptors; what is in use stays. */
+  close(): void {
+    this.live?.close();
+    this.live = undefined;
+  }
+}

@@ -1,0 +1,78 @@
+// Checks of the daemon's answers. The facts about the agent are of Mesos 1.12's sources, and 1.10 has the
+// same.
+#include "answers.hpp"
+
+#include <mesos/resources.hpp>
+
+#include <stout/error.hpp>
+
+using mesos::ContainerStatus;
+using mesos::Resource;
+using mesos::Resources;
+using mesos::ResourceStatistics;
+using mesos::TaskStatus;
+using mesos::slave::ContainerLaunchInfo;
+using mesos::slave::ContainerLimitation;
+using std::string;
+
+namespace bpf {
+
+namespace {
+
+// It becomes part of every status update of the container's tasks.
+constexpr size_t MAX_MESSAGE = 4096;
+
+bool mayHaveResources(TaskStatus::Reason reason) {
+  return reason == TaskStatus::REASON_CONTAINER_LIMITATION ||
+         reason == TaskStatus::REASON_CONTAINER_LIMITATION_DISK ||
+         reason == TaskStatus::REASON_CONTAINER_LIMITATION_MEMORY;
+}
+
+}  // namespace
+
+ContainerLimitation checked(const ContainerLimitation& limitation) {
+  ContainerLimitation result;
+  string message = limitation.message().substr(0, MAX_MESSAGE);
+  if (message.empty()) {
+    message = "bpf-isolator ends this container and gave no reason";
+  }
+  result.set_message(message);
+  // Without a reason the task's would be REASON_EXECUTOR_TERMINATED, which says nothing.
+  const bool known = limitation.has_reason() && mayHaveResources(limitation.reason());
+  result.set_reason(known ? limitation.reason() : TaskStatus::REASON_CONTAINER_LIMITATION);
+  if (Resources::validate(limitation.resources()).isNone()) {
+    *result.mutable_resources() = limitation.resources();
+  }
+  return result;
+}
+
+Option<string> problemOf(const ContainerLaunchInfo& launchInfo) {
+  // src/slave/containerizer/mesos/containerizer.cpp: the first two fail the launch, a command may abort the
+  // agent.
+  if (launchInfo.has_rootfs()) {
+    return string("rootfs");
+  }
+  if (launchInfo.has_user()) {
+    return string("user");
+  }
+  if (launchInfo.has_command()) {
+    return string("command");
+  }
+  return None();
+}
+
+ResourceStatistics checked(const ResourceStatistics& statistics) {
+  ResourceStatistics result = statistics;
+  result.clear_timestamp();
+  return result;
+}
+
+ContainerStatus checked(const ContainerStatus& status) {
+  ContainerStatus result = status;
+  result.clear_network_infos();
+  // The agent knows it.
+  result.clear_container_id();
+  return result;
+}
+
+}  // namespace bpf

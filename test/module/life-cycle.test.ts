@@ -1,0 +1,155 @@
+/** The module with a real daemon: an agent's calls from a real libprocess program, real processes, and daemons that die. */
+// not in the VM: it needs a built Mesos, and the daemon's own tests have the kernel
+import assert from "node:assert/strict";
+import { before, describe, it } from "node:test";
+import { Agent, CPUS, ports } from "../support/agent.js";
+import { TestDaemon } from "../support/daemon.js";
+import { buildModule, Module, SKIPPED } from "../support/module.js";
+import { enterOwnNetwork } from "../support/network.js";
+import { socketPath } from "../../isolator/protocol/client.js";
+import { Task } from "../support/task.js";
+import { until } from "../support/wait.js";
+
+describe("the module with a daemon", { skip: SKIPPED }, async () => {
+  if (SKIPPED !== undefined) return;
+  enterOwnNetwork();
+  const daemon = await TestDaemon.start();
+  const agent = new Agent(daemon);
+  const socket = socketPath(daemon.instance);
+  let module: Module;
+
+  before(async () => {
+    buildModule();
+    module = await Module.load({ socket });
+    assert.deepEqual((await module.recover([])).ready, {});
+  });
+
+  it("supports nested and standalone containers, and says who the agent is", async () => {
+    assert.equal(module.facts["nesting"], true);
+    assert.equal(module.facts["standalone"], true);
+    const { agent: handshake } = await agent.facts();
+    assert.equal(handshake?.mesos_version, module.facts["mesos_version"]);
+    assert.equal(handshake?.agent_address?.port, module.facts["port"]);
+    assert.equal(handshake?.agent_address?.ip, module.facts["ip"]);
+  });
+
+  it("takes a container from prepare to cleanup", async () => {
+    assert.deepEqual((await module.prepare("web", { resources: [CPUS, ports("31000-31001")] })).ready, {});
+    const watch = module.watch("web");
+    const task = await Task.start();
+    assert.deepEqual((await module.isolate("web", task.pid)).ready, {});
+    assert.equal(await task.mayBind(31000), true);
+    assert.equal(await task.mayBind(31002), false);
+    assert.deepEqual((await module.update("web", CPUS, ports("31002"))).ready, {});
+    assert.equal(await task.mayBind(31002), true, "update() answers when it holds");
+    const { ready: usage } = await module.of("web", "usage");
+    assert.equal(typeof usage?.["net_rx_bytes"], "number");
+    assert.equal(usage?.["timestamp"], undefined, "the agent's own time is kept");
+    assert.deepEqual((await module.of("web", "status")).ready, {});
+    assert(module.isPending(watch));
+    await task.end();
+    assert.deepEqual((await module.of("web", "cleanup")).ready, {});
+    await until(async () => !(await agent.find("web")), "the daemon cleans it up");
+  });
+
+  it("says what the daemon refuses, in its words", async () => {
+    await module.prepare("one", { resources: [ports("31005")] });
+    const { failed } = await module.prepare("two", { resources: [ports("31005")] });
+    assert.match(failed ?? "", /31005.*one.*\(port-owned\)/s);
+    await module.of("two", "cleanup");
+    await module.of("one", "cleanup");
+  });
+
+  it("moves a session into its parent, and asks nothing else of the daemon", async () => {
+    await module.prepare("pod", { resources: [ports("31010")] });
+    await module.prepare("pod.task", { resources: [ports("31010")] });
+    assert.deepEqual((await module.prepare("pod.task.check", { container_class: "DEBUG" })).ready, {});
+    const watch = module.watch("pod.task.check");
+    const check = await Task.start();
+    assert.deepEqual((await module.isolate("pod.task.check", check.pid)).ready, {});
+    assert.equal(check.cgroup, (await agent.find("pod.task"))?.cgroup);
+    assert.equal(await check.mayBind(31099), false);
+    await check.end();
+    await module.of("pod.task.check", "cleanup");
+    assert(module.isPending(watch));
+    await module.of("pod.task", "cleanup");
+    await module.of("pod", "cleanup");
+    await until(async () => (await agent.list()).length === 0, "all is cleaned up");
+  });
+
+  it("delivers what the daemon missed, in order, before the next launch", async () => {
+    await module.prepare("left", { resources: [ports("31020")] });
+    await module.prepare("ends", { resources: [ports("31021")] });
+    const watch = module.watch("left");
+    await daemon.stop("SIGKILL");
+    assert.deepEqual((await module.update("left")).ready, {}, "its port goes back to the scheduler");
+    assert.deepEqual((await module.of("ends", "cleanup")).ready, {});
+    const prepared = module.start("prepare", {
+      id: { value: "next" },
+      config: { directory: "/sandbox", command_info: {}, resources: [ports("31020-31021")] },
+    });
+    assert(module.isPending(prepared), "a launch waits");
+    await daemon.start();
+    assert.deepEqual((await module.outcome(prepared)).ready, {}, "and has both ports");
+    assert.deepEqual((await agent.find("left"))?.ports ?? [], []);
+    assert.equal(await agent.find("ends"), undefined);
+    assert(module.isPending(watch), "no watch has failed");
+    assert((await agent.facts()).agent, "the new daemon knows the agent");
+    await until(async () => ((await agent.facts()).streams ?? 0) >= 1, "the watch is heard again");
+    await module.of("next", "cleanup");
+    await module.of("left", "cleanup");
+    await until(async () => (await agent.list()).length === 0, "all is cleaned up");
+  });
+
+  it("cleans up after a launch that it gave up while the daemon was still at it", async () => {
+    const other = await Module.load({ socket, timeout_prepare: "300ms" });
+    assert.deepEqual((await other.recover([])).ready, {});
+    process.kill(daemon.pid, "SIGSTOP");
+    try {
+      const { failed } = await other.prepare("late", { resources: [ports("31030")] });
+      assert.match(failed ?? "", /has not answered PREPARE of container late/);
+      assert.deepEqual((await other.of("late", "cleanup")).ready, {});
+    } finally {
+      process.kill(daemon.pid, "SIGCONT");
+    }
+    // Both are done by then, whatever their order on the daemon's connections.
+    assert.deepEqual((await other.prepare("after", { resources: [ports("31030")] })).ready, {});
+    assert.equal(await agent.find("late"), undefined);
+    await other.of("after", "cleanup");
+    await until(async () => (await agent.list()).length === 0, "all is cleaned up");
+    await other.end();
+  });
+
+  it("tells a daemon that comes late of the agent's containers, before anything else", async () => {
+    await module.prepare("stays", { resources: [ports("31040")] });
+    await module.prepare("forgotten", { resources: [ports("31041")] });
+    await daemon.stop("SIGKILL");
+    const next = await Module.load({ socket, startup_timeout: "300ms", fail_open: "true" });
+    assert.deepEqual((await next.recover(["stays"])).ready, {});
+    assert.match(next.log, /the agent starts without it/);
+    await daemon.start();
+    assert.deepEqual((await next.prepare("new", { resources: [ports("31041")] })).ready, {});
+    assert.deepEqual((await agent.list()).map(({ container_id }) => container_id?.value).sort(), [
+      "new",
+      "stays",
+    ]);
+    await next.of("new", "cleanup");
+    await next.of("stays", "cleanup");
+    await until(async () => (await agent.list()).length === 0, "all is cleaned up");
+    await next.end();
+  });
+
+  it("answers the usage of 500 containers asked at once", async () => {
+    const names = Array.from({ length: 500 }, (_, i) => `many-${i}`);
+    await Promise.all(names.map((name) => module.prepare(name, { resources: [CPUS] })));
+    const answers = await Promise.all(names.map((name) => module.of(name, "usage")));
+    // On a busy machine some may be empty, which is as it should be; a failure is not.
+    assert.deepEqual(
+      answers.filter(({ ready }) => !ready),
+      [],
+    );
+    await Promise.all(names.map((name) => module.of(name, "cleanup")));
+    await until(async () => (await agent.list()).length === 0, "all is cleaned up", 60_000);
+    await module.end();
+  });
+});
