@@ -59,7 +59,8 @@ static __noinline void keep_closed(struct sock *sk, struct hold holds[LEVELS])
 	 * One with the same ends that has not lapsed stays as it is, and this one lapses by time: only a pass takes
 	 * holds from the map, so that none is given back twice.
 	 */
-	if (bpf_map_update_elem(&closed_connects, &ends, &closed, BPF_NOEXIST) != -EEXIST)
+	/* Before Linux 6.4 the upper half of what this helper returns means nothing. */
+	if ((int)bpf_map_update_elem(&closed_connects, &ends, &closed, BPF_NOEXIST) != -EEXIST)
 		return;
 	before = bpf_map_lookup_elem(&closed_connects, &ends);
 	if (before && bpf_ktime_get_ns() - before->closed_at > 3 * TIMEWAIT)

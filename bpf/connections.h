@@ -113,6 +113,8 @@ static __always_inline bool is_kernels(struct bpf_sock *sk)
 	return kernel && BPF_CORE_READ_BITFIELD(kernel, sk_kern_sock);
 }
 
+/* Its first place. Cookies are given out one after another, so that those of new sockets are side by side, in a
+ * cache. */
 static __always_inline struct socket_hold *hold_at(__u64 cookie)
 {
 	__u32 key = cookie & (SOCKET_HOLDS - 1);
@@ -120,22 +122,40 @@ static __always_inline struct socket_hold *hold_at(__u64 cookie)
 	return bpf_map_lookup_elem(&socket_holds, &key);
 }
 
+/* Its second, likewise, as far as can be from those that have the first. */
+static __always_inline struct socket_hold *other_hold_at(__u64 cookie)
+{
+	return hold_at(cookie ^ SOCKET_HOLDS / 2);
+}
+
 /* What the socket with this cookie holds without memory of its own; NULL: nothing. */
 static __always_inline struct socket_hold *hold_of(__u64 cookie)
 {
 	struct socket_hold *holder = hold_at(cookie);
 
+	if (holder && holder->cookie == cookie)
+		return holder;
+	holder = other_hold_at(cookie);
 	return holder && holder->cookie == cookie ? holder : NULL;
 }
 
-/* @returns NULL where it is another socket's place */
+static __always_inline bool is_claimed(struct socket_hold *holder, __u64 cookie)
+{
+	return holder && !holder->cookie && !__sync_val_compare_and_swap(&holder->cookie, 0, cookie);
+}
+
+/* @returns NULL where both places are other sockets' */
 static __always_inline struct socket_hold *claim_hold(__u64 cookie)
 {
-	struct socket_hold *holder = hold_at(cookie);
+	struct socket_hold *holder = hold_of(cookie);
 
-	if (!holder || holder->cookie == cookie)
+	if (holder)
 		return holder;
-	return !holder->cookie && !__sync_val_compare_and_swap(&holder->cookie, 0, cookie) ? holder : NULL;
+	holder = hold_at(cookie);
+	if (is_claimed(holder, cookie))
+		return holder;
+	holder = other_hold_at(cookie);
+	return is_claimed(holder, cookie) ? holder : NULL;
 }
 
 /* Done all the same, where the policy only audits. */

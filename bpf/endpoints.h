@@ -37,14 +37,12 @@ static __noinline bool is_host_address(const struct address_block *block)
 	return block && bpf_map_lookup_elem(&host_addresses, block);
 }
 
-static __always_inline bool is_local(const __u8 *address, __u8 current)
+static __always_inline bool is_local(const __u8 *address)
 {
 	struct address_block block = {.prefix = 128};
 
 	if (is_loopback(address))
 		return true;
-	if (!(current & ENDPOINTS_ADDRESSES))
-		return false;
 	__builtin_memcpy(block.address, address, sizeof(block.address));
 	return is_host_address(&block);
 }
@@ -115,7 +113,7 @@ static __noinline int find_endpoint(const struct endpoint_key *to, struct endpoi
 
 	if (!to || !answer || !state)
 		return 0;
-	if (!is_local(to->address, state->current))
+	if (!is_local(to->address))
 		return find_in_cluster(to, state->current, answer);
 	answer->current = state->current;
 	answer->local = 1;

@@ -29,7 +29,7 @@ static __always_inline bool same_text(const char *text, const char *other)
 /* The same in features/files.ts. */
 static __always_inline __u32 file_bit(__u64 ino, __u32 dev)
 {
-	return (((__u32)ino ^ (__u32)(ino >> 32) ^ dev) * 0x9e3779b1U) >> 24;
+	return (((__u32)ino ^ (__u32)(ino >> 32) ^ dev) * 0x9e3779b1U) >> 25;
 }
 
 static __always_inline enum file_verdict rule_of_inode(const struct policy *policy, __u64 ino, __u32 dev)
@@ -38,7 +38,7 @@ static __always_inline enum file_verdict rule_of_inode(const struct policy *poli
 	__u32 bit = file_bit(ino, dev);
 	__u32 *verdict;
 
-	if (!(policy->file_filter[(bit >> 6) & 3] >> (bit & 63) & 1))
+	if (!(policy->file_filter[(bit >> 6) & 1] >> (bit & 63) & 1))
 		return FILE_NO_RULE;
 	verdict = bpf_map_lookup_elem(&file_rules, &key);
 	return verdict ? *verdict : FILE_NO_RULE;

@@ -7,12 +7,15 @@
  */
 #include "accounting.h"
 #include "connections.h"
+#include "egress.h"
 #include "endpoints.h"
 #include "escape.h"
 #include "files.h"
 #include "marking.h"
 #include "ports.h"
+#include "remap.h"
 #include "sockets.h"
+#include "statistics.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -33,7 +36,8 @@ SEC("cgroup/bind4")
 int bind4(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
-	int verdict = ports_bind(ctx, policy, AF_INET);
+	__u32 asked = remap_bind(ctx, policy);
+	int verdict = ports_bind(ctx, policy, AF_INET, asked);
 
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
@@ -44,7 +48,8 @@ SEC("cgroup/bind6")
 int bind6(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
-	int verdict = ports_bind(ctx, policy, AF_INET6);
+	__u32 asked = remap_bind(ctx, policy);
+	int verdict = ports_bind(ctx, policy, AF_INET6, asked);
 
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
@@ -67,8 +72,12 @@ SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
-	int verdict = ports_sendmsg(ctx, policy, AF_INET);
+	int verdict;
 
+	remap_sendmsg(ctx, policy, AF_INET);
+	verdict = ports_sendmsg(ctx, policy, AF_INET);
+	if (verdict == ALLOW)
+		verdict = egress_sendmsg(ctx, policy, AF_INET);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
@@ -78,8 +87,12 @@ SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
-	int verdict = ports_sendmsg(ctx, policy, AF_INET6);
+	int verdict;
 
+	remap_sendmsg(ctx, policy, AF_INET6);
+	verdict = ports_sendmsg(ctx, policy, AF_INET6);
+	if (verdict == ALLOW)
+		verdict = egress_sendmsg(ctx, policy, AF_INET6);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
@@ -97,9 +110,12 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 
 	if (!policy->enforcement)
 		return DENY;
+	remap_connect(ctx, policy, family);
 	if (policy->flags & DESTINATION_FLAGS && has_destination(ctx->protocol)) {
 		read_destination(ctx, family, &to);
-		verdict = connections_connect(ctx, policy, &to);
+		verdict = egress_connect(policy, &to);
+		if (verdict == ALLOW)
+			verdict = connections_connect(ctx, policy, &to);
 	}
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
@@ -116,6 +132,48 @@ SEC("cgroup/connect6")
 int connect6(struct bpf_sock_addr *ctx)
 {
 	return connecting(ctx, AF_INET6);
+}
+
+SEC("cgroup/recvmsg4")
+int recvmsg4(struct bpf_sock_addr *ctx)
+{
+	remap_recvmsg(ctx, AF_INET);
+	return ALLOW;
+}
+
+SEC("cgroup/recvmsg6")
+int recvmsg6(struct bpf_sock_addr *ctx)
+{
+	remap_recvmsg(ctx, AF_INET6);
+	return ALLOW;
+}
+
+SEC("cgroup/getsockname4")
+int getsockname4(struct bpf_sock_addr *ctx)
+{
+	remap_getsockname(ctx);
+	return ALLOW;
+}
+
+SEC("cgroup/getsockname6")
+int getsockname6(struct bpf_sock_addr *ctx)
+{
+	remap_getsockname(ctx);
+	return ALLOW;
+}
+
+SEC("cgroup/getpeername4")
+int getpeername4(struct bpf_sock_addr *ctx)
+{
+	remap_getpeername(ctx);
+	return ALLOW;
+}
+
+SEC("cgroup/getpeername6")
+int getpeername6(struct bpf_sock_addr *ctx)
+{
+	remap_getpeername(ctx);
+	return ALLOW;
 }
 
 SEC("cgroup/setsockopt")
@@ -148,19 +206,27 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_STATE_CB:
 		connections_state(ctx);
+		statistics_state(ctx);
+		break;
+	case BPF_SOCK_OPS_RETRANS_CB:
+		statistics_retransmitted(ctx);
 		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		policy = container_policy();
 		ports_listen(ctx, policy);
+		remap_tcp(ctx, policy);
 		marking_tcp(ctx, policy);
 		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		policy = container_policy();
 		ports_connect(ctx);
+		remap_tcp(ctx, policy);
 		connections_connecting(ctx, policy);
+		statistics_connecting(ctx);
 		marking_tcp(ctx, policy);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		statistics_accepted(ctx);
 		marking_tcp(ctx, container_policy());
 		break;
 	}
@@ -192,8 +258,10 @@ SEC("cgroup_skb/egress")
 int egress_full(struct __sk_buff *skb)
 {
 	struct counters *counters = container_counters();
-	int verdict = marking_egress(skb);
+	int verdict = egress_packet(skb);
 
+	if (verdict == ALLOW)
+		verdict = marking_egress(skb);
 	if (verdict == DENY)
 		count(&counters->tx_dropped, 1);
 	else
@@ -205,7 +273,11 @@ int egress_full(struct __sk_buff *skb)
 SEC("iter/tcp")
 int connections_tcp(struct bpf_iter__tcp *ctx)
 {
-	connections_pass(ctx->sk_common);
+	struct sock_common *sk = ctx->sk_common;
+
+	if (!sk || sk->skc_state == BPF_TCP_TIME_WAIT)
+		connections_pass(sk);
+	statistics_pass(sk);
 	return 0;
 }
 
@@ -214,6 +286,12 @@ SEC("xdp")
 int endpoint_query(struct xdp_md *ctx)
 {
 	return endpoints_answer(ctx);
+}
+
+SEC("xdp")
+int egress_query(struct xdp_md *ctx)
+{
+	return egress_answer(ctx);
 }
 
 /*

@@ -44,6 +44,9 @@
 #define IPV6_TCLASS       67
 #define CLONE_INTO_CGROUP 0x200000000ULL
 
+/* Of sk_userlocks: the port is one that bind() was given. */
+#define SOCK_BINDPORT_LOCK 8
+
 /* Of the kernel's own headers. */
 #define EPERM               1
 #define EACCES              13
@@ -97,13 +100,22 @@ struct task_struct {
 	struct css_set *cgroups;
 };
 
+struct list_head {
+	struct list_head *next;
+};
+
 struct net {
 	__u64 net_cookie;
+	struct list_head dev_base_head;
 };
 
 typedef struct {
 	struct net *net;
 } possible_net_t;
+
+typedef struct {
+	__s64 counter;
+} atomic64_t;
 
 struct in6_addr {
 	__u8 s6_addr[16];
@@ -120,6 +132,7 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	unsigned long skc_flags;
+	atomic64_t skc_cookie;
 };
 
 struct sock_cgroup_data {
@@ -130,8 +143,15 @@ struct sock {
 	struct sock_common __sk_common;
 	int sk_err;
 	__u8 sk_kern_sock : 1;
+	__u8 sk_userlocks : 4;
 	__u16 sk_protocol;
 	struct sock_cgroup_data sk_cgrp_data;
+};
+
+struct tcp_sock {
+	__u32 srtt_us; /* in eighths */
+	__u32 segs_in;
+	__u32 segs_out;
 };
 
 enum sock_flags {
@@ -172,7 +192,22 @@ struct ipv6_devconf {
 };
 
 struct inet6_dev {
+	struct list_head addr_list;
 	struct ipv6_devconf cnf;
+};
+
+struct inet6_ifaddr {
+	struct in6_addr addr;
+	struct list_head if_list;
+};
+
+struct in_ifaddr {
+	struct in_ifaddr *ifa_next;
+	__be32 ifa_local;
+};
+
+struct in_device {
+	struct in_ifaddr *ifa_list;
 };
 
 struct rt6_info {
@@ -181,6 +216,9 @@ struct rt6_info {
 
 struct net_device {
 	unsigned int mtu;
+	struct list_head dev_list;
+	struct in_device *ip_ptr;
+	struct inet6_dev *ip6_ptr;
 };
 
 struct dst_entry {

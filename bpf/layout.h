@@ -45,6 +45,8 @@ enum policy_flags {
 	POLICY_DENY_RECEIVED = 256, /* made outside of the container and handed in */
 	POLICY_DENY_ESCAPE = 512,   /* ways out of the node, and into the programs and maps */
 	POLICY_COUNT_CONNECTIONS = 1024,
+	POLICY_REMAP = 2048,  /* it has entries in port_remaps */
+	POLICY_EGRESS = 4096, /* there are rules for where it may connect and send to */
 	POLICY_FILES = 16384, /* file_rules has entries for its file_set */
 	/* Which parts of the marking there are. */
 	POLICY_SET_DSCP = 65536,
@@ -53,6 +55,9 @@ enum policy_flags {
 	POLICY_DENY_MARKING = 524288, /* setsockopt() that would change it is refused, not ignored */
 	POLICY_DROP_DSCP = 1048576,   /* a packet with another DSCP is dropped, not only counted */
 };
+
+/* Mappings that a policy has in itself. */
+#define REMAPS_AT_HAND 4
 
 /* One container's policy: the value of cgroup storage. User space swaps it whole, programs never write it. */
 struct policy {
@@ -77,12 +82,23 @@ struct policy {
 	__u32 mark;      /* bits of mark_mask */
 	__u32 mark_mask; /* 0: none */
 	__u32 priority;
-	__u8 tos; /* DSCP in its place in the traffic class: the upper six bits */
-	/* Of POLICY_FILES. */
-	__u8 file_errno; /* what is refused gives it: EACCES or EPERM */
+	__u8 tos;        /* DSCP in its place in the traffic class: the upper six bits */
+	__u8 file_errno; /* of POLICY_FILES: what is refused gives it, EACCES or EPERM */
 	__u8 reserved[2];
+	/* Of POLICY_REMAP: the first mappings, for bind() to look at nothing else. Ports in host byte order. */
+	__u16 remap_port[REMAPS_AT_HAND]; /* what a task asks for */
+	__u16 remap_host[REMAPS_AT_HAND]; /* what it gets */
+	__u8 remap_tcp;                   /* bit i: mapping i is for TCP */
+	__u8 remap_udp;
+	__u8 remap_more; /* 1: there are others, in port_remaps, which has all */
+	__u8 reserved2[5];
+	/* Of POLICY_EGRESS. */
+	__u64 egress_set;     /* its rules in egress_blocks and egress_classes */
+	__u32 egress_classes; /* 1: there are rules that name classes */
+	__u32 egress_errno;   /* what connect() and sendmsg() give */
+	/* Of POLICY_FILES. */
 	__u64 file_set;       /* whose entries of file_rules hold */
-	__u64 file_filter[4]; /* a bit for each of them, by file_bit(): most files meet none */
+	__u64 file_filter[2]; /* a bit for each of them, by file_bit(): most files meet none */
 };
 
 /*
@@ -115,7 +131,7 @@ enum reason {
 	REASON_MARKING = 14, /* setsockopt() that would change the marking, or a packet with another DSCP */
 	REASON_CONNECTIONS = 15,       /* connect() over the limit for the destination */
 	REASON_CONNECTIONS_TOTAL = 16, /* connect() over the limit for all destinations together */
-	REASON_EGRESS = 17,            /* a destination that the policy denies */
+	REASON_EGRESS = 17,            /* connect(), send or packet to where a rule denies it */
 	REASON_FILE = 18,              /* a file that the policy keeps from the container, or from being changed */
 	REASONS = 32,                  /* a power of two, so that the verifier sees the bound of a masked index */
 };
@@ -134,6 +150,19 @@ struct counters {
 	__u64 denied[REASONS];  /* refused; REASON_SOURCE_PORT: only reported */
 	__u64 audited[REASONS]; /* would have been refused */
 	__u64 events_lost;      /* events that found no room or no ring */
+	/* TCP connections, counted as they happen (statistics.h). Those that are there: opens less closed. */
+	__u64 tcp_active_opens;
+	__u64 tcp_passive_opens;
+	__u64 tcp_closed;
+	__u64 tcp_attempt_fails;
+	__u64 tcp_estab_resets;
+	__u64 tcp_established; /* came into ESTABLISHED or CLOSE-WAIT */
+	__u64 tcp_left;        /* and left them */
+	__u64 tcp_retrans_segs;
+	__u64 tcp_in_segs; /* of those that are closed */
+	__u64 tcp_out_segs;
+	__u64 tcp_timewaits;      /* closed, and in timewait or FIN-WAIT-2 without a process from then on */
+	__u64 tcp_timewaits_lost; /* of these, found no room in `timewaits` */
 	__u64 self; /* programs' own: the container's cgroup id, so that a datagram needs no look at the policy */
 };
 
@@ -155,8 +184,11 @@ struct event {
 	 * a packet, which no process may have sent: pid, uid and comm are 0.
 	 */
 	__u8 option;
-	__u8 dscp; /* of that packet */
-	__u8 reserved[3];
+	__u8 dscp;        /* of that packet */
+	__u8 packet;      /* 1: of REASON_EGRESS, a raw or ping socket's packet, likewise */
+	__u16 rule;       /* of REASON_EGRESS: number of the rule, from 1; 0: none, the default */
+	__u16 asked_port; /* of bind(): the port that the caller gave, where a mapping made it `port`; else 0 */
+	__u8 reserved[6];
 	__u8 comm[16];    /* the process's name: from the task, so never trusted */
 	__u8 address[16]; /* the local address asked for, network byte order; IPv4 in the first 4 bytes */
 };
@@ -189,6 +221,33 @@ enum listener_verdict {
 	LISTENER_FORBIDDEN = 2,
 };
 
+enum remap_way {
+	REMAP_TO_HOST = 0,      /* what a task asks for -> what it gets */
+	REMAP_TO_CONTAINER = 1, /* what a socket has -> what the task is told */
+};
+
+/* Key of port_remaps. */
+struct port_remap_key {
+	__u64 cgroup_id;
+	__u16 port;     /* host byte order */
+	__u16 protocol; /* IPPROTO_TCP (MPTCP too) or IPPROTO_UDP (UDP-Lite too) */
+	enum remap_way way;
+};
+
+/* Value of port_remaps. */
+struct port_remap {
+	__u16 port; /* host byte order */
+	__u16 reserved;
+};
+
+/* What is remembered of a socket of a container with mappings. Ports in host byte order; 0: none. */
+struct remap_note {
+	__u16 by_number;  /* it is bound to this host port without a mapping: no other is told */
+	__u16 peer;       /* it last went to this port, */
+	__u16 peer_asked; /* where this one was asked for, */
+	__u16 peer_from;  /* by a mapping of this level */
+};
+
 enum connection_sizes {
 	CONNECTION_RULES = 16, /* of a container */
 	/* Destinations that are counted at a time, of all containers: sets that a hash chooses, with places in them.
@@ -197,7 +256,7 @@ enum connection_sizes {
 	CONNECTION_PLACES = 8,
 	CONNECTION_NO_PLACE = 0xffffff, /* hold.place of one that found its set full */
 	CLOSED_CONNECTIONS = 32768,
-	SOCKET_HOLDS = 131072, /* sockets whose hold needs no memory of their own */
+	SOCKET_HOLDS = 262144, /* sockets whose hold needs no memory of their own */
 	/* Time is counted in spans of 2^33 ns, about 8.6 s. */
 	CONNECTION_SPAN_SHIFT = 33,
 	CONNECTION_SPANS = 16,
@@ -249,7 +308,7 @@ struct connection_rule {
 	__u32 reserved2;
 };
 
-/* One line: what user space tells a pass over the closed connections, and what that found. */
+/* One line: what user space tells a pass over the sockets, and what that found of closed connections. */
 struct connection_pass {
 	__u64 netns;   /* cookie of the network namespace that is looked through */
 	__u64 started; /* CLOCK_MONOTONIC, ns */
@@ -267,8 +326,8 @@ struct hold {
 };
 
 /*
- * What a socket of a root container holds, for TCP: value of socket_holds, at the lowest bits of its cookie. One that
- * finds another's there has a struct socket_connections.
+ * What a socket of a root container holds, for TCP: value of socket_holds, at one of two places that its cookie says.
+ * One that finds others at both has a struct socket_connections.
  */
 struct socket_hold {
 	__u64 cookie; /* 0: nobody's */
@@ -305,6 +364,30 @@ struct socket_connections {
 	struct destination refused; /* the last that was: asked for again and again (io_uring), it counts once */
 	__u8 watched;               /* its state callback will say when it is closed */
 	__u8 reserved[7];
+};
+
+enum statistics_sizes {
+	/* Of round trip times in µs: below 32 one each, then 16 for each power of two. */
+	RTT_BUCKETS = 512,
+	TIMEWAITS = 131072,
+};
+
+/* What a pass over the sockets of a network namespace finds of a container and what is nested in it. */
+struct socket_tally {
+	__u64 parent;   /* cgroup id of the container that it is nested in, or 0; written by user space */
+	__u32 pass;     /* number of the pass that the rest is of */
+	__u32 timewait; /* sockets */
+	__u64 in_segs;  /* of those that live */
+	__u64 out_segs;
+	__u32 rtt[RTT_BUCKETS]; /* smoothed round trip times: how many sockets have one of a bucket */
+};
+
+/* Value of timewaits, by the cookie of the socket that is closed, which its timewait socket keeps. */
+struct timewait {
+	__u64 cgroup_id; /* the innermost container */
+	__u64 closed_at; /* CLOCK_MONOTONIC, ns */
+	__u32 seen;      /* number of the last pass that met it */
+	__u32 reserved;
 };
 
 /* Key of file_rules: a directory, with all below it, or a file. */
@@ -384,13 +467,12 @@ enum class_bit {
 
 /* Bits of endpoint_state.current. */
 enum endpoint_current {
-	ENDPOINTS_SLOT = 1,      /* which slot is in use */
-	ENDPOINTS_EXACT = 2,     /* it has entries with protocol and port */
-	ENDPOINTS_PORT = 4,      /* ... with a port, for every protocol */
-	ENDPOINTS_ADDRESS = 8,   /* ... for a whole address */
-	ENDPOINTS_BLOCKS = 16,   /* ... for blocks of addresses */
-	ENDPOINTS_HOST = 32,     /* endpoint_state.host is known */
-	ENDPOINTS_ADDRESSES = 64 /* the host has addresses other than loopback */
+	ENDPOINTS_SLOT = 1,    /* which slot is in use */
+	ENDPOINTS_EXACT = 2,   /* it has entries with protocol and port */
+	ENDPOINTS_PORT = 4,    /* ... with a port, for every protocol */
+	ENDPOINTS_ADDRESS = 8, /* ... for a whole address */
+	ENDPOINTS_BLOCKS = 16, /* ... for blocks of addresses */
+	ENDPOINTS_HOST = 32,   /* endpoint_state.host is known */
 };
 
 /* Key of a set of endpoints. Protocol 0: every one; port 0: the whole address. */
@@ -438,15 +520,77 @@ struct endpoint_found {
 	__u32 reserved;
 };
 
-_Static_assert(sizeof(struct policy) == 104, "policy has a hole");
+enum egress_sizes {
+	EGRESS_RANGES = 32, /* ranges of ports that rules make of a block or class, for a protocol */
+	EGRESS_RULES = 8192,
+	EGRESS_ACTION_BITS = 3, /* below the number of the rule */
+};
+
+enum egress_action {
+	EGRESS_ALLOW = 1,
+	EGRESS_DENY = 2,
+	EGRESS_AUDIT = 3, /* reported, and let through */
+};
+
+enum egress_kind {
+	EGRESS_TCP = 0,
+	EGRESS_UDP = 1,
+	EGRESS_OTHER = 2, /* raw and ping sockets: no ports */
+};
+
+/* Key of egress_blocks. Its prefix counts from `set` on. */
+struct egress_block {
+	__u32 prefix;
+	__u32 set[2]; /* of policy.egress_set, low half first */
+	enum egress_kind kind;
+	__u8 address[16]; /* network byte order; IPv4 as v4-mapped */
+};
+
+/* Key of egress_classes. */
+struct egress_class {
+	__u64 set;
+	enum class_bit class;
+	enum egress_kind kind;
+};
+
+/*
+ * Which rule is the first for each port: from begin[i] up to begin[i + 1] it is first[i], number <<
+ * EGRESS_ACTION_BITS | action; 0: none.
+ */
+struct egress_ranges {
+	__u16 begin[EGRESS_RANGES]; /* begin[0] is 0; what is not used is 65535 */
+	__u16 first[EGRESS_RANGES];
+	enum egress_sizes count;
+};
+
+/* Key of egress_hits. */
+struct egress_hit {
+	__u64 cgroup_id;
+	__u32 rule;
+	enum egress_action action; /* what was done: EGRESS_DENY or EGRESS_AUDIT */
+};
+
+/* What a destination comes to by a set of rules. */
+struct egress_verdict {
+	__u32 rule; /* as in struct egress_ranges, action and all */
+	__u32 by_block;
+	__u32 by_class;
+	enum class_bit class; /* of by_class */
+};
+
+_Static_assert(sizeof(struct policy) == 128, "policy has a hole");
+_Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
+_Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
-_Static_assert(sizeof(struct counters) == 8 * (8 + 2 * REASONS), "counters has a hole");
+_Static_assert(sizeof(struct counters) == 8 * (20 + 2 * REASONS), "counters has a hole");
+_Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tally has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
-_Static_assert(sizeof(struct event) == 80, "event has a hole");
 _Static_assert(sizeof(struct file_key) == 24, "file_key has a hole");
 _Static_assert(sizeof(struct file_detail) == 16 + FILE_PATH, "file_detail has a hole");
 _Static_assert(sizeof(struct file_identity) == 16, "file_identity has a hole");
+_Static_assert(sizeof(struct port_remap_key) == 16, "port_remap_key has a hole");
+_Static_assert(sizeof(struct event) == 88, "event has a hole");
 _Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key has a hole");
 _Static_assert(sizeof(struct endpoint_found) == 40, "endpoint_found has a hole");

@@ -124,6 +124,22 @@ struct {
 	__type(value, struct connection_pass);
 } connect_pass SEC(".maps");
 
+/* Ports of containers with mappings. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct port_remap_key);
+	__type(value, struct port_remap);
+} port_remaps SEC(".maps");
+
+/* Accepted sockets have their listener's (BPF_F_CLONE). */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct remap_note);
+} remap_notes SEC(".maps");
 /*
  * enum file_verdict of what rules name, by file_set: containers with the same rules share them. Made and removed by
  * user space (isolator/containers/files.ts).
@@ -178,8 +194,8 @@ struct {
 		    __uint(type, BPF_MAP_TYPE_HASH);
 		    __uint(map_flags, BPF_F_NO_PREALLOC);
 		    __uint(max_entries, 1);
-		    __type(key, struct endpoint_key);
-		    __type(value, struct class_set);
+		    __uint(key_size, sizeof(struct endpoint_key));
+		    __uint(value_size, sizeof(struct class_set));
 	    });
 } endpoint_sets SEC(".maps");
 
@@ -193,8 +209,8 @@ struct {
 		    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
 		    __uint(map_flags, BPF_F_NO_PREALLOC);
 		    __uint(max_entries, 1);
-		    __type(key, struct address_block);
-		    __type(value, struct class_set);
+		    __uint(key_size, sizeof(struct address_block));
+		    __uint(value_size, sizeof(struct class_set));
 	    });
 } endpoint_blocks SEC(".maps");
 
@@ -222,3 +238,48 @@ struct {
 	__type(key, struct address_block);
 	__type(value, __u32);
 } host_addresses SEC(".maps");
+
+/* Rules for blocks of addresses, by set of rules: what the longest block that holds an address says goes for all. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct egress_block);
+	__type(value, struct egress_ranges);
+} egress_blocks SEC(".maps");
+
+/* Rules for classes, by set of rules. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct egress_class);
+	__type(value, struct egress_ranges);
+} egress_classes SEC(".maps");
+
+/* How often a rule has refused, or reported. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct egress_hit);
+	__type(value, __u64);
+} egress_hits SEC(".maps");
+
+/* By cgroup id, of the containers that user space wants to know it of. Made and removed by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct socket_tally);
+} socket_tallies SEC(".maps");
+
+/* Which container a timewait socket was of, until a pass does not find it any more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, TIMEWAITS);
+	__type(key, __u64);
+	__type(value, struct timewait);
+} timewaits SEC(".maps");

@@ -121,9 +121,9 @@ static __always_inline void copy_address(struct event *event, const struct bpf_s
 }
 
 static __noinline int refuse_bind(struct bpf_sock_addr *ctx, const struct policy *policy,
-                                  const struct port_owner *owner, __u8 family)
+                                  const struct port_owner *owner, __u8 family, __u32 asked)
 {
-	struct event event = {.family = family};
+	struct event event = {.family = family, .asked_port = asked};
 
 	if (denied_below() || !has_bind_hook(ctx->type, ctx->protocol) || judges_no_port(policy))
 		return ALLOW;
@@ -140,8 +140,12 @@ static __noinline int refuse_bind(struct bpf_sock_addr *ctx, const struct policy
 	return refuse(policy, &event);
 }
 
-/* bind(): the port that the caller asks for. */
-static __always_inline int ports_bind(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family)
+/*
+ * bind(): the port that the caller asks for, or that it is remapped to.
+ * @param asked port that it was remapped from, or 0
+ */
+static __always_inline int ports_bind(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family,
+                                      __u32 asked)
 {
 	__u32 port = bpf_ntohs(ctx->user_port);
 	const struct port_owner *owner = owner_of(port);
@@ -150,7 +154,7 @@ static __always_inline int ports_bind(struct bpf_sock_addr *ctx, const struct po
 		return DENY;
 	if (port ? owns(policy, owner) : may_use_chosen(policy))
 		return ALLOW;
-	return refuse_bind(ctx, policy, owner, family);
+	return refuse_bind(ctx, policy, owner, family, asked);
 }
 
 static __noinline int refuse_chosen(struct bpf_sock *ctx, const struct policy *policy, const struct port_owner *owner,

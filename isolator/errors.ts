@@ -34,6 +34,7 @@ export type ErrorCode =
   | "no-container"
   | "conflict"
   | "already-serving"
+  | "address-taken"
   | "agent-failed"
   // Of the protocol.
   | "no-daemon"

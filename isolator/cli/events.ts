@@ -26,7 +26,13 @@ export function renderEvent({
 /** What somebody is to see first. */
 function colourOf({ type }: bpf_isolator.Event): Colour {
   if (type === "denied") return "red";
-  return type === "warning" || type === "escaped" || type === "audited" ? "yellow" : "plain";
+  return type === "warning" ||
+    type === "repaired" ||
+    type === "self_check" ||
+    type === "escaped" ||
+    type === "audited"
+    ? "yellow"
+    : "plain";
 }
 
 /** One line of JSON: the protocol's, with the container's name as text. */

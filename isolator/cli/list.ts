@@ -8,6 +8,7 @@ import {
   enforcementText,
   filesText,
   formatBytes,
+  mappingsText,
   markingText,
   nameOf,
   portsText,
@@ -23,6 +24,10 @@ const HEAD = ["CONTAINER", "STATE", "PORTS", "ENFORCE", "PIDS", "RECEIVED", "SEN
 const RIGHT = [4, 5, 6, 7, 8];
 /** Columns at the end that are shown only where a container has something in them. */
 const OPTIONAL: readonly { head: string; text: (container: Summary) => string }[] = [
+  {
+    head: "MAPPINGS",
+    text: ({ port_mappings = [] }) => (port_mappings.length > 0 ? shorten(mappingsText(port_mappings)) : ""),
+  },
   { head: "CLASSES", text: ({ classes = [] }) => (classes.length > 0 ? shorten(classesText(classes)) : "") },
   { head: "CONNECTIONS", text: ({ connections }) => (connections ? `${connections.held ?? 0}` : "") },
   { head: "MARKING", text: ({ marking }) => (marking ? markingText(marking) : "") },

@@ -3,6 +3,7 @@
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { IsolatorError, messageOf } from "../errors.js";
 import { CONNECT_ERRNOS, MAX_LIMIT } from "../features/connections.js";
+import { EGRESS_ERRNOS } from "../features/egress.js";
 import { ESCAPE_MODES } from "../features/escape.js";
 import { FILE_ERRNOS, parseFilePath } from "../features/files.js";
 import { CHANGE_MODES, parseDscp, parseMark, parsePriority, WRONG_DSCP_MODES } from "../features/marking.js";
@@ -25,7 +26,7 @@ const RUN_STATUS: Partial<Record<string, number>> = {
   "command-not-found": 127,
 };
 
-function parsePortsOption(text: string, previous: string | undefined): string {
+function parseOnce(text: string, previous: string | undefined): string {
   if (previous !== undefined) throw new InvalidArgumentError("Give it once, as a list.");
   return text;
 }
@@ -45,6 +46,10 @@ function listOf<T extends string>(words: readonly T[]): (text: string, previous:
 /** A path of an option that may be given several times. */
 function addPath(text: string, previous: string[]): string[] {
   return [...previous, parseFilePath(text)];
+}
+
+function collect(text: string, previous: string[]): string[] {
+  return [...previous, text];
 }
 
 function parseLimit(text: string): number {
@@ -69,7 +74,12 @@ program
   .description("run a command as the task of a container of its own; no agent, no daemon")
   .usage("[options] -- COMMAND [ARGS]")
   .argument("<command...>", "the command and its arguments")
-  .option("-p, --ports <list>", `ports that it may bind: ${PORTS_EXAMPLE}; without: none`, parsePortsOption)
+  .option("-p, --ports <list>", `ports that it may bind: ${PORTS_EXAMPLE}; without: none`, parseOnce)
+  .option(
+    "-m, --map <list>",
+    "port mappings, container port to host port: bind() to 80 gives 31000 with 80:31000, for one protocol with 53:31001/udp; without --ports the host ports are its ports",
+    parseOnce,
+  )
   .addOption(
     new Option("--ephemeral <mode>", "ports that the kernel chooses")
       .choices(EPHEMERAL_MODES)
@@ -112,6 +122,24 @@ program
   .addOption(
     new Option("--wrong-dscp <mode>", "packets with another DSCP all the same (default: count)").choices(
       WRONG_DSCP_MODES,
+    ),
+  )
+  .option(
+    "--deny-egress <to>",
+    "where it may not connect or send to: 10.0.0.0/8:22, [::1]:80, class:web, *",
+    collect,
+    [],
+  )
+  .option("--allow-egress <to>", "exceptions from that", collect, [])
+  .addOption(
+    new Option("--egress-default <action>", "what holds where none of these fits (default: allow)").choices([
+      "allow",
+      "deny",
+    ]),
+  )
+  .addOption(
+    new Option("--egress-errno <errno>", "what connect() and sendmsg() then give (default: EPERM)").choices(
+      EGRESS_ERRNOS,
     ),
   )
   .option(

@@ -1,4 +1,4 @@
-/** The commands that ask a daemon: list, usage, top, status, events, endpoints. */
+/** The commands that ask a daemon: list, usage, top, status, events, endpoints, explain. */
 import { InvalidArgumentError, Option, type Command } from "commander";
 import type { DaemonOptions } from "./daemon.js";
 import type { EndpointsOptions } from "./endpoints.js";
@@ -12,7 +12,7 @@ export type Sort = (typeof SORTS)[number];
 /** Exit status of these commands for the errors that scripts tell apart. 1: any other. */
 export const OPERATOR_STATUS: Partial<Record<string, number>> = { "no-daemon": 3, "shutting-down": 3 };
 
-export const OPERATOR_COMMANDS = ["list", "usage", "top", "status", "events", "endpoints"];
+export const OPERATOR_COMMANDS = ["list", "usage", "top", "status", "events", "endpoints", "explain"];
 
 function add(program: Command, name: string, description: string): Command {
   return program
@@ -73,6 +73,13 @@ export function addOperatorCommands(program: Command): void {
     .action(async (options: EndpointsOptions) => {
       const { endpoints } = await import("./endpoints.js");
       process.exitCode = await endpoints(options);
+    });
+  add(program, "explain", "say which rule decides on a connection of a container, by the kernel's own tables")
+    .argument("<name>", "the container, or the beginning of its name")
+    .argument("<destination>", "as in 10.1.2.3:80, udp:10.1.2.3:53, [fd00::1]:443, or an address alone")
+    .action(async (name: string, destination: string, options: DaemonOptions) => {
+      const { explain } = await import("./explain.js");
+      process.exitCode = await explain(name, destination, options);
     });
   add(
     program,

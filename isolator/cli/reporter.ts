@@ -2,15 +2,10 @@
  * What `run` tells, on stderr since stdout is the task's: denials as they happen, rate-limited with a count of what
  * was not shown, and the usage at the end. As text, or one JSON object a line.
  */
-import {
-  toResourceStatistics,
-  totalDenied,
-  REASONS,
-  type Reason,
-  type Usage,
-} from "../features/accounting.js";
+import { totalDenied, REASONS, type Reason, type Usage } from "../features/accounting.js";
 import type { EscapedProcess } from "../containers/escaped.js";
 import { describe, type Denial } from "../features/events.js";
+import { toStatisticsJson } from "../features/statistics.js";
 
 /** Shown at once, then so many a second. */
 const BURST = 20;
@@ -66,7 +61,7 @@ export class Reporter {
         `${eventsLost} more not shown: they came faster than read`,
       );
     }
-    const statistics = toResourceStatistics(usage, Date.now() / 1000);
+    const statistics = toStatisticsJson({ usage }, Date.now() / 1000);
     this.line({ event: "usage", container: this.container, ...statistics }, describeUsage(usage));
   }
 

@@ -1,20 +1,24 @@
 /** `bpf-isolator run`: a command as the only task of a container of its own, with no agent and no daemon. */
 import { randomBytes } from "node:crypto";
+import { HostAddresses } from "../cluster/host-addresses.js";
 import { loadConfig } from "../config/load.js";
+import { egressFor, parseEgressOption } from "../config/egress.js";
 import { filesFor } from "../config/files.js";
 import { markingFor } from "../config/marking.js";
 import { Container } from "../containers/container.js";
 import { Instance } from "../containers/instance.js";
 import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
-import { toResourceStatistics } from "../features/accounting.js";
+import { toStatisticsJson } from "../features/statistics.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
+import type { EgressErrno } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
 import { makeRules, sortRules, type FileErrno, type FilesPolicy } from "../features/files.js";
 import type { EscapeMode } from "../features/escape.js";
 import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features/marking.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
+import { checkMappings, hostPortsOf, parseMappings, requireWithin } from "../features/remap.js";
 import type { SocketKind } from "../features/sockets.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
@@ -24,6 +28,7 @@ import { checkUsageFile, writeUsageFile } from "./usage-file.js";
 /** Options as the command line gives them. */
 export interface RunOptions {
   ports?: string;
+  map?: string;
   ephemeral: EphemeralMode;
   audit?: boolean;
   allowProtocol: ExtraProtocol[];
@@ -44,6 +49,10 @@ export interface RunOptions {
   /** Of the configuration. */
   class?: string;
   config?: string;
+  denyEgress: string[];
+  allowEgress: string[];
+  egressDefault?: "allow" | "deny";
+  egressErrno?: EgressErrno;
   name?: string;
   instance: string;
   json?: boolean;
@@ -61,6 +70,18 @@ function connectionsOf(options: RunOptions): { connections?: ConnectionsPolicy }
       ...(errno === undefined ? {} : { errno }),
     },
   };
+}
+
+/**
+ * Its ports and mappings; without ports of its own it has those that it maps to.
+ * @throws bad-argument
+ */
+function portsOf({ ports, map }: RunOptions): Pick<Policy, "ports" | "remap"> {
+  const mappings = map === undefined ? [] : parseMappings(map);
+  const remap = checkMappings(mappings);
+  const own = ports === undefined ? hostPortsOf(mappings) : parsePorts(ports);
+  requireWithin(mappings, own);
+  return { ports: own, ...(remap.length > 0 ? { remap } : {}) };
 }
 
 /**
@@ -128,6 +149,30 @@ function rulesOf(options: RunOptions): Pick<Policy, "classes" | "marking" | "fil
   };
 }
 
+/**
+ * The options' rules, allowing ones first since they are the exceptions, then those of the class.
+ * @throws bad-argument, bad-config
+ */
+function egressOf(options: RunOptions): Pick<Policy, "egress"> {
+  const { class: name, config: file, allowEgress, denyEgress, egressDefault, egressErrno } = options;
+  const ofClass =
+    name === undefined ? undefined : egressFor(loadConfig(file).config.egress, [{ name }], undefined);
+  const own = [
+    ...allowEgress.map((text) => parseEgressOption(text, "allow", "--allow-egress")),
+    ...denyEgress.map((text) => parseEgressOption(text, "deny", "--deny-egress")),
+  ];
+  const byDefault = egressDefault ?? ofClass?.byDefault ?? "allow";
+  if (own.length === 0 && !ofClass && byDefault === "allow") return {};
+  const errno = egressErrno ?? ofClass?.errno;
+  return {
+    egress: {
+      rules: [...own, ...(ofClass?.rules ?? [])],
+      byDefault,
+      ...(errno === undefined ? {} : { errno }),
+    },
+  };
+}
+
 /** @returns the task's exit status; the container is cleaned up */
 async function runTask(
   container: Container,
@@ -162,7 +207,7 @@ async function runTask(
  */
 export async function run([command, ...args]: readonly string[], options: RunOptions): Promise<number> {
   const policy: Policy = {
-    ports: options.ports === undefined ? [] : parsePorts(options.ports),
+    ...portsOf(options),
     ephemeral: options.ephemeral,
     enforce: options.audit ? "audit" : "on",
     allowProtocols: options.allowProtocol,
@@ -170,6 +215,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     ...(options.escape === undefined ? {} : { escape: options.escape }),
     ...connectionsOf(options),
     ...rulesOf(options),
+    ...egressOf(options),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   if (options.usageFile !== undefined) checkUsageFile(options.usageFile);
@@ -186,12 +232,16 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     },
   });
   for (const gap of container.gaps()) reporter.gap(gap);
+  // A daemon looks at them too: both write the same.
+  const addresses = policy.egress && new HostAddresses(instance.loaded.map("host_addresses"));
   const watching = new Watching(container, reporter);
-  const status = await runTask(container, instance, path, args, signals, watching);
+  const status = await runTask(container, instance, path, args, signals, watching).finally(() =>
+    addresses?.stop(),
+  );
   const usage = container.usage();
   reporter.summary(usage, Number(usage.eventsLost));
   if (options.usageFile !== undefined) {
-    const statistics = toResourceStatistics(usage, Date.now() / 1000);
+    const statistics = toStatisticsJson({ usage }, Date.now() / 1000);
     writeUsageFile(options.usageFile, `${JSON.stringify(statistics, null, 2)}\n`);
   }
   return status;

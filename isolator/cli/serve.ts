@@ -14,6 +14,10 @@ import { messageOf } from "../errors.js";
 import { findOverlap, RANGE_SETTING, RESERVED_SETTING } from "../features/reserved-ports.js";
 import { formatPorts, type PortRange } from "../features/ports.js";
 import { sysctl } from "../kernel/machine.js";
+import { containers as agentContainers, monitorStatistics } from "../operator/agent-api.js";
+import { healthPage, readyPage } from "../operator/health.js";
+import { Metrics } from "../operator/metrics.js";
+import { json, OperatorServer } from "../operator/server.js";
 import { ServiceManager } from "../kernel/notify.js";
 import { Daemon } from "../protocol/daemon.js";
 import { ProtocolServer } from "../protocol/server.js";
@@ -32,7 +36,8 @@ const FEATURES = ["ports", "accounting", "audit", "break-glass"] as const;
 function logEvent(logger: Logger, event: IsolatorEvent): void {
   const { kind, container, message, denial, count } = event;
   const fields = { event: kind, ...(container === "" ? {} : { container }), denial, count };
-  if (kind === "warning" || kind === "cleanup_pending") logger.warn(fields, message);
+  if (kind === "warning" || kind === "cleanup_pending" || kind === "repaired" || kind === "self_check")
+    logger.warn(fields, message);
   else logger.info(fields, message);
 }
 
@@ -46,6 +51,42 @@ function warnOfOverlap(logger: Logger, ports: readonly PortRange[]): void {
     `the kernel may give the task ports ${formatPorts(overlap.ports)} to other programs as ephemeral ports` +
       (overlap.fix === null ? "" : `: ${overlap.fix}`),
   );
+}
+
+/** A daemon without it does all that an agent asks of it. */
+async function listenForOperators(
+  logger: Logger,
+  log: EventLog,
+  holder: ConfigHolder,
+  isolator: Isolator,
+  identity: { version: string; instance: string },
+  serving: () => boolean,
+): Promise<OperatorServer | undefined> {
+  const metrics = new Metrics(isolator, identity);
+  const statistics = json(() => monitorStatistics(isolator));
+  const containers = json(() => agentContainers(isolator));
+  try {
+    const server = await OperatorServer.listen({
+      config: () => holder.config.operator,
+      cgroup2: isolator.instance.cgroup2,
+      pages: {
+        "/metrics": () => metrics.text(),
+        "/monitor/statistics": statistics,
+        "/monitor/statistics.json": statistics,
+        "/containers": containers,
+        "/healthz": healthPage(() => isolator.health, Date.now()),
+        "/readyz": readyPage(serving),
+      },
+      onProblem: (problem) => {
+        logger.error({ code: problem.code, cause: problem.cause }, problem.message);
+      },
+    });
+    if (server) logger.info({ operator: server.address }, "operators may ask here");
+    return server;
+  } catch (error) {
+    log.add("warning", "", messageOf(error));
+    return undefined;
+  }
 }
 
 /** What the agent says of tasks, for an isolator. */
@@ -144,6 +185,14 @@ export async function serve(options: ServeOptions): Promise<number> {
       logger.error({ code: problem.code, cause: problem.cause }, problem.message);
     },
   });
+  const operator = await listenForOperators(
+    logger,
+    log,
+    holder,
+    isolator,
+    { version, instance: name },
+    () => server.listening,
+  );
   const containers = isolator.list().length;
   logger.info({ version, pid: process.pid, socket: path, containers }, `serving instance ${name}`);
   manager.ready(`serving instance ${name}`);
@@ -155,6 +204,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   const signal = await asked;
   logger.info(`ending on ${signal}: containers stay enforced`);
   manager.stopping();
+  operator?.close();
   await server.close();
   labels.stop();
   await isolator.stop();

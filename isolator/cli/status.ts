@@ -52,6 +52,16 @@ function configText({ config_file, config_error, config_read_at }: bpf_isolator.
   return [`${file}${read}`, ...lines.map(printable)].join("\n");
 }
 
+/** What could not be put right stands on a line of its own. */
+function selfCheckText(check: bpf_isolator.SelfCheck, now: number): string {
+  const { time = now, containers = 0, repaired = 0n, failures = [] } = check;
+  const right = containers - failures.length;
+  return [
+    `programs and policy of ${right} of ${containers} right, ${formatDuration(Math.max(0, now - time))} ago; repaired ${repaired}`,
+    ...failures.map(({ container = "", message = "" }) => printable(`${container}: ${message}`)),
+  ].join("\n");
+}
+
 /**
  * @param now seconds since the epoch
  * @returns text that ends with a newline
@@ -89,6 +99,7 @@ export function renderStatus(status: bpf_isolator.DaemonStatus, now: number): st
         "calls",
         `${calls} under way, ${streams} streams${streams_dropped > 0n ? `; ${streams_dropped} streams ended since their client did not read` : ""}`,
       ],
+      ...(status.self_check ? [["self-check", selfCheckText(status.self_check, now)] as const] : []),
       ...(status.destinations?.length
         ? [["connections", destinationsText(status.destinations.slice(0, SHOWN))] as const]
         : []),

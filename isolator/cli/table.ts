@@ -4,6 +4,7 @@ import { formatFiles } from "../features/files.js";
 import { formatDestination } from "../features/connections.js";
 import { formatMarking } from "../features/marking.js";
 import { formatPorts } from "../features/ports.js";
+import { formatMappings, parseRemapProtocol } from "../features/remap.js";
 import type { bpf_isolator, mesos } from "../mesos/messages.js";
 
 export type Row = readonly [name: string, value: string];
@@ -90,6 +91,20 @@ export function portsText(container: bpf_isolator.ContainerSummary): string {
   if (network !== undefined) return `own network ${printable(network)}`.trimEnd();
   if (inherits_ports) return "parent's";
   return formatPorts(ports.map(({ begin, end }) => ({ begin: Number(begin), end: Number(end) })));
+}
+
+/** "80:31000,53:31001/udp"; "none". */
+export function mappingsText(mappings: readonly mesos.NetworkInfo.PortMapping[] = []): string {
+  return formatMappings(
+    mappings.map(({ container_port, host_port, protocol }) => {
+      const only = parseRemapProtocol(protocol);
+      return {
+        containerPort: container_port,
+        hostPort: host_port,
+        ...(only === undefined ? {} : { protocol: only }),
+      };
+    }),
+  );
 }
 
 const ENFORCEMENT: Record<bpf_isolator.Enforcement, string> = { 1: "on", 2: "audit", 3: "off" };

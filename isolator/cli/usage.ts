@@ -1,5 +1,5 @@
 /** `bpf-isolator usage NAME`: all that is counted of a container. */
-import { codecs, type bpf_isolator } from "../mesos/messages.js";
+import { codecs, type bpf_isolator, type mesos } from "../mesos/messages.js";
 import { containersOf, findContainer, type DaemonOptions } from "./daemon.js";
 import { stateText, summaryToJson } from "./list.js";
 import {
@@ -10,6 +10,7 @@ import {
   enforcementText,
   filesText,
   formatBytes,
+  mappingsText,
   markingText,
   nameOf,
   portsText,
@@ -34,6 +35,30 @@ function fileRows(files: bpf_isolator.FileRules): Row[] {
   ];
 }
 
+/** "12 rules, else allow"; rules that have refused or reported something on lines of their own. */
+function egressText({
+  egress_rules = 0,
+  egress_default = "",
+  egress_counts = [],
+}: bpf_isolator.ContainerSummary): string {
+  const counts = egress_counts.map(
+    ({ rule = "", denied = 0n, audited = 0n }) =>
+      `${printable(rule)}: denied ${denied}${audited > 0n ? `, reported ${audited}` : ""}`,
+  );
+  return [`${egress_rules} rules, else ${printable(egress_default)}`, ...counts].join("\n");
+}
+
+/** What the kernel's own TCP counts are of a network namespace. */
+function tcpText({ net_snmp_statistics: snmp }: mesos.ResourceStatistics): string | undefined {
+  if (!snmp?.tcp_stats) return undefined;
+  const { ActiveOpens = 0n, PassiveOpens = 0n, AttemptFails = 0n, EstabResets = 0n } = snmp.tcp_stats;
+  const { CurrEstab = 0n, RetransSegs = 0n } = snmp.tcp_stats;
+  return (
+    `${CurrEstab} established; opened ${ActiveOpens}, accepted ${PassiveOpens}, failed ${AttemptFails}, ` +
+    `reset ${EstabResets}, segments sent again ${RetransSegs}`
+  );
+}
+
 /** @returns text that ends with a newline */
 export function renderUsage(container: bpf_isolator.ContainerSummary): string {
   const statistics = container.statistics ?? { timestamp: 0 };
@@ -54,9 +79,13 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
         `${stateText(container)}, ${container.pids === 1 ? "1 process" : `${container.pids ?? 0} processes`}`,
       ],
       ["ports", portsText(container)],
+      ...(container.port_mappings?.length
+        ? [["mappings", mappingsText(container.port_mappings)] as const]
+        : []),
       ["enforcement", enforcementText(container)],
       ...(container.classes?.length ? [["classes", classesText(container.classes)] as const] : []),
       ...(container.marking ? [["marking", markingText(container.marking)] as const] : []),
+      ...(container.egress_default === undefined ? [] : [["egress", egressText(container)] as const]),
       ...(container.files ? fileRows(container.files) : []),
       ...(connections ? [["connections", connectionsText(connections)] as const] : []),
       ...(connections?.top?.length ? [["most go to", destinationsText(connections.top)] as const] : []),
@@ -68,6 +97,7 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
         ? [["foreign source", `${sourcePort} connects from another container's port`] as const]
         : []),
       ["events lost", `${container.events_lost ?? 0n}`],
+      ...optional("tcp", tcpText(statistics)),
       ...others,
       ...optional("framework", container.framework_id),
       ...optional("executor", container.executor_id),

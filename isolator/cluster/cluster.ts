@@ -4,13 +4,17 @@ import type { ContainerFacts } from "../config/facts.js";
 import type { Config } from "../config/schema.js";
 import { parseAddress } from "../features/addresses.js";
 import type { Membership } from "../features/classes.js";
+import { decodeExplanation, encodeEgressQuestion, formatDestination, ruleName } from "../features/egress.js";
 import {
   decodeFound,
   encodeQuestion,
   keyOf,
   type Endpoint,
   type FoundEndpoint,
+  type PlaceKey,
 } from "../features/endpoints.js";
+import type { Policy } from "../features/policy.js";
+import type { bpf_isolator } from "../mesos/messages.js";
 import { EndpointTable } from "../kernel/endpoint-table.js";
 import type { Programs } from "../kernel/programs.js";
 import { ask } from "../kernel/query.js";
@@ -110,9 +114,7 @@ export class Cluster {
     this.part = config;
     this.table = new EndpointTable(programs);
     this.directory = new EndpointDirectory(this.table, warn);
-    this.addresses = new HostAddresses(programs.map("host_addresses"), (some) => {
-      this.table.setHasAddresses(some);
-    });
+    this.addresses = new HostAddresses(programs.map("host_addresses"));
     const classifier = classifierOf(config);
     const begun = NAMES.flatMap((name) => this.add(name, classifier) ?? []);
     this.directory.keepLeft([...classifier.names]);
@@ -182,6 +184,32 @@ export class Cluster {
       answer,
       this.part.classes.map(({ name }) => name),
     );
+  }
+
+  /** What a container's rules say of a destination. @returns undefined where it has none @throws map-failed */
+  explain(
+    container: { name: string; policy: Policy; owns: (port: number) => boolean },
+    key: PlaceKey,
+    port: number,
+  ): bpf_isolator.EgressVerdict | undefined {
+    const { egress } = container.policy;
+    if (!egress) return undefined;
+    const names = this.part.classes.map(({ name }) => name);
+    const answer = ask(this.programs.query("egress_query"), encodeEgressQuestion(key, egress));
+    const { action, rule, byBlock, byClass, class: about, destination } = decodeExplanation(answer, names);
+    const common = { container: container.name };
+    if (destination.local && port !== 0 && container.owns(port))
+      return { ...common, action: "allow", by: "its own port" };
+    const decided = egress.rules[rule - 1];
+    return {
+      ...common,
+      action,
+      by: ruleName(egress, rule),
+      rule: decided ? formatDestination(decided.to) : "everything",
+      ...(byBlock === undefined ? {} : { by_address: ruleName(egress, byBlock) }),
+      ...(byClass === undefined ? {} : { by_class: ruleName(egress, byClass) }),
+      ...(about ? { class_name: about.name } : {}),
+    };
   }
 
   /** Resolves when the kernel has all that the sources have said so far. */

@@ -61,14 +61,8 @@ export class HostAddresses {
   private seen = "";
   private known = new Set<PlaceKey>();
 
-  /**
-   * @param map host_addresses
-   * @param changed told whether there are any besides loopback
-   */
-  constructor(
-    private readonly map: BpfMap,
-    private readonly changed: (some: boolean) => void,
-  ) {
+  /** @param map host_addresses */
+  constructor(private readonly map: BpfMap) {
     // An earlier process may have written what is no more.
     this.known = new Set(this.written());
     this.look();
@@ -95,7 +89,6 @@ export class HostAddresses {
     for (const key of next) if (!this.known.has(key)) this.map.update(encodeBlock(key), PRESENT);
     for (const key of this.known) if (!next.has(key)) this.map.delete(encodeBlock(key));
     this.known = next;
-    this.changed(next.size > 0);
   }
 
   private written(): PlaceKey[] {

@@ -1,7 +1,9 @@
 /** What an agent says of a container that its policy depends on, taken from Mesos's messages and bounded. */
 import { IsolatorError } from "../errors.js";
 import { mergeRanges, type PortRange } from "../features/ports.js";
+import type { PortMapping } from "../features/remap.js";
 import { mesos } from "../mesos/messages.js";
+import { mappingsOf } from "./remap.js";
 
 const MAX_PORT = 65535n;
 /** Of a container: more than an agent offers in practice, and each costs time in claim(). */
@@ -27,6 +29,8 @@ export interface ContainerFacts {
   appId?: string;
   /** Chosen by users. A label without a value has "". */
   labels: [key: string, value: string][];
+  /** Undefined: none. */
+  remap?: PortMapping[];
   /** Labels left out, since there were too many or too long ones. */
   labelsIgnored: number;
 }
@@ -125,8 +129,11 @@ export function factsOf(
   const { task_info: task, executor_info: executor } = config;
   const appId = appIdOf(task?.discovery?.name ?? executor?.discovery?.name) ?? inherited?.appId;
   const networks = config.container_info?.network_infos ?? [];
+  const ports = parent && resources.length === 0 ? undefined : portsOf(resources, name);
+  const remap = mappingsOf(config, parent !== undefined, ports, inherited?.remap ?? [], name);
   return {
-    ...(parent && resources.length === 0 ? {} : { ports: portsOf(resources, name) }),
+    ...(ports ? { ports } : {}),
+    ...(remap.length > 0 ? { remap } : {}),
     // A nested container joins its parent's network unless it names one itself.
     ownNetwork: networks.some((network) => Boolean(network.name)) || (inherited?.ownNetwork ?? false),
     nested: parent !== undefined,

@@ -4,6 +4,7 @@ import type { ConnectionRule, ConnectionsPolicy } from "../features/connections.
 import type { EnforceMode, Policy } from "../features/policy.js";
 import type { ContainerFacts } from "./facts.js";
 import { classesOf } from "./classes.js";
+import { egressFor } from "./egress.js";
 import { filesFor } from "./files.js";
 import { limitsFor } from "./connections.js";
 import { markingFor } from "./marking.js";
@@ -44,6 +45,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const ports = facts.ownNetwork ? [] : facts.ports;
   const classes = classesOf(config.classes, facts, config.trustedRoles);
   const marking = markingFor(config.marking, classes);
+  const egress = egressFor(config.egress, classes, agent);
   const files = filesFor(config.files, classes);
   const connections = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
   return {
@@ -56,8 +58,10 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
     ...(facts.ownNetwork ? { ownNetwork: true } : {}),
     ...(config.judged ? { judged: config.judged } : {}),
     ...(connections ? { connections: exceptAgent(connections, agent) } : {}),
+    ...(facts.remap && config.remap === "on" && !facts.ownNetwork ? { remap: facts.remap } : {}),
     ...(classes.length > 0 ? { classes } : {}),
     ...(marking ? { marking } : {}),
+    ...(egress ? { egress } : {}),
     ...(files ? { files } : {}),
   };
 }

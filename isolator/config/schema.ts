@@ -17,12 +17,31 @@ import {
 } from "../features/ports.js";
 import { AgentApiSchema, toAgentApi, type AgentApi } from "./agent-api.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
+import {
+  EgressDefaultSchema,
+  EgressErrnoSchema,
+  EgressExceptionsSchema,
+  egressProblems,
+  EgressSchema,
+  toEgressRules,
+  type EgressConfig,
+} from "./egress.js";
 import { filesProblems, FilesSchema, toFiles, type FilesRule } from "./files.js";
 import { CONNECTION_KEYS, toConnections } from "./connections.js";
 import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } from "./endpoints.js";
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
+import {
+  OperatorSchema,
+  statisticsProblems,
+  StatisticsSchema,
+  toOperator,
+  toStatistics,
+  type OperatorConfig,
+  type StatisticsConfig,
+} from "./statistics.js";
+import { RemapSchema, type RemapMode } from "./remap.js";
 import { ViolationsSchema, type ViolationRule } from "./violations.js";
 
 /** Name of the instance where neither the file nor the command line gives one. */
@@ -131,6 +150,7 @@ export const ConfigSchema = z
         "Ways out of the container's cgroup and into the isolator's programs. deny: refused where the kernel has BPF LSM; elsewhere what left is reported, and each container's event says what is not closed if deny is given here. allow: neither.",
     }),
     ...CONNECTION_KEYS,
+    remap: RemapSchema,
     trusted_roles: z
       .array(name("Role."))
       .max(MAX_ROLES, { error: `has too many roles: give at most ${MAX_ROLES}` })
@@ -146,8 +166,14 @@ export const ConfigSchema = z
       .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
     classes: ClassesSchema,
     marking: MarkingSchema,
+    statistics: StatisticsSchema,
+    operator: OperatorSchema,
     files: FilesSchema,
     endpoints: EndpointsSchema,
+    egress: EgressSchema,
+    egress_default: EgressDefaultSchema,
+    egress_errno: EgressErrnoSchema,
+    egress_exceptions: EgressExceptionsSchema,
     violations: ViolationsSchema.optional(),
     agent_api: AgentApiSchema.optional(),
   })
@@ -178,12 +204,16 @@ export interface Config {
   connections?: ConnectionsPolicy;
   /** What a connect() over a limit gives. */
   connectErrno: ConnectErrno;
+  remap: RemapMode;
   trustedRoles: string[];
   exemptions: Exemption[];
   classes: ContainerClass[];
   marking: MarkingRule[];
+  statistics: StatisticsConfig;
+  operator: OperatorConfig;
   files: FilesRule[];
   endpoints: EndpointsConfig;
+  egress: EgressConfig;
   /** Undefined: what is refused is refused, and nothing more. */
   violations?: ViolationRule;
   /** Undefined: the agent is not asked. */
@@ -203,7 +233,9 @@ function asMap(value: unknown): Record<string, unknown> {
  * @param value any, also one with other problems: these are looked for in what is there
  */
 export function crossProblems(value: unknown): Problem[] {
-  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, files, endpoints } = asMap(value);
+  const keys = asMap(value);
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, files, endpoints, egress } = keys;
+  const { statistics } = keys;
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -244,8 +276,10 @@ export function crossProblems(value: unknown): Problem[] {
     ...problems,
     ...classProblems(classes),
     ...markingProblems(marking, classes),
+    ...statisticsProblems(statistics),
     ...filesProblems(files, classes),
     ...endpointProblems(endpoints, classes),
+    ...egressProblems(egress, classes),
   ];
 }
 
@@ -263,6 +297,7 @@ export function toConfig(input: ConfigInput): Config {
     ...(typeof judged === "object" ? { judged } : {}),
     ...toConnections(input),
     connectErrno: input.connections_errno,
+    remap: input.remap,
     trustedRoles: input.trusted_roles,
     exemptions: input.exemptions.map(({ match, enforce }) => ({
       ...toMatch(match),
@@ -270,8 +305,16 @@ export function toConfig(input: ConfigInput): Config {
     })),
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
+    statistics: toStatistics(input.statistics),
+    operator: toOperator(input.operator),
     files: toFiles(input.files),
     endpoints: toEndpoints(input.endpoints),
+    egress: {
+      rules: toEgressRules(input.egress),
+      byDefault: input.egress_default,
+      errno: input.egress_errno,
+      exceptions: input.egress_exceptions,
+    },
     ...(input.violations === undefined ? {} : { violations: input.violations }),
     ...(input.agent_api === undefined ? {} : { agentApi: toAgentApi(input.agent_api) }),
   };

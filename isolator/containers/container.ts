@@ -1,10 +1,12 @@
 /** One container, from prepare() to cleanup(). */
-import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
-import { sumCounters, type Usage } from "../features/accounting.js";
+import { sumCounters, sumSome, type Usage } from "../features/accounting.js";
 import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
+import type { EgressHits } from "../features/egress.js";
 import { gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
+import { Rates, type RateOptions } from "../features/rates.js";
+import type { ContainerStatistics, SocketCounts, StatisticsFields } from "../features/statistics.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
@@ -12,22 +14,19 @@ import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
 import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
-import { PASS_LOCK, type Instance } from "./instance.js";
+import type { Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
-import {
-  closeConnections,
-  readConnections,
-  readDestinations,
-  releaseClosed,
-  type PassResult,
-} from "./connections.js";
-import { writePolicy } from "./kernel-policy.js";
+import { closeConnections, readConnections, readDestinations } from "./connections.js";
 import { requireFiles } from "./files.js";
+import { policyFaults, writePolicy, type PolicyTarget } from "./kernel-policy.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
+import { forgetHits, readHits } from "./egress.js";
 import { reach } from "./points.js";
+import { deleteMappings } from "./remap.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
 import { openRing } from "./rings.js";
+import type { PassResult } from "./socket-passes.js";
 
 export interface ContainerOptions {
   id: ContainerId;
@@ -80,7 +79,8 @@ async function unwind(undo: Undo): Promise<void> {
 
 export class Container {
   /** Its last counts: its node is gone. */
-  private final: Usage | undefined;
+  private final: ContainerStatistics | undefined;
+  private rates: Rates | undefined;
   /** All of it is gone. */
   private removed = false;
 
@@ -206,15 +206,18 @@ export class Container {
     }
     reach("prepare:attached");
     undo.push(async () => {
-      await instance.closed.delete(node.id);
+      await instance.sockets.delete(node.id);
       closeConnections(programs, node.id);
+      deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
+      if (policy.egress) instance.sweepEgress(programs, held.key);
     });
     undo.push(() => {
       instance.files.close(programs, node.id);
       instance.endFiles(held.key);
     });
     container.applyPolicy(glass);
+    instance.sockets.begin(node.id, container.usage());
     reach("prepare:policy");
     undo.push(() => {
       container.table.release(policy.ports ?? [], chain, parent?.policy.ports);
@@ -268,12 +271,57 @@ export class Container {
   applyPolicy(glass = this.glass): void {
     if (glass === "detach") return;
     writeClasses(this.programs, this.cgroupId, this.policy.classes);
-    if (this.policy.connections) this.instance.closed.add(this.cgroupId, this.programs);
-    writePolicy(this.instance, this.programs, throughGlass(this.policy, glass), {
-      cgroupId: this.cgroupId,
-      level: this.chain.length - 1,
-      ring: this.ringSlot,
+    this.watchSockets();
+    writePolicy(this.instance, this.programs, throughGlass(this.policy, glass), this.target);
+  }
+
+  private get target(): PolicyTarget {
+    return { cgroupId: this.cgroupId, level: this.chain.length - 1, ring: this.ringSlot };
+  }
+
+  /**
+   * What is not as it should be in the kernel, in words; nothing while `break-glass --detach` holds.
+   * @throws where the node is gone
+   */
+  faults(): string[] {
+    const { glass } = this;
+    if (glass === "detach" || this.removed) return [];
+    const missing = this.node.withFd((fd) => this.programs.missing(fd, hooksOf(this.policy)));
+    return [
+      ...(missing.length > 0 ? [`its programs on ${missing.join(", ")} were gone`] : []),
+      ...policyFaults(this.instance, this.programs, throughGlass(this.policy, glass), this.target),
+    ];
+  }
+
+  /**
+   * Puts right what faults() finds.
+   * @returns what it was
+   * @throws attach-failed, map-failed, busy
+   */
+  repair(): Promise<string[]> {
+    // Under the lock: an operator's break-glass may be under way.
+    return this.instance.locked(() => {
+      const faults = this.faults();
+      if (faults.length > 0) {
+        this.attachWanted();
+        this.applyPolicy();
+      }
+      return Promise.resolve(faults);
     });
+  }
+
+  private watchSockets(): void {
+    const container = {
+      programs: this.programs,
+      parent: this.chain.at(-2) ?? 0n,
+      counts: () => this.socketCounts(),
+      hasClosed: () => {
+        const held = this.connections();
+        return held !== undefined && held.held !== held.live;
+      },
+      ownNetwork: this.policy.ownNetwork ?? false,
+    };
+    this.instance.sockets.add(this.cgroupId, container, this.policy.connections !== undefined);
   }
 
   /** Another policy may have a use for other hooks of BPF LSM. */
@@ -323,6 +371,8 @@ export class Container {
       table.release(dropped, chain, this.parent?.policy.ports);
       reach("update:released");
       this.applyPolicy();
+      deleteMappings(this.programs.map("port_remaps"), this.cgroupId, before.remap, policy.remap);
+      if (before.egress) this.instance.sweepEgressLater();
       if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
       if (before.files) this.instance.endFiles();
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
@@ -354,7 +404,7 @@ export class Container {
 
   /** Counts so far; after cleanup() the last ones. */
   usage(): Usage {
-    if (this.final) return this.final;
+    if (this.final) return this.final.usage;
     const counters = this.programs.map("counters");
     const key = u64Key(this.cgroupId);
     const ofFiles = this.programs.map("file_counts").lookup(key);
@@ -362,14 +412,66 @@ export class Container {
     return totalUsage(this.current, counters.id, now);
   }
 
+  /** A part of usage(), in a tenth of the time. */
+  private socketCounts(): SocketCounts {
+    // Carried over from another layout of the counters: rare.
+    if (this.final || this.current.carried) return this.usage();
+    const values = this.programs.map("counters").lookupPerCpu(u64Key(this.cgroupId)) ?? [];
+    return sumSome(values, ["tcpTimewaits", "tcpTimewaitsLost", "tcpInSegs", "tcpOutSegs"]);
+  }
+
+  /** All that is known of its traffic so far; after cleanup() the last of it. */
+  statistics(): ContainerStatistics {
+    if (this.final) return this.final;
+    const usage = this.usage();
+    const sockets = this.policy.ownNetwork
+      ? undefined
+      : this.instance.sockets.numbersOf(this.cgroupId, usage);
+    return {
+      usage,
+      ...(sockets ? { sockets } : {}),
+      ...(this.rates ? { rates: this.rates.read() } : {}),
+      more: this.limiterFields(),
+    };
+  }
+
+  /**
+   * Fields of ResourceStatistics that limiters of its traffic have: net_traffic_control_statistics, one entry each with an
+   * `id` of its own, and the limits themselves.
+   */
+  private limiterFields(): StatisticsFields {
+    return {};
+  }
+
+  /** Takes a sample for the rates of its traffic. @param time seconds, of a clock that only goes forward */
+  sampleRates(options: RateOptions, time: number): void {
+    if (JSON.stringify(this.rates?.options) !== JSON.stringify(options)) this.rates = new Rates(options);
+    this.rates?.add(this.usage(), time);
+  }
+
+  /** Rates are not sampled any more. */
+  forgetRates(): void {
+    this.rates = undefined;
+  }
+
   /** Connections that it holds; undefined: they are not counted. */
   connections(): HeldConnections | undefined {
     return this.policy.connections && readConnections(this.programs.map("connect_totals"), this.cgroupId);
   }
 
-  /** Finds out which of them are closed for good (connections.ts). @throws map-failed */
+  /** Whether a port is its own, or of one that is nested in it. */
+  owns(port: number): boolean {
+    return this.table.ownerOf(port)[this.chain.length - 1] === this.cgroupId;
+  }
+
+  /** What each rule of egress has refused and reported. */
+  egressHits(): EgressHits[] {
+    return this.policy.egress ? readHits(this.programs, this.cgroupId) : [];
+  }
+
+  /** Finds out which of them are closed for good (socket-passes.ts). @throws map-failed */
   releaseClosed(): Promise<PassResult | undefined> {
-    return releaseClosed(this.programs, join(this.instance.stateDirectory, PASS_LOCK));
+    return this.instance.sockets.run(this.programs);
   }
 
   /** Where they go, most first. Takes milliseconds. */
@@ -404,16 +506,26 @@ export class Container {
     if (!this.final) await this.killAll(timeout);
     reach("cleanup:killed");
     await this.instance.locked(async () => {
-      const final = this.usage();
       this.table.release(this.policy.ports ?? [], this.chain, this.parent?.policy.ports);
       reach("cleanup:released");
-      await this.node.remove(timeout);
+      // Taken first, and what is told from now on: the kernel's counts go with the node.
+      this.final = this.statistics();
+      try {
+        await this.node.remove(timeout);
+      } catch (error) {
+        this.final = undefined;
+        throw error;
+      }
       reach("cleanup:node");
-      await this.instance.closed.delete(this.cgroupId);
+      await this.instance.sockets.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
+      deleteMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
       if (this.policy.files) this.instance.files.close(this.programs, this.cgroupId);
       forgetClasses(this.programs, this.cgroupId);
-      this.final = final;
+      forgetHits(this.programs, this.cgroupId);
+      if (this.policy.egress) this.instance.sweepEgress(this.programs, this.held.key);
+      // Its last events are told by its name, which goes with the record.
+      while (this.ownRing?.poll() === false);
       this.instance.records.remove(this.held);
       if (this.policy.files) this.instance.endFiles();
       this.removed = true;

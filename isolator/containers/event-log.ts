@@ -21,6 +21,8 @@ export type EventKind =
   | "upgraded"
   | "configuration"
   | "break_glass"
+  | "repaired"
+  | "self_check"
   | "warning";
 
 export interface IsolatorEvent {

@@ -140,15 +140,14 @@ export class FileRules {
 
   /**
    * Makes sure that a container's rules are in the kernel: before the policy that asks for them. Under the instance's lock.
-   * @returns filter for its policy; undefined where it has no rules
    * @throws map-full, map-failed
    */
-  open(programs: Programs, cgroupId: bigint, policy: FilesPolicy | undefined): FileFilter | undefined {
+  open(programs: Programs, cgroupId: bigint, policy: FilesPolicy | undefined): void {
     const name = policy && fileSet(policy);
     for (const [other, set] of this.sets) {
       if (other !== name) this.leave(other, set, cgroupId);
     }
-    if (!policy || name === undefined) return undefined;
+    if (!policy || name === undefined) return;
     this.tellRoot(programs);
     const key = u64Key(cgroupId);
     const counts = programs.map("file_counts");
@@ -160,7 +159,6 @@ export class FileRules {
       });
     this.sets.set(name, set);
     set.users.add(cgroupId);
-    return set.filter;
   }
 
   /** Says which node the containers are in. */
@@ -194,6 +192,11 @@ export class FileRules {
   /** Paths of a container's rules that are not there: they are ruled from when they are. */
   missing(policy: FilesPolicy | undefined): string[] {
     return (policy && this.sets.get(fileSet(policy))?.missing) ?? [];
+  }
+
+  /** What a container's policy says of its rules, since open() for it. */
+  filter(policy: FilesPolicy | undefined): FileFilter | undefined {
+    return policy && this.sets.get(fileSet(policy))?.filter;
   }
 
   /** Whether no container of this process has rules. */

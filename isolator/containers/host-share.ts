@@ -9,6 +9,7 @@ import type { Container } from "./container.js";
 import type { EventLog } from "./event-log.js";
 import { HeldView, type Counted, type HostDestination } from "./held.js";
 import type { Instance } from "./instance.js";
+import { recordKey } from "./records.js";
 
 /** ms between two looks. */
 const INTERVAL = 10_000;
@@ -50,11 +51,14 @@ export class HostShare {
 
   private counted(): Counted[] {
     const { records } = this.instance;
+    const own = this.containers();
+    // What this process knows is not read again: that is a file for each container, on the event loop.
+    const known = new Set(own.map(({ id }) => recordKey(id)));
     const others = records
       .keys()
-      .filter((key) => !records.isAgents(key))
+      .filter((key) => !known.has(key) && !records.isAgents(key))
       .flatMap((key) => records.read(key) ?? []);
-    return [...this.containers().map(({ chain, policy }) => ({ chain, policy })), ...others];
+    return [...own.map(({ chain, policy }) => ({ chain, policy })), ...others];
   }
 
   /** Tells what has come about since the last look. */

@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
+import { egressSet } from "../features/egress.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
 import type { BpfMap } from "../kernel/maps.js";
@@ -14,13 +15,16 @@ import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
 import { isPinned, openPinnedMap, otherBuilds, pinRoot, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
-import { ClosedWatch, closeConnections, type ConnectionMaps } from "./connections.js";
+import { forgetHits, sweepEgress, type EgressMaps } from "./egress.js";
+import { closeConnections, type ConnectionMaps } from "./connections.js";
 import { dropSets, FileRules, forgetFiles } from "./files.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { forgetClasses, type OwnerMaps } from "./owner-classes.js";
 import { PortTable } from "./port-table.js";
+import { deleteMappings } from "./remap.js";
 import { buildsOf, nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
+import { SocketPasses } from "./socket-passes.js";
 
 function removeIfEmpty(directory: string): void {
   try {
@@ -30,6 +34,8 @@ function removeIfEmpty(directory: string): void {
   }
 }
 
+/** ms after which no program is still looking at what a policy named before. */
+const EGRESS_GRACE = 1000;
 /** For one container that was left behind. ms */
 const SWEEP_TIMEOUT = 3000;
 
@@ -38,8 +44,8 @@ export const STATE_ROOT = "/run/bpf-isolator";
 
 /** In the instance's state directory; locked (flock) by the daemon for as long as it lives. */
 const SERVE_LOCK = "serve.lock";
-/** Locked by the process that passes over closed connections. */
-export const PASS_LOCK = "connections.lock";
+/** Locked by the process that makes a pass over the sockets. */
+const PASS_LOCK = "connections.lock";
 /** What else may be in it, besides its lock. */
 const STATE_FILES = [
   "containers",
@@ -55,13 +61,14 @@ export class Instance {
   readonly records: Records;
   /** Directory of the containers' nodes. */
   readonly root: string;
-  readonly closed: ClosedWatch;
   readonly files: FileRules;
+  readonly sockets: SocketPasses;
   /** What was left behind before this process is swept; what others leave later is looked for when it is in the way. */
   private swept = false;
   private programs: Programs | undefined;
   private programUsers = 0;
   private serveLock: FileLock | undefined;
+  private egressTimer: NodeJS.Timeout | undefined;
   /**
    * Name of the container with this cgroup id, for as long as that may still use its ports; undefined: dead, so that its
    * ports may be taken over. A daemon knows better than the records, and sets its own.
@@ -77,8 +84,8 @@ export class Instance {
   ) {
     this.records = new Records(stateDirectory);
     this.root = cgroupRoot(cgroup2, name);
-    this.closed = new ClosedWatch(join(stateDirectory, PASS_LOCK));
     this.files = new FileRules(this);
+    this.sockets = new SocketPasses(join(stateDirectory, PASS_LOCK));
   }
 
   /** @throws bad-argument, not-root, no-cgroup2, cgroup2-read-only, state-failed */
@@ -203,6 +210,7 @@ export class Instance {
     const record = this.records.read(key);
     if (record) this.releasePorts(record);
     if (record) this.endConnections(record);
+    if (record) this.endMappings(record);
     if (record) this.forgetFiles(record);
     this.records.remove(this.records.take(key));
     this.endFiles();
@@ -279,6 +287,30 @@ export class Instance {
     this.programUsers++;
   }
 
+  /**
+   * Removes the sets of egress rules that no container has any more. Under the lock.
+   * @param without key of the record of a container that is on its way out
+   */
+  sweepEgress(programs: Programs, without?: string): void {
+    const used = this.records
+      .keys()
+      .filter((key) => key !== without)
+      .flatMap((key) => this.records.read(key)?.policy.egress ?? [])
+      .map(egressSet);
+    sweepEgress(programs, new Set(used));
+  }
+
+  /** The same once no program can be looking at one that a policy has just left. */
+  sweepEgressLater(): void {
+    this.egressTimer ??= setTimeout(() => {
+      this.egressTimer = undefined;
+      void this.locked(() => {
+        if (this.programs) this.sweepEgress(this.programs);
+        return Promise.resolve();
+      }).catch(() => undefined);
+    }, EGRESS_GRACE).unref();
+  }
+
   /** Those that containers of this process use. */
   get loaded(): Programs {
     if (!this.programs) throw new Error("no programs are loaded");
@@ -313,6 +345,7 @@ export class Instance {
       }
       if (record) this.releasePorts(record);
       if (record) this.endConnections(record);
+      if (record) this.endMappings(record);
       if (record) this.forgetFiles(record);
       this.records.remove(held);
       swept.push(record ? formatId(record.id) : held.key);
@@ -353,12 +386,12 @@ export class Instance {
     if (build !== buildId()) return;
     const open = new Map<string, BpfMap>();
     try {
-      for (const name of ["connect_totals", "connect_rules", "owner_classes"] as const) {
+      for (const name of ["connect_totals", "connect_rules", "owner_classes", "egress_hits"] as const) {
         const map = openPinnedMap(this.name, build, name);
         if (!map) return;
         open.set(name, map);
       }
-      const maps: ConnectionMaps & OwnerMaps = {
+      const maps: ConnectionMaps & OwnerMaps & EgressMaps = {
         map: (name: string) => {
           const map = open.get(name);
           if (!map) throw new Error(`no map ${name}`);
@@ -367,6 +400,7 @@ export class Instance {
       };
       closeConnections(maps, BigInt(chain.at(-1) ?? 0));
       forgetClasses(maps, BigInt(chain.at(-1) ?? 0));
+      forgetHits(maps, BigInt(chain.at(-1) ?? 0));
     } finally {
       for (const map of open.values()) map.close();
     }
@@ -414,6 +448,17 @@ export class Instance {
     const maps = this.openFileMaps();
     if (maps) dropSets(maps.rules, used);
     maps?.close();
+  }
+
+  private endMappings({ build, chain, policy }: ContainerRecord): void {
+    // Another build's maps go with its pins.
+    const map = policy.remap && build === buildId() && openPinnedMap(this.name, build, "port_remaps");
+    if (!map) return;
+    try {
+      deleteMappings(map, BigInt(chain.at(-1) ?? 0), policy.remap);
+    } finally {
+      map.close();
+    }
   }
 
   /** Nodes without a record (somebody removed /run/bpf-isolator) in which nothing runs. */

@@ -11,11 +11,14 @@ import { badLimits } from "../config/connections.js";
 import { factsOf, portsOf, tasksAreUntold, withTask, type TaskFacts } from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
+import { parseAddress } from "../features/addresses.js";
+import { placeKey, PROTOCOL_NUMBERS } from "../features/endpoints.js";
 import { toDenial } from "../features/events.js";
 import type { Policy } from "../features/policy.js";
+import { requireWithin } from "../features/remap.js";
 import { formatPorts, type PortRange } from "../features/ports.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
-import { codecs, mesos } from "../mesos/messages.js";
+import { bpf_isolator, codecs, mesos } from "../mesos/messages.js";
 import { readAgentAddress, writeAgentAddress } from "./agent-address.js";
 import { Container, moveInto } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
@@ -25,8 +28,10 @@ import type { Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
 import { reach } from "./points.js";
+import { RateSampler } from "./rate-sampler.js";
 import { nodeNames, recordKey } from "./records.js";
 import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
+import { SelfCheck, type SelfCheckResult } from "./self-check.js";
 import { takeUp } from "./take-up.js";
 import { describeViolation, limitationOf, Violations } from "./violations.js";
 
@@ -45,6 +50,22 @@ function networkOf(pid: number | "self"): string | undefined {
   }
 }
 
+/**
+ * That all host ports are the container's: before it starts, not when it first binds one. Where nothing is enforced, what
+ * is outside is reported at bind() as ever.
+ * @throws bad-argument
+ */
+function requireMappings({ enforce, remap, ports }: Policy, name: string, parent?: Policy): void {
+  const all = ports ?? parent?.ports;
+  if (enforce !== "on" || !remap || !all) return;
+  try {
+    requireWithin(remap, all);
+  } catch (error) {
+    if (!(error instanceof IsolatorError)) throw error;
+    throw new IsolatorError(error.code, `container ${name}: ${error.message}`, error);
+  }
+}
+
 export class Isolator {
   /** Undefined until its first handshake. */
   private agent: AgentAddress | undefined;
@@ -55,8 +76,22 @@ export class Isolator {
     this.log.add("escaped", container, what);
     if (this.violations.kills) this.raise(container, what);
   });
+  private readonly selfCheck = new SelfCheck({
+    entries: () => this.list(),
+    onRepair: (container, message) => {
+      this.log.add("repaired", container, message);
+    },
+    onFailure: (container, message) => {
+      this.log.add("self_check", container, `it is not enforced as it should be: ${message}`);
+    },
+  });
   private readonly retries = new Set<NodeJS.Timeout>();
   private readonly watchers = new Watchers();
+  private readonly sampler = new RateSampler(() =>
+    [...this.registry.all()].flatMap(({ container, cleaning }) =>
+      container && !cleaning ? [container] : [],
+    ),
+  );
   private readonly violations: Violations;
   private readonly flusher: NodeJS.Timeout;
   readonly hostShare: HostShare;
@@ -91,6 +126,7 @@ export class Isolator {
     const isolator = new Isolator(instance, config, log);
     try {
       isolator.agent = readAgentAddress(instance.stateDirectory);
+      isolator.measure(config);
       isolator.ring = await takeUp(instance, log, {
         onEvent: (event) => {
           isolator.onKernelEvent(event);
@@ -104,6 +140,8 @@ export class Isolator {
       });
       isolator.endpoints.setHost(isolator.agent?.ip);
       void isolator.reconfigure(config);
+      // What only a pass knows is told again soon.
+      void instance.sockets.look();
       for (const entry of isolator.list().reverse()) {
         // Nested ones before what they are nested in, of which the end would take them along.
         if (entry.container?.record.stage === "cleaning")
@@ -112,6 +150,9 @@ export class Isolator {
       return isolator;
     } catch (error) {
       clearInterval(isolator.flusher);
+      isolator.sampler.stop();
+      instance.sockets.stop();
+      void isolator.selfCheck.stop();
       isolator.hostShare.stop();
       isolator.endpoints?.stop();
       throw error;
@@ -121,13 +162,21 @@ export class Isolator {
   /** Ends this process's part: containers stay enforced and counted, and the next daemon takes them up. */
   async stop(): Promise<void> {
     clearInterval(this.flusher);
+    this.sampler.stop();
+    this.instance.sockets.stop();
     this.hostShare.stop();
     this.patrol.stop();
+    await this.selfCheck.stop();
     for (const timer of this.retries) clearTimeout(timer);
     this.endpoints?.stop();
     await this.queues.idle();
     this.ring.leave();
     await this.instance.endServing();
+  }
+
+  /** What its look at itself has found. */
+  get health(): SelfCheckResult {
+    return this.selfCheck.result;
   }
 
   /** What is known of the cluster. */
@@ -238,9 +287,11 @@ export class Isolator {
         return undefined;
       }
       const facts = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
+      const policy = policyFor(this.config, facts, this.agent);
+      requireMappings(policy, name, parent?.container?.policy);
       const container = await Container.prepare(this.instance, {
         ...{ id, source: "agent", config: bytes, ring: this.ring },
-        policy: policyFor(this.config, facts, this.agent),
+        policy,
         ...(parent?.container ? { parent: parent.container } : {}),
         onTakeOver: (ports, owner) => {
           this.tellTakeOver(name, ports, owner);
@@ -316,7 +367,9 @@ export class Isolator {
     const network = networkOf(pid);
     if (network === undefined || network !== networkOf("self")) return;
     const judged = { ...facts, ownNetwork: false };
-    await this.apply(entry, container, policyFor(this.config, judged, this.agent));
+    const policy = policyFor(this.config, judged, this.agent);
+    requireMappings(policy, name);
+    await this.apply(entry, container, policy);
     entry.facts = judged;
     this.log.add(
       "warning",
@@ -464,9 +517,16 @@ export class Isolator {
   /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
   async reconfigure(config: Config): Promise<void> {
     this.config = config;
+    this.measure(config);
     this.endpoints?.reconfigure(config);
     this.violations.set(config.violations);
     await Promise.all(this.list().map((entry) => this.serially(entry.id, () => this.judgeAgain(entry))));
+    void this.selfCheck.look();
+  }
+
+  private measure({ statistics: { interval, rates } }: Config): void {
+    this.instance.sockets.keepStatistics(1000 * interval);
+    this.sampler.set(rates);
   }
 
   private async judgeAgain(entry: Entry): Promise<void> {
@@ -483,6 +543,41 @@ export class Isolator {
         `the new configuration cannot be applied to it: ${messageOf(error)}`,
       );
     });
+  }
+
+  /**
+   * What would become of a connection of a container, by the tables that the programs use.
+   * @param port 0: none
+   * @throws no-container, bad-argument
+   */
+  explain(
+    id: ContainerId,
+    address: string,
+    port: number,
+    protocol: "tcp" | "udp",
+  ): bpf_isolator.Response.Explain {
+    const levels = id.map((_, i) => this.find(id.slice(0, i + 1) as unknown as ContainerId)?.container);
+    if (!levels.at(-1)) {
+      throw new IsolatorError(
+        "no-container",
+        `container ${formatId(id)} is not known here, or is under no policy`,
+      );
+    }
+    const bytes = parseAddress(address);
+    if (!bytes)
+      throw new IsolatorError("bad-argument", `${JSON.stringify(address.slice(0, 60))} is no address`);
+    const number = port === 0 ? 0 : PROTOCOL_NUMBERS[protocol];
+    const { classes, local, owner } = this.cluster.find(bytes, port, number);
+    const verdicts = levels
+      .reverse()
+      .flatMap((container) => container ?? [])
+      .flatMap((container) => this.cluster.explain(container, placeKey(bytes, port, number), port) ?? []);
+    return {
+      verdicts,
+      classes: [...classes],
+      local,
+      ...(owner === undefined ? {} : { owner: this.nameOf(owner) ?? `with cgroup id ${owner}` }),
+    };
   }
 
   /** Where the agent listens; undefined: none has said. */

@@ -1,7 +1,7 @@
 /** The machine's ports and their owners: the map port_owners, with claims checked. */
 import { IsolatorError } from "../errors.js";
 import { formatPorts, listPorts, mergeRanges, type PortRange } from "../features/ports.js";
-import { encode } from "../kernel/codec.js";
+import { encode, u32Key } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import type { BpfMap } from "../kernel/maps.js";
 
@@ -120,6 +120,12 @@ export class PortTable {
       if (words[first] === 0n) continue;
       yield [first / LEVELS, toChain(words.subarray(first, first + LEVELS))];
     }
+  }
+
+  /** The owner of one port. */
+  ownerOf(port: number): Chain {
+    const value = this.map.lookup(u32Key(port));
+    return value ? toChain(new BigUint64Array(value.slice().buffer)) : NOBODY;
   }
 
   /** Ports whose owner is the container with this cgroup id. */

@@ -23,6 +23,7 @@ import { formatId, type ContainerId } from "./names.js";
 import { writePolicy } from "./kernel-policy.js";
 import { reach } from "./points.js";
 import { PortTable, type Chain } from "./port-table.js";
+import { readMappings, sweepMappings } from "./remap.js";
 import { buildsOf, nodeNames, RECORD_VERSION, type ContainerRecord } from "./records.js";
 import { daemonRingPin, openDaemonRing } from "./rings.js";
 import { openForDaemon, upgrade } from "./upgrade.js";
@@ -61,6 +62,10 @@ export async function takeUp(
     // The ring first: a container's events go there from its first moment.
     const ring = openDaemonRing(instance, programs, onEvent);
     adoptAll(instance, programs, found, ring, log, onContainer);
+    const mappings = [...all, ...found.map(({ record }) => record)].map(
+      ({ chain, policy }) => [BigInt(chain.at(-1) ?? 0), policy.remap ?? []] as const,
+    );
+    sweepMappings(programs.map("port_remaps"), new Map(mappings));
     // Now that nothing is written there any more, and all containers have their names.
     drainOldRings(instance, log, onEvent);
     removeOldBuilds(instance, log);
@@ -110,7 +115,8 @@ function rebuildRecord(instance: Instance, key: string, log: EventLog): Containe
   const known = [buildId(), ...otherBuilds(instance.name)].flatMap((build) => {
     const value = lookUp(instance, build, "policies", (map) => map.lookup(u64Key(node.id)));
     const ports = lookUp(instance, build, "port_owners", (map) => new PortTable(map).ownedBy(node.id));
-    return value && ports ? { build, value, ports } : [];
+    const remap = lookUp(instance, build, "port_remaps", (map) => readMappings(map, node.id)) ?? [];
+    return value && ports ? { build, value, ports, remap } : [];
   })[0];
   if (!known) {
     const why =
@@ -118,8 +124,9 @@ function rebuildRecord(instance: Instance, key: string, log: EventLog): Containe
     log.add("warning", formatId(names), why);
     return undefined;
   }
-  const { build, value, ports } = known;
-  const { inheritsPorts, ...policy } = decodePolicy(value);
+  const { build, value, ports, remap } = known;
+  const { inheritsPorts, ...decoded } = decodePolicy(value);
+  const policy = remap.length > 0 ? { ...decoded, remap } : decoded;
   log.add("warning", formatId(names), "its record is damaged: taken up from what the kernel knows of it");
   const record: ContainerRecord = {
     version: RECORD_VERSION,
@@ -139,7 +146,7 @@ function rebuildRecord(instance: Instance, key: string, log: EventLog): Containe
 function lookUp<T>(
   instance: Instance,
   build: string,
-  name: "policies" | "port_owners",
+  name: "policies" | "port_owners" | "port_remaps",
   use: (map: BpfMap) => T,
 ): T | undefined {
   const map = openPinnedMap(instance.name, build, name);

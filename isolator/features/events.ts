@@ -19,10 +19,16 @@ export interface Denial {
   uid: number;
   /** Process name, printable characters only. */
   process: string;
+  /** Of "bind": the port that the task asked for, where a mapping made it `port`. */
+  askedPort?: number;
   /** Of "marking": the option of setsockopt(). */
   option?: string;
   /** Of "marking": of a packet, which has no process. */
   dscp?: number;
+  /** Of "egress": number of the rule that decided, from 1; 8191: the default. */
+  rule?: number;
+  /** Of "egress": of a raw or ping socket, which has no process. */
+  packet?: true;
   /** Nothing was refused, but nothing reaches the socket. */
   unreachable?: true;
   /** Of "file". */
@@ -96,7 +102,7 @@ function formatAddress(bytes: Uint8Array, ipv6: boolean): string {
 }
 
 /** Reasons whose event has an address: that asked for by bind(), or the destination. */
-const KNOWN_ADDRESS: readonly Reason[] = ["bind", "bind_zero", "connections", "connections_total"];
+const KNOWN_ADDRESS: readonly Reason[] = ["bind", "bind_zero", "connections", "connections_total", "egress"];
 
 const { file_operation: operations, file_verdict: verdicts } = layouts.enums;
 
@@ -182,11 +188,13 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
     ...(family === undefined ? {} : { family }),
     ...(known ? { address: formatAddress(event.address, ipv6) } : {}),
     ...(internet && reason !== "socket" ? { port: event.port } : {}),
+    ...(event.asked_port > 0 ? { askedPort: event.asked_port } : {}),
     pid: event.pid,
     uid: event.uid,
     ...marking,
     ...(event.file ? { file: toFileAccess(event.file) } : {}),
     ...(event.unreachable ? { unreachable: true } : {}),
+    ...(reason === "egress" ? { rule: event.rule, ...(event.packet ? { packet: true } : {}) } : {}),
     process: escapeUntrusted(comm.slice(0, comm.indexOf("\0") >>> 0)),
     ...(owner === undefined ? {} : { owner }),
     time: event.time.toString(),
@@ -194,7 +202,17 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
 }
 
 function describeAction(denial: Denial): string {
-  const { reason, protocol = "", family = "", address, port = 0, option, dscp = 0 } = denial;
+  const {
+    reason,
+    protocol = "",
+    family = "",
+    address,
+    port = 0,
+    option,
+    dscp = 0,
+    askedPort,
+    packet,
+  } = denial;
   const at =
     address !== undefined
       ? `${isIPv6(address) ? `[${address}]` : address}:${port}`
@@ -208,7 +226,7 @@ function describeAction(denial: Denial): string {
         : `setsockopt() of ${option}`;
     case "bind":
     case "bind_zero":
-      return `bind() ${protocol} ${at}`;
+      return `bind() ${protocol} ${at}${askedPort === undefined ? "" : `, to which port ${askedPort} is mapped,`}`;
     case "chosen_port":
       return `bind(0) ${protocol}, for which the kernel chose ${at}`;
     case "sendmsg":
@@ -236,7 +254,9 @@ function describeAction(denial: Denial): string {
     case "connections_total":
       return `connect() ${protocol} ${at}, over the limit for all destinations`;
     case "egress":
-      return `connect() or send ${protocol} ${at}`;
+      return packet
+        ? `a ${protocol} packet to ${address ?? "an unknown address"}`
+        : `connect() or send ${protocol} to ${at}`;
     case "file":
       return describeFile(denial);
     case "bpf":

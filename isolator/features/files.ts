@@ -144,17 +144,17 @@ export const FILE_VERDICTS: Readonly<Record<FileMode, number>> = {
 /** Bit of policy.file_filter: file_bit() of bpf/files.h. */
 function fileBit({ ino, dev }: FileIdentity): number {
   const folded = Number(ino & 0xffffffffn) ^ Number(ino >> 32n) ^ dev;
-  return Math.imul(folded, 0x9e3779b1) >>> 24;
+  return Math.imul(folded, 0x9e3779b1) >>> 25;
 }
 
 /** Value of policy.file_filter. */
 export type FileFilter = bigint[];
 
 /** Every file is looked up: right for any rules. */
-export const WHOLE_FILTER: FileFilter = Array.from({ length: 4 }, () => 0xffffffffffffffffn);
+export const WHOLE_FILTER: FileFilter = [0xffffffffffffffffn, 0xffffffffffffffffn];
 
 export function filterOf(inodes: Iterable<FileIdentity>): FileFilter {
-  const filter = [0n, 0n, 0n, 0n];
+  const filter = [0n, 0n];
   for (const inode of inodes) {
     const bit = fileBit(inode);
     filter[bit >> 6] = (filter[bit >> 6] ?? 0n) | (1n << BigInt(bit & 63));
@@ -172,7 +172,7 @@ export function fileFields(policy?: FilesPolicy, filter: FileFilter = WHOLE_FILT
   return {
     file_errno: policy ? constants.errno[policy.errno] : 0,
     file_set: policy ? fileSetNumber(policy) : 0n,
-    file_filter: policy ? filter : [0n, 0n, 0n, 0n],
+    file_filter: policy ? filter : [0n, 0n],
     reserved: new Uint8Array(2),
   };
 }

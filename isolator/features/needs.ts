@@ -108,6 +108,17 @@ export const NEEDS: readonly FeatureNeeds[] = [
     prefers: [],
   },
   {
+    feature: "remap",
+    main: false,
+    requires: [
+      ...CONTAINER,
+      ...hooks("bind4", "bind6", "connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6"),
+      ...hooks("getsockname4", "getsockname6", "getpeername4", "getpeername6", "sock_ops"),
+      "map_sk_storage",
+    ],
+    prefers: [],
+  },
+  {
     feature: "accounting",
     main: true,
     requires: [...CONTAINER, ...hooks("ingress", "egress"), "counting"],

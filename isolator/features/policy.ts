@@ -8,6 +8,7 @@ import {
   isConnections,
   type ConnectionsPolicy,
 } from "./connections.js";
+import { egressFields, egressFlags, egressHooks, isEgress, type EgressPolicy } from "./egress.js";
 import { isMemberships, type Membership } from "./classes.js";
 import {
   decodeMarking,
@@ -35,6 +36,7 @@ import {
   type ExtraProtocol,
   type PortsPolicy,
 } from "./ports.js";
+import { isMappings, remapFields, remapFlags, remapHooks, type PortMapping } from "./remap.js";
 import { openSockets, socketFlags, socketHooks, socketsOf, type SocketsPolicy } from "./sockets.js";
 
 export const ENFORCE_MODES = ["on", "audit", "off"] as const;
@@ -54,6 +56,10 @@ export interface Policy extends PortsPolicy {
   escape?: EscapeMode;
   /** Undefined: not counted. */
   connections?: ConnectionsPolicy;
+  /** Checked by checkMappings(). Undefined: none of its own; a nested container's parent may have some for it too. */
+  remap?: PortMapping[];
+  /** Undefined: everywhere. */
+  egress?: EgressPolicy;
   /** Undefined: all are allowed, as far as the system allows them. */
   files?: FilesPolicy;
 }
@@ -62,7 +68,8 @@ export interface Policy extends PortsPolicy {
 export function isPolicy(value: unknown): value is Policy {
   if (typeof value !== "object" || value === null) return false;
   const policy = value as Partial<Record<keyof Policy, unknown>>;
-  const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections, files } = policy;
+  const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections } = policy;
+  const { remap, egress, files } = policy;
   return (
     ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
     EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
@@ -73,6 +80,8 @@ export function isPolicy(value: unknown): value is Policy {
     (classes === undefined || isMemberships(classes)) &&
     (marking === undefined || isMarking(marking)) &&
     (connections === undefined || isConnections(connections)) &&
+    (remap === undefined || isMappings(remap)) &&
+    (egress === undefined || isEgress(egress)) &&
     (files === undefined || isFiles(files)) &&
     (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
   );
@@ -95,6 +104,8 @@ export function hooksOf(policy: Policy): ReadonlySet<string> {
     ...escapeHooks(escapeOf(policy)),
     ...markingHooks(policy.marking),
     ...connectionHooks(policy.connections),
+    ...remapHooks(policy.remap),
+    ...egressHooks(policy.egress),
     ...fileHooks(policy.files),
   ]);
 }
@@ -149,6 +160,8 @@ function flagsOf(policy: Policy): number {
     socketFlags(policy.sockets),
     escapeFlags(escapeOf(policy)),
     connectionFlags(policy.connections),
+    remapFlags(policy.remap),
+    egressFlags(policy.egress),
     markingFlags(policy.marking),
     fileFlags(policy.files),
   ];
@@ -179,6 +192,8 @@ export function encodePolicy(
     judge_end: policy.judged?.end ?? 0,
     ...connectionFields(policy.connections),
     ...markingFields(policy.marking),
+    ...remapFields(policy.remap),
+    ...egressFields(policy.egress),
     ...fileFields(policy.files, filter),
   });
 }
@@ -189,7 +204,7 @@ function keyOf<K extends string>(values: Record<K, number>, value: number, other
 }
 
 /**
- * What encodePolicy() was given, but for the ports, which are not in it. A policy that was never written is one that
+ * What encodePolicy() was given, but for the ports, mappings and connections, which are not in it. A policy that was never written is one that
  * allows nothing.
  */
 export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boolean } {

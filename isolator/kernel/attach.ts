@@ -205,6 +205,14 @@ export function ensureAttached(
   for (const set of old) detachEverywhere(set, node);
 }
 
+/** Sections of the hooks whose wanted program is not on a node. */
+export function missingHooks(programs: ProgramFds, node: number, wanted: WantedHooks): string[] {
+  return HOOKS.filter((hook) => {
+    if (!programs.has(hook.name) || !isWanted(hook, wanted)) return false;
+    return !attachedIds(node, hook.attachType).includes(idOf(programs, hook.name) ?? 0);
+  }).map(({ section }) => section);
+}
+
 /** @returns 0, or -errno: -ENOENT where it was not attached */
 export function detachOne(program: number, node: number, attachType: number): number {
   return libbpf().programDetach(program, node, attachType);

@@ -20,6 +20,10 @@ export const MAPS = {
   socket_holds: 0,
   closed_connects: 0,
   connect_pass: layouts.structs.connection_pass.size,
+  socket_tallies: layouts.structs.socket_tally.size,
+  timewaits: 0,
+  port_remaps: layouts.structs.port_remap.size,
+  remap_notes: 0,
   file_rules: 4,
   file_policies: layouts.structs.policy.size,
   file_counts: layouts.structs.counters.size,
@@ -29,6 +33,9 @@ export const MAPS = {
   endpoint_states: layouts.structs.endpoint_state.size,
   owner_classes: layouts.structs.class_set.size,
   host_addresses: 4,
+  egress_blocks: layouts.structs.egress_ranges.size,
+  egress_classes: layouts.structs.egress_ranges.size,
+  egress_hits: 8,
 } as const;
 
 export type MapName = keyof typeof MAPS;
@@ -43,5 +50,5 @@ export type IteratorName = (typeof ITERATORS)[number];
 export const CALLS = ["files_identify"] as const;
 export type CallName = (typeof CALLS)[number];
 /** Programs that user space runs, with a question as their packet (query.ts). */
-export const QUERIES = ["endpoint_query"] as const;
+export const QUERIES = ["endpoint_query", "egress_query"] as const;
 export type QueryName = (typeof QUERIES)[number];

@@ -223,8 +223,7 @@ export class EndpointTable {
     next.placeIn(this.maps, slot);
     const before = this.live;
     this.live = next;
-    const others = CURRENT.ENDPOINTS_HOST | CURRENT.ENDPOINTS_ADDRESSES;
-    this.current = (this.current & others) | next.kinds | slot;
+    this.current = (this.current & CURRENT.ENDPOINTS_HOST) | next.kinds | slot;
     this.write(() => undefined);
     before?.close();
     // Programs may have read the old state and not yet the slot that it names: a write to a map of maps returns when all
@@ -254,13 +253,6 @@ export class EndpointTable {
     this.write((state) => {
       state.set(address ?? new Uint8Array(16), STATE.fields.host.offset);
     });
-  }
-
-  /** Whether the host has addresses besides loopback, which are in the map host_addresses. */
-  setHasAddresses(some: boolean): void {
-    if (some) this.current |= CURRENT.ENDPOINTS_ADDRESSES;
-    else this.current &= ~CURRENT.ENDPOINTS_ADDRESSES;
-    this.write(() => undefined);
   }
 
   /** Closes the file descriptors; what is in use stays. */

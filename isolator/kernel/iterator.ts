@@ -1,7 +1,7 @@
 /** Programs that the kernel runs for each of its sockets when somebody reads (BPF iterators). */
 import { read } from "node:fs";
 import { promisify } from "node:util";
-import { IsolatorError, messageOf } from "../errors.js";
+import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import { errnoName, lastErrno, libbpf, libc } from "./native.js";
 
 /** enum bpf_attach_type */
@@ -25,7 +25,7 @@ export async function runIterator(program: number): Promise<void> {
     const iterator = accepted("made", libbpf().iterCreate(link));
     try {
       const buffer = new Uint8Array(256);
-      while ((await readAsync(iterator, buffer, 0, buffer.length, null)).bytesRead > 0);
+      while ((await readOn(iterator, buffer)) > 0);
     } catch (error) {
       throw new IsolatorError("map-failed", `a BPF iterator cannot be read: ${messageOf(error)}`, error);
     } finally {
@@ -33,6 +33,17 @@ export async function runIterator(program: number): Promise<void> {
     }
   } finally {
     libc().close(link);
+  }
+}
+
+/** The program writes nothing, so the only read that gives something is one that was stopped on its way. */
+async function readOn(iterator: number, buffer: Uint8Array): Promise<number> {
+  try {
+    return (await readAsync(iterator, buffer, 0, buffer.length, null)).bytesRead;
+  } catch (error) {
+    // After a million sockets with nothing written the kernel asks to be called again (MAX_ITER_OBJECTS).
+    if (systemCode(error) === "EAGAIN") return 1;
+    throw error;
   }
 }
 

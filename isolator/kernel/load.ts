@@ -95,8 +95,9 @@ export function loadMachine(directory?: string): boolean {
 
 /** @throws load-failed */
 export function loadObject(maps?: string): Loaded {
-  // A kernel may have BPF LSM and yet refuse its programs (lockdown, seccomp): only trying tells.
-  const everything = mayHaveLsm() ? tryLoad(HOOKS, maps) : undefined;
+  // A kernel may have BPF LSM and yet refuse its programs (lockdown, seccomp): only trying tells, and one small program
+  // is tried first, since verifying all of them takes half a second.
+  const everything = mayHaveLsm() && loadsAnyLsm() ? tryLoad(HOOKS, maps) : undefined;
   if (everything?.object) return everything;
   const some = everything && tryLoad(withLoadableLsm(), maps);
   if (some?.object) return some;
@@ -108,11 +109,15 @@ export function loadObject(maps?: string): Loaded {
   throw loadError(plain.errno);
 }
 
-/** Without the security hooks that this kernel takes no program for; where the first is one of those, without all. */
+/** Whether this kernel takes a program for the first of the security hooks; where it does not, none is loaded. */
+function loadsAnyLsm(): boolean {
+  const first = HOOKS.find(({ lsm }) => lsm);
+  return first !== undefined && loadsLsm(first);
+}
+
+/** Without the security hooks that this kernel takes no program for. */
 function withLoadableLsm(): Hook[] {
-  const lsm = HOOKS.filter((hook) => hook.lsm);
-  const loadable = lsm[0] && loadsLsm(lsm[0]) ? lsm.filter(loadsLsm) : [];
-  return HOOKS.filter((hook) => !hook.lsm || loadable.includes(hook));
+  return HOOKS.filter((hook) => !hook.lsm || loadsLsm(hook));
 }
 
 /** False only where it is known that BPF LSM programs can never run. */

@@ -1,5 +1,6 @@
 /** One BPF map, by its file descriptor. Keys and values are raw bytes; codec.ts gives them meaning. */
 import { IsolatorError } from "../errors.js";
+import { LITTLE } from "./codec.js";
 import { errnoName, libbpf, libc } from "./native.js";
 
 const E2BIG = 7;
@@ -39,9 +40,8 @@ export class BpfMap {
     return info[MAP_INFO[field]] ?? 0;
   }
 
-  /** The value, or undefined where the key does not exist. */
-  lookup(key: Uint8Array): Uint8Array | undefined {
-    const value = new Uint8Array(this.valueSize);
+  /** The value, or undefined where the key does not exist. @param value where it is put */
+  lookup(key: Uint8Array, value = new Uint8Array(this.valueSize)): Uint8Array | undefined {
     return this.read(key, value) ? value : undefined;
   }
 
@@ -54,6 +54,19 @@ export class BpfMap {
     return Array.from({ length: cpus }, (_, cpu) =>
       values.subarray(cpu * stride, cpu * stride + this.valueSize),
     );
+  }
+
+  /** Every key there is, of 8 bytes. What is added or taken away meanwhile may be in it or not. @throws map-failed */
+  u64Keys(): bigint[] {
+    const keys: bigint[] = [];
+    const next = new Uint8Array(8);
+    for (let key: Uint8Array | null = null; keys.length < this.info("maxEntries"); key = next.slice()) {
+      const result: number = libbpf().mapNextKey(this.fd, key, next);
+      if (result === -ENOENT) break;
+      if (result < 0) throw this.failure("read", result);
+      keys.push(new DataView(next.buffer).getBigUint64(0, LITTLE));
+    }
+    return keys;
   }
 
   /** The values of an array map, one after another, in one call: 65,536 ports in about a millisecond. @throws map-failed */
@@ -121,14 +134,20 @@ export class BpfMap {
     return true;
   }
 
-  /** All keys, as far as they do not change meanwhile. For small maps: a call each. @param size bytes of one */
+  /** Every key that there is now, in no order; one that comes or goes meanwhile may be missed. @param size of a key, bytes */
   keys(size: number): Uint8Array[] {
     const keys: Uint8Array[] = [];
-    for (let last: Uint8Array | null = null; ; last = keys.at(-1) ?? null) {
+    let before: Uint8Array | null = null;
+    // A key that is deleted meanwhile begins all anew: never more than there is room for.
+    for (const most = this.info("maxEntries"); keys.length < most;) {
       const next = new Uint8Array(size);
-      if (libbpf().mapNextKey(this.fd, last, next) < 0) return keys;
+      const result = libbpf().mapNextKey(this.fd, before, next);
+      if (result === -ENOENT) break;
+      if (result < 0) throw this.failure("read", result);
       keys.push(next);
+      before = next;
     }
+    return keys;
   }
 
   close(): void {

@@ -171,6 +171,18 @@ function bindLibc() {
     ),
     unshare: bind<[number], number>(c, "int unshare(int flags)"),
     socket: bind<[number, number, number], number>(c, "int socket(int domain, int type, int protocol)"),
+    send: bind<[number, Memory, number, number], number | bigint>(
+      c,
+      "long send(int fd, const void *data, size_t size, int flags)",
+    ),
+    recv: bind<[number, Memory, number, number], number | bigint>(
+      c,
+      "long recv(int fd, void *data, size_t size, int flags)",
+    ),
+    openByHandle: bind<[number, Memory, number], number>(
+      c,
+      "int open_by_handle_at(int mount, void *handle, int flags)",
+    ),
     close: bind<[number], number>(c, "int close(int fd)"),
     sendto: bind<[number, Memory, number, number, Memory, number], number | bigint>(
       c,

@@ -17,6 +17,9 @@ export const STRUCTS = [
   "connection_count",
   "connection_rule",
   "connection_pass",
+  "socket_tally",
+  "port_remap_key",
+  "port_remap",
   "file_key",
   "file_detail",
   "file_identity",
@@ -25,6 +28,11 @@ export const STRUCTS = [
   "class_set",
   "endpoint_state",
   "endpoint_found",
+  "egress_block",
+  "egress_class",
+  "egress_ranges",
+  "egress_hit",
+  "egress_verdict",
 ] as const;
 export const ENUMS = [
   "ring_slot",
@@ -33,11 +41,15 @@ export const ENUMS = [
   "ephemeral",
   "reason",
   "connection_sizes",
+  "remap_way",
   "file_verdict",
   "file_operation",
   "class_bit",
   "endpoint_current",
   "endpoint_origin",
+  "egress_sizes",
+  "egress_action",
+  "egress_kind",
   "connection_total",
 ] as const;
 

@@ -157,13 +157,19 @@ export function isPinned(instance: string): boolean {
 }
 
 /** What the values of some maps are. Those of connections hold several, and are opened for this build alone. */
-const STRUCT_OF = { policies: "policy", counters: "counters", port_owners: "port_owner" } as const;
+const STRUCT_OF = {
+  policies: "policy",
+  counters: "counters",
+  port_owners: "port_owner",
+  port_remaps: "port_remap",
+} as const;
 
 type OwnMap =
   | "connect_totals"
   | "connect_rules"
   | "connect_sets"
   | "owner_classes"
+  | "egress_hits"
   | "file_rules"
   | "file_policies"
   | "file_counts";

@@ -8,6 +8,7 @@ import {
   detachAll,
   detachOne,
   ensureAttached,
+  missingHooks,
   type WantedHooks,
   type ProgramFds,
 } from "./attach.js";
@@ -24,7 +25,7 @@ import {
   type QueryName,
 } from "./contents.js";
 import { HOOKS, MACHINE_HOOKS } from "./hooks.js";
-import { attachToMachine } from "./links.js";
+import { attachedToMachine, attachToMachine } from "./links.js";
 import { load, loadMachine, loadObject, programFd } from "./load.js";
 import { BpfMap } from "./maps.js";
 import { ensureBpffs } from "./mounts.js";
@@ -137,6 +138,15 @@ export class Programs {
     return true;
   }
 
+  /** Hooks that those of them that are loaded are not attached to. */
+  missingOnMachine(): string[] {
+    if (!this.pins) return [];
+    const there = attachedToMachine(this.pins.directory);
+    return MACHINE_HOOKS.filter(({ name }) => this.programs.has(name) && !there.includes(name)).map(
+      ({ hook }) => hook,
+    );
+  }
+
   /** Attaches them (links.ts). Safe to repeat. @throws attach-failed, load-failed */
   attachToMachine(): void {
     if (this.pins && this.loadForMachine()) attachToMachine(this.pins.directory, this.programs);
@@ -181,6 +191,11 @@ export class Programs {
   /** Attaches what is missing on a node, takes away what is not wanted there. @throws attach-failed */
   ensureAttached(fd: number, container: string, wanted?: WantedHooks): void {
     ensureAttached(this.programs, fd, container, wanted);
+  }
+
+  /** Sections of the hooks whose wanted program is not on a node. */
+  missing(fd: number, wanted?: WantedHooks): string[] {
+    return missingHooks(this.programs, fd, wanted);
   }
 
   /** Takes every program off a node. @throws attach-failed */

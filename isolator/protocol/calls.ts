@@ -134,6 +134,17 @@ function status(call: Call, { service }: CallContext): Response {
   return { status: { status: service.status(id) } };
 }
 
+function explain(call: Call, { service }: CallContext): Response {
+  const { container_id, address, port = 0, protocol = "tcp" } = need(call, "explain", call.explain);
+  const id = needId(call, "explain", container_id);
+  if (port > 65535 || (protocol !== "tcp" && protocol !== "udp"))
+    throw new IsolatorError(
+      "bad-message",
+      "EXPLAIN has a port above 65535, or a protocol besides tcp and udp",
+    );
+  return { explain: service.explain(id, need(call, "explain.address", address), port, protocol) };
+}
+
 type Answer = (call: Call, context: CallContext) => Response | Promise<Response>;
 
 const ANSWERS: ReadonlyMap<bpf_isolator.Call.Type, Answer> = new Map<bpf_isolator.Call.Type, Answer>([
@@ -145,6 +156,7 @@ const ANSWERS: ReadonlyMap<bpf_isolator.Call.Type, Answer> = new Map<bpf_isolato
   [Type.USAGE, usage],
   [Type.STATUS, status],
   [Type.CLEANUP, cleanup],
+  [Type.EXPLAIN, explain],
   [Type.LIST, async (_call, { service }) => ({ list: { containers: await service.list() } })],
   [
     Type.GET_STATUS,

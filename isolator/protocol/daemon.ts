@@ -8,6 +8,7 @@ import { HeldView } from "../containers/held.js";
 import type { ContainerId } from "../containers/names.js";
 import { readOverview } from "../containers/overview.js";
 import { recordKey } from "../containers/records.js";
+import { toResourceStatistics } from "../features/statistics.js";
 import { buildId } from "../kernel/object.js";
 import { bpf_isolator, type mesos } from "../mesos/messages.js";
 import type { DaemonIdentity, EventOptions, IsolatorService, RecoveredContainer } from "./service.js";
@@ -19,7 +20,6 @@ import {
   toEvent,
   toHostDestinations,
   toRunSummary,
-  toStatistics,
   toSummary,
 } from "./views.js";
 
@@ -80,7 +80,7 @@ export class Daemon implements IsolatorService {
   usage(id: ContainerId): mesos.ResourceStatistics {
     const now = Date.now() / 1000;
     const container = this.isolator.find(id)?.container;
-    return container ? toStatistics(container.usage(), now) : { timestamp: now };
+    return container ? toResourceStatistics(container.statistics(), now) : { timestamp: now };
   }
 
   status(id: ContainerId): mesos.ContainerStatus {
@@ -142,8 +142,28 @@ export class Daemon implements IsolatorService {
     if (some.length > 0) yield some;
   }
 
+  explain(
+    id: ContainerId,
+    address: string,
+    port: number,
+    protocol: "tcp" | "udp",
+  ): bpf_isolator.Response.Explain {
+    return this.isolator.explain(id, address, port, protocol);
+  }
+
   private toMessage(event: IsolatorEvent): bpf_isolator.Event {
     return toEvent(event, (name) => this.isolator.named(name)?.id);
+  }
+
+  private selfCheck(): Pick<bpf_isolator.DaemonStatus, "self_check"> {
+    const { at, checked, repaired, failures } = this.isolator.health;
+    if (at === undefined) return {};
+    return {
+      self_check: {
+        ...{ time: at / 1000, containers: checked, repaired: BigInt(repaired) },
+        failures: [...failures].map(([container, message]) => ({ container, message })),
+      },
+    };
   }
 
   facts(): bpf_isolator.DaemonStatus {
@@ -173,6 +193,7 @@ export class Daemon implements IsolatorService {
       kernel: release(),
       programs: buildId(),
       ...(glass ? { break_glass: glass } : {}),
+      ...this.selfCheck(),
       destinations: toHostDestinations(this.isolator.hostShare.destinations()),
       endpoint_sources: cluster.status().map(toEndpointSource),
       ...(cluster.problem === undefined ? {} : { endpoints_error: cluster.problem }),

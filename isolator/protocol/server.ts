@@ -95,6 +95,11 @@ export class ProtocolServer {
     return server;
   }
 
+  /** Whether calls are taken. */
+  get listening(): boolean {
+    return this.server.listening;
+  }
+
   /**
    * Removes the socket, ends the streams with an ERROR record, and gives calls under way some time (limits.close).
    * Safe to repeat.

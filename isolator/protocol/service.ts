@@ -51,6 +51,13 @@ export interface IsolatorService {
     className: string | undefined,
     signal: AbortSignal,
   ): AsyncIterable<readonly bpf_isolator.Endpoint[]>;
+  /** What would become of a connection. @param port 0: none */
+  explain(
+    id: ContainerId,
+    address: string,
+    port: number,
+    protocol: "tcp" | "udp",
+  ): bpf_isolator.Response.Explain;
   /** Calls, streams and streams_dropped are filled in by the server. */
   facts(): bpf_isolator.DaemonStatus;
 }

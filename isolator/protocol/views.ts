@@ -1,17 +1,20 @@
 /** What the daemon knows, as messages. Text that came from a task is escaped where it becomes part of one. */
 import type { SourceSummary } from "../cluster/cluster.js";
+import type { Container } from "../containers/container.js";
 import type { Entry } from "../containers/registry.js";
 import type { IsolatorEvent } from "../containers/event-log.js";
 import type { HeldView, HostDestination } from "../containers/held.js";
 import { formatId } from "../containers/names.js";
 import type { ContainerRecord } from "../containers/records.js";
 import { REASONS, type Reason, type Usage } from "../features/accounting.js";
+import { ruleName } from "../features/egress.js";
 import { escapeUntrusted, type Denial } from "../features/events.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
+import { toResourceStatistics, type ContainerStatistics } from "../features/statistics.js";
 import type { FileMode, FilesPolicy } from "../features/files.js";
 import type { MarkingPolicy } from "../features/marking.js";
 import { CgroupNode } from "../kernel/cgroup.js";
-import { bpf_isolator, fromContainerId, mesos } from "../mesos/messages.js";
+import { bpf_isolator, fromContainerId, type mesos } from "../mesos/messages.js";
 
 const { State } = bpf_isolator.ContainerSummary;
 /** The protocol's word for each; a container whose rules are off is as good as audited. */
@@ -20,19 +23,6 @@ const ENFORCEMENT: Record<EnforceMode, bpf_isolator.Enforcement> = {
   audit: bpf_isolator.Enforcement.AUDIT,
   off: bpf_isolator.Enforcement.OFF,
 };
-
-/** @param time seconds since the epoch, when it was measured */
-export function toStatistics(usage: Usage, time: number): mesos.ResourceStatistics {
-  return {
-    timestamp: time,
-    net_rx_packets: usage.rxPackets,
-    net_rx_bytes: usage.rxBytes,
-    net_rx_dropped: usage.rxDropped,
-    net_tx_packets: usage.txPackets,
-    net_tx_bytes: usage.txBytes,
-    net_tx_dropped: usage.txDropped,
-  };
-}
 
 function toCounts(counts: Record<Reason, bigint>): bpf_isolator.Count[] {
   return REASONS.filter((reason) => counts[reason] > 0n).map((name) => ({ name, count: counts[name] }));
@@ -100,17 +90,43 @@ function policyFields(
       : { inherits_ports: true }),
     enforcement: ENFORCEMENT[policy.enforce],
     ...(policy.classes ? { classes: policy.classes } : {}),
+    ...(policy.remap
+      ? {
+          port_mappings: policy.remap.map(({ containerPort, hostPort, protocol }) => ({
+            container_port: containerPort,
+            host_port: hostPort,
+            ...(protocol === undefined ? {} : { protocol }),
+          })),
+        }
+      : {}),
     ...(policy.marking ? { marking: toMarking(policy.marking) } : {}),
+    ...(policy.egress
+      ? { egress_rules: policy.egress.rules.length, egress_default: policy.egress.byDefault }
+      : {}),
     ...(policy.files ? { files: toFileRules(policy.files, missing) } : {}),
   };
 }
 
-function usageFields(usage: Usage, time: number): Partial<bpf_isolator.ContainerSummary> {
+function usageFields(statistics: ContainerStatistics, time: number): Partial<bpf_isolator.ContainerSummary> {
+  const { usage } = statistics;
   return {
-    statistics: toStatistics(usage, time),
+    statistics: toResourceStatistics(statistics, time),
     denied: toCounts(usage.denied),
     audited: toCounts(usage.audited),
     events_lost: usage.eventsLost,
+  };
+}
+
+function egressFieldsOf(container: Container): Partial<bpf_isolator.ContainerSummary> {
+  const hits = container.egressHits();
+  if (hits.length === 0) return {};
+  const { egress } = container.policy;
+  return {
+    egress_counts: hits.map(({ rule, denied, audited }) => ({
+      rule: ruleName(egress, rule),
+      denied,
+      audited,
+    })),
   };
 }
 
@@ -155,7 +171,8 @@ export function toSummary(entry: Entry, time: number, held: HeldView): bpf_isola
     ...(container
       ? {
           ...policyFields(container.policy, container.missingPaths()),
-          ...usageFields(container.usage(), time),
+          ...egressFieldsOf(container),
+          ...usageFields(container.statistics(), time),
           ...connectionFields(container.policy, held.of(container.cgroupId)),
           ...(container.glass ? { break_glass: container.glass } : {}),
           pids: container.node.allPids().length,
@@ -180,7 +197,7 @@ export function toRunSummary(
     state: record.source === "run" || record.stage === "isolated" ? State.ISOLATED : State.PREPARED,
     origin: record.source,
     ...policyFields(record.policy),
-    ...(usage ? usageFields(usage, time) : {}),
+    ...(usage ? usageFields({ usage }, time) : {}),
     ...connectionFields(record.policy, held.of(BigInt(record.chain.at(-1) ?? 0))),
     ...(glass === undefined ? {} : { break_glass: glass }),
     pids: node?.allPids().length ?? 0,
@@ -203,7 +220,7 @@ export function toEndpointSource(source: SourceSummary): bpf_isolator.EndpointSo
 
 function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
   const { reason, protocol, family, address, port, pid, uid, process, unreachable, owner, time } = denial;
-  const { option, dscp, file } = denial;
+  const { option, dscp, askedPort, file } = denial;
   return {
     ...{ reason, protocol, family, port, pid, uid, process },
     ...(address === undefined ? {} : { address }),
@@ -211,6 +228,8 @@ function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
     ...(owner === undefined ? {} : { owner }),
     ...(option === undefined ? {} : { option }),
     ...(dscp === undefined ? {} : { dscp }),
+    ...(askedPort === undefined ? {} : { asked_port: askedPort }),
+    ...(denial.rule === undefined ? {} : { rule: denial.rule }),
     ...(file ? { file: { ...file, inode: BigInt(file.inode) } } : {}),
     boot_time: BigInt(time),
   };

@@ -144,7 +144,8 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
   delays["one more container"] = await daemon.loopDelay();
   const usages = all.map(REQUESTS.usage);
   const times = Array.from({ length: repeats }, (_, time) => time);
-  const usage = await each(times, () => each(usages, call));
+  const oneUsage: number[] = [];
+  const usage = await each(times, async () => oneUsage.push(...(await each(usages, call))));
   delays["usage of all"] = await daemon.loopDelay();
   const list = await each(times, () => connection.call(REQUESTS.list()));
   delays["list"] = await daemon.loopDelay();
@@ -162,7 +163,21 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
   say("inside the process");
   const inside = await measureInside(name, config, repeats);
   return {
-    ...{ containers, alone, beside, prepare, isolate, usage, list, memory, same, scale, delays, inside },
+    ...{
+      containers,
+      alone,
+      beside,
+      prepare,
+      isolate,
+      usage,
+      oneUsage,
+      list,
+      memory,
+      same,
+      scale,
+      delays,
+      inside,
+    },
     starts: { none: first.ms, all: again.ms },
   };
 }

@@ -15,7 +15,7 @@ import { Programs, enableStatistics } from "./lib/programs.js";
 import { type Spread, pairs, spread } from "./lib/stats.js";
 import { table } from "./lib/table.js";
 import { makeNetwork } from "./lib/topology.js";
-import { type Setting, type Variant, startEmpty, startOurs, startPeer } from "./lib/variants.js";
+import { type Setting, type Variant, startEmpty, startMapped, startOurs, startPeer } from "./lib/variants.js";
 
 /** ns that a hook's program may take more than an empty one. */
 const TARGETS: Partial<Record<Hook, number>> = {
@@ -74,12 +74,14 @@ async function measure(options: Options, cleanup: Cleanup): Promise<Figure[]> {
     await (options.ours ? startOurs(setting) : startEmpty(setting, CORE_HOOKS, "null")),
     cleanup,
   );
+  const mapped = options.ours ? subject(await startMapped(setting), cleanup) : ours;
   const empty = subject(await startEmpty(setting, ours.programs.hooks), cleanup);
   enableStatistics(cleanup);
   // A round gives two pairs: one in each order.
   for (let round = 0; round < Math.ceil(options.pairs / 2); round++) {
     for (const load of LOADS) {
-      for (const one of [empty, ours, ours, empty]) await sample(one, load, peer);
+      const own = load.mapped ? mapped : ours;
+      for (const one of [empty, own, own, empty]) await sample(one, load, peer);
     }
     process.stderr.write(`\r${round + 1} of ${Math.ceil(options.pairs / 2)}`);
   }
@@ -87,7 +89,8 @@ async function measure(options: Options, cleanup: Cleanup): Promise<Figure[]> {
   return LOADS.flatMap((load) =>
     load.hooks.flatMap((hook) => {
       const key = `${load.name} ${hook}`;
-      const [a, b] = [ours.samples.get(key), empty.samples.get(key)];
+      const own = load.mapped ? mapped : ours;
+      const [a, b] = [own.samples.get(key), empty.samples.get(key)];
       if (!a || !b) return [];
       return [
         {

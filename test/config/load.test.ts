@@ -21,12 +21,16 @@ const DEFAULTS: Config = {
   allowProtocols: [],
   sockets: {},
   connectErrno: "EAGAIN",
+  remap: "on",
   trustedRoles: [],
   exemptions: [],
   classes: [],
   marking: [],
+  statistics: { interval: 10 },
+  operator: { hosts: [] },
   files: [],
   endpoints: { static: [] },
+  egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
 };
 
 let directory = "";
@@ -70,6 +74,7 @@ judge: agent_range
 agent_ports: 31000-32000
 sockets: {raw: deny, packet: allow, xdp: deny}
 escape: allow
+remap: off
 trusted_roles: [ops, "*"]
 exemptions:
   - match: { role: storage, labels: { a: b, "c d": "" } }
@@ -83,6 +88,8 @@ marking:
   - { class: prod-1, dscp: af21, mark: 0x10/0xff, priority: 3, change: deny, wrong_dscp: drop }
   - { class: shop, dscp: 46, mark: 0x1F }
   - { priority: 0 }
+statistics: { interval: 2.5, rates: { window: 60, interval: 0.5 } }
+operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/token }
 files:
   - { class: shop, deny: [/etc/mesos/], readonly: [//etc], allow: [/etc/ssl], errno: EPERM }
 `;
@@ -93,6 +100,7 @@ files:
       allowProtocols: ["sctp", "dccp"],
       sockets: { raw: "deny", xdp: "deny" },
       escape: "allow",
+      remap: "off",
       judged: { begin: 31000, end: 32000 },
       connectErrno: "EAGAIN",
       trustedRoles: ["ops", "*"],
@@ -122,6 +130,12 @@ files:
         },
         { priority: 0, change: "ignore", wrongDscp: "count" },
       ],
+      statistics: { interval: 2.5, rates: { window: 60, interval: 0.5 } },
+      operator: {
+        address: { ip: "::1", port: 5059 },
+        hosts: ["node1.example"],
+        tokenFile: "/etc/token",
+      },
       files: [
         {
           class: "shop",
@@ -134,6 +148,7 @@ files:
         },
       ],
       endpoints: { static: [] },
+      egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
     };
     assert.deepEqual(read(text), expected);
     assert.deepEqual(read(text.replaceAll("\n", "\r\n")), expected);
@@ -186,7 +201,7 @@ files:
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, trusted_roles, exemptions, classes, marking, files, endpoints, violations, agent_api",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, remap, trusted_roles, exemptions, classes, marking, statistics, operator, files, endpoints, egress, egress_default, egress_errno, egress_exceptions, violations, agent_api",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],

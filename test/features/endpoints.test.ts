@@ -145,9 +145,7 @@ describe("endpoints", () => {
     shell(
       "ip addr add 192.0.2.7/32 dev lo && ip -6 addr add fd77::7/128 dev lo && ip route add local 198.51.100.0/24 dev lo",
     );
-    const addresses = new HostAddresses(programs.map("host_addresses"), (some) => {
-      table.setHasAddresses(some);
-    });
+    const addresses = new HostAddresses(programs.map("host_addresses"));
     after(() => {
       addresses.stop();
     });

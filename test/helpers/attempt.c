@@ -18,6 +18,7 @@
  *	peer-cgroup=DIR		the prober moves into this cgroup directory first
  *	v6only=1 reuseport=1	set on every socket of the attempt
  *	as=NAME			the name to report
+ *	real-port=N		where the prober comes, where a mapping has made another port of what the socket tells
  * Keys of some:
  *	dest-port=N dest=ADDRESS	where a client goes (`port` does as well where it has no other meaning)
  *	listen-port=N			or: make the listener (UDP: the receiver) that it goes to, in this process
@@ -97,6 +98,7 @@ struct options opt = {
     .proto = -1,
     .reach = -1,
     .port = -1,
+    .real_port = -1,
     .allowed_port = -1,
     .listen_port = -1,
     .dest_port = -1,
@@ -139,6 +141,7 @@ static void parse_key(const char *key, const char *value)
 		int *to, max;
 	} numbers[] = {
 	    {"port", &opt.port, 65535},
+	    {"real-port", &opt.real_port, 65535},
 	    {"allowed", &opt.allowed_port, 65535},
 	    {"listen-port", &opt.listen_port, 65535},
 	    {"dest-port", &opt.dest_port, 65535},

@@ -3,10 +3,11 @@
  * A task that connects as it is told, one command a line on stdin, one answer a line on stdout: "ok", "ok NUMBER..."
  * or "error NAME". What it opened stays open until it is told to close it.
  *
- *	socket tcp|udp|mptcp|udplite 4|6	"ok FD"
+ *	socket tcp|udp|mptcp|udplite|ping|raw 4|6	"ok FD"; the last two of ICMP, IPv4
  *	connect FD ADDRESS PORT		"ok" or "error ECONNREFUSED"; v4-mapped where an IPv6 socket gets ::ffff:...
  *	ring FD ADDRESS PORT		the same by io_uring
  *	fast FD ADDRESS PORT		by sendto(MSG_FASTOPEN)
+ *	send FD ADDRESS PORT		sendto() of an echo request's header
  *	defer FD | nonblock FD		TCP_FASTOPEN_CONNECT; O_NONBLOCK
  *	bind FD ADDRESS PORT
  *	write FD | read FD | close FD | shutdown FD | abort FD | unspec FD
@@ -87,6 +88,10 @@ static int make(const char *kind, int family)
 		return socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (!strcmp(kind, "udplite"))
 		return socket(family, SOCK_DGRAM | SOCK_CLOEXEC, UDPLITE);
+	if (!strcmp(kind, "ping"))
+		return socket(family, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP);
+	if (!strcmp(kind, "raw"))
+		return socket(family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
 	return socket(family, SOCK_STREAM | SOCK_CLOEXEC, strcmp(kind, "mptcp") ? 0 : MPTCP);
 }
 
@@ -443,6 +448,8 @@ static void obey(char *line)
 			answer(bind(fd, (void *)&to.address, to.length));
 		else if (!strcmp(command, "ring"))
 			answer(ring_connect(fd, &to));
+		else if (!strcmp(command, "send"))
+			answer(sendto(fd, "\10\0\367\377\0\0\0\0", 8, 0, (void *)&to.address, to.length));
 		else
 			answer(sendto(fd, "x", 1, MSG_FASTOPEN, (void *)&to.address, to.length));
 	} else {

@@ -14,6 +14,7 @@
  *   bulk STREAMS ADDRESS PORT LIMIT a thread a stream, send() of 128 KiB into buffers of a fixed size;
  *                                   operations are bytes
  *   bind 4|6 tcp|udp LIMIT          socket, bind to the own PORT + 4, close
+ *   bindto PORT 4|6 tcp|udp LIMIT   the same to another port
  *
  * LIMIT is "count N" or "time WARM_MS MS". The answer is "= OPERATIONS NANOSECONDS". Sockets are new in each command,
  * so that no variant keeps a lucky or unlucky place in memory. Any error ends the process with a line on stderr.
@@ -217,14 +218,14 @@ static void run_bulk(int streams, const struct endpoint *to, const struct limit 
 }
 
 struct binding {
-	int family, type;
+	int family, type, port;
 };
 
 static void op_bind(void *arg)
 {
 	struct binding *b = arg;
 
-	close(bound_socket(b->family, b->type, own_port + 4));
+	close(bound_socket(b->family, b->type, b->port));
 }
 
 static struct limit parse_limit(const char *text)
@@ -250,8 +251,11 @@ static void obey(const char *line)
 		answer(0, 0);
 		return;
 	}
-	if (sscanf(line, "bind %d %7s %n", &family, word, &rest) == 2) {
-		struct binding b = {family == 6 ? AF_INET6 : AF_INET, word[0] == 't' ? SOCK_STREAM : SOCK_DGRAM};
+	port = own_port + 4;
+	if (sscanf(line, "bind %d %7s %n", &family, word, &rest) == 2 ||
+	    sscanf(line, "bindto %d %d %7s %n", &port, &family, word, &rest) == 3) {
+		struct binding b = {family == 6 ? AF_INET6 : AF_INET, word[0] == 't' ? SOCK_STREAM : SOCK_DGRAM,
+		                    port};
 
 		limit = parse_limit(line + rest);
 		measure(&limit, op_bind, &b);

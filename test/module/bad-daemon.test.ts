@@ -4,9 +4,10 @@
  */
 // not in the VM: it needs a built Mesos, and nothing of it is the kernel's
 import assert from "node:assert/strict";
-import { before, describe, it } from "node:test";
+import { before, it } from "node:test";
 import { CPUS, ports } from "../support/agent.js";
 import { BadDaemon, MANNERS } from "../support/bad-daemon.js";
+import { describeUnless } from "../support/describe.js";
 import { buildModule, Module, SKIPPED } from "../support/module.js";
 
 /** Short, so that a test need not wait; what they are is not what is tested. */
@@ -53,7 +54,7 @@ async function endure(socket: string): Promise<void> {
   await module.end();
 }
 
-describe("the module with a daemon that", { skip: SKIPPED }, () => {
+describeUnless(SKIPPED, "the module with a daemon that", () => {
   before(buildModule);
 
   it("is not there", () => endure("/run/bpf-isolator/there-is-no-such/isolator.sock"));
@@ -76,7 +77,7 @@ describe("the module with a daemon that", { skip: SKIPPED }, () => {
   });
 });
 
-describe("parameters of the module", { skip: SKIPPED }, () => {
+describeUnless(SKIPPED, "parameters of the module", () => {
   before(buildModule);
 
   const mistakes: [Record<string, string>, RegExp][] = [

@@ -1,17 +1,17 @@
 /** The module with a real daemon: an agent's calls from a real libprocess program, real processes, and daemons that die. */
 // not in the VM: it needs a built Mesos, and the daemon's own tests have the kernel
 import assert from "node:assert/strict";
-import { before, describe, it } from "node:test";
+import { before, it } from "node:test";
 import { Agent, CPUS, ports } from "../support/agent.js";
 import { TestDaemon } from "../support/daemon.js";
+import { describeUnless } from "../support/describe.js";
 import { buildModule, Module, SKIPPED } from "../support/module.js";
 import { enterOwnNetwork } from "../support/network.js";
 import { socketPath } from "../../isolator/protocol/client.js";
 import { Task } from "../support/task.js";
 import { until } from "../support/wait.js";
 
-describe("the module with a daemon", { skip: SKIPPED }, async () => {
-  if (SKIPPED !== undefined) return;
+describeUnless(SKIPPED, "the module with a daemon", async () => {
   enterOwnNetwork();
   const daemon = await TestDaemon.start();
   const agent = new Agent(daemon);

@@ -4,13 +4,14 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { after, before, describe, it } from "node:test";
+import { after, before, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { describeUnless } from "../support/describe.js";
 import { ATTEMPT } from "../support/process.js";
 import { SystemdLab, whyNoLab } from "../support/systemd-lab.js";
 import { until } from "../support/wait.js";
@@ -34,7 +35,7 @@ function hasNodePackage(): boolean {
   }
 }
 
-describe("the Debian package", { skip: whyNoLab() }, () => {
+describeUnless(whyNoLab(), "the Debian package", () => {
   const share = mkdtempSync(join(tmpdir(), "bpf-isolator-deb-"));
   let lab: SystemdLab;
   let task = "";
@@ -74,7 +75,7 @@ describe("the Debian package", { skip: whyNoLab() }, () => {
 
   /** Exit status of an attempt to bind a port, by somebody in the task's node. */
   async function bind(port: number): Promise<number> {
-    const script = `echo 0 >${NODE}/cgroup.procs; exec ${ATTEMPT} bind port=${port}`;
+    const script = `echo 0 >${NODE}/cgroup.procs; exec /share/attempt bind port=${port}`;
     return (await lab.run("sh", "-c", script)).status;
   }
 
@@ -95,6 +96,8 @@ describe("the Debian package", { skip: whyNoLab() }, () => {
     );
 
   before(async () => {
+    // The lab cleans its /tmp when it starts, and the checkout may be there.
+    copyFileSync(ATTEMPT, join(share, "attempt"));
     lab = await SystemdLab.boot(share);
   });
 

@@ -35,6 +35,10 @@ export class Connector {
     return connector;
   }
 
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
   /** The answer to a command: the numbers after "ok", or the name of an errno. */
   async tell(command: string): Promise<number[] | string> {
     const line = await new Promise<string>((resolve) => {

@@ -21,7 +21,7 @@ const BUILD = join(ROOT, "dist/module");
 export const SKIPPED =
   process.env["MESOS_ROOT"] === undefined
     ? "MESOS_ROOT is not set: the C++ module was neither built nor tried. Give the prefix of an installed Mesos"
-    : undefined;
+    : false;
 
 function cmake(...args: string[]): void {
   const { status, stdout, stderr } = spawnSync("cmake", args, { encoding: "utf8", cwd: ROOT });

@@ -110,6 +110,10 @@ export class RecordingService implements IsolatorService {
     void this.noteNow("endpoints", undefined, className);
     return Readable.from([]) as AsyncIterable<readonly bpf_isolator.Endpoint[]>;
   }
+  explain(id: ContainerId, ...to: unknown[]): bpf_isolator.Response.Explain {
+    void this.noteNow("explain", id, ...to);
+    return {};
+  }
   events(options: EventOptions, signal: AbortSignal): AsyncIterable<bpf_isolator.Event> {
     void this.noteNow("events", options.container, options.follow);
     return this.iterate(this.happening(), signal);

@@ -6,12 +6,12 @@ const POLL_MS = 20;
 /**
  * Polls until `condition` gives something true, and returns that. What it throws counts as not yet.
  * @param what for the error when it does not come true
- * @param timeout ms
+ * @param timeout ms: an emulated machine that has others beside it takes its time
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
   what: string,
-  timeout = 10_000,
+  timeout = 60_000,
 ): Promise<NonNullable<T>> {
   const deadline = Date.now() + timeout;
   let last: unknown;

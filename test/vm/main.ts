@@ -19,7 +19,7 @@ const USAGE = `usage: main.js [--kernel NAME]... [--cmdline TEXT] [--layout pure
   --kernel    ${Object.keys(KERNELS).join(", ")} (more than once: at the same time)
   --cmdline   more for the kernel's command line, as "lsm=apparmor"
   --layout    how the guest mounts control groups (default: pure)
-  --timeout   for one boot with its tests (default: 900, for machines that do other things too)
+  --timeout   for one boot with its tests (default: 1500, for machines that do other things too)
   --command   run this in the guest instead of tests
   FILES       compiled test files (dist/test/...)`;
 
@@ -48,7 +48,7 @@ function readArguments(): Job {
       kernel: { type: "string", multiple: true },
       cmdline: { type: "string" },
       layout: { type: "string", default: "pure" },
-      timeout: { type: "string", default: "900" },
+      timeout: { type: "string", default: "1500" },
       command: { type: "string" },
       help: { type: "boolean", short: "h" },
     },

@@ -88,7 +88,7 @@ export const layouts = {
       }
     },
     "policy": {
-      "size": 104,
+      "size": 128,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -163,19 +163,58 @@ export const layouts = {
           "type": "u8",
           "count": 2
         },
-        "file_set": {
+        "remap_port": {
           "offset": 64,
+          "type": "u16",
+          "count": 4
+        },
+        "remap_host": {
+          "offset": 72,
+          "type": "u16",
+          "count": 4
+        },
+        "remap_tcp": {
+          "offset": 80,
+          "type": "u8"
+        },
+        "remap_udp": {
+          "offset": 81,
+          "type": "u8"
+        },
+        "remap_more": {
+          "offset": 82,
+          "type": "u8"
+        },
+        "reserved2": {
+          "offset": 83,
+          "type": "u8",
+          "count": 5
+        },
+        "egress_set": {
+          "offset": 88,
+          "type": "u64"
+        },
+        "egress_classes": {
+          "offset": 96,
+          "type": "u32"
+        },
+        "egress_errno": {
+          "offset": 100,
+          "type": "u32"
+        },
+        "file_set": {
+          "offset": 104,
           "type": "u64"
         },
         "file_filter": {
-          "offset": 72,
+          "offset": 112,
           "type": "u64",
-          "count": 4
+          "count": 2
         }
       }
     },
     "counters": {
-      "size": 576,
+      "size": 672,
       "fields": {
         "rx_packets": {
           "offset": 0,
@@ -215,8 +254,56 @@ export const layouts = {
           "offset": 560,
           "type": "u64"
         },
-        "self": {
+        "tcp_active_opens": {
           "offset": 568,
+          "type": "u64"
+        },
+        "tcp_passive_opens": {
+          "offset": 576,
+          "type": "u64"
+        },
+        "tcp_closed": {
+          "offset": 584,
+          "type": "u64"
+        },
+        "tcp_attempt_fails": {
+          "offset": 592,
+          "type": "u64"
+        },
+        "tcp_estab_resets": {
+          "offset": 600,
+          "type": "u64"
+        },
+        "tcp_established": {
+          "offset": 608,
+          "type": "u64"
+        },
+        "tcp_left": {
+          "offset": 616,
+          "type": "u64"
+        },
+        "tcp_retrans_segs": {
+          "offset": 624,
+          "type": "u64"
+        },
+        "tcp_in_segs": {
+          "offset": 632,
+          "type": "u64"
+        },
+        "tcp_out_segs": {
+          "offset": 640,
+          "type": "u64"
+        },
+        "tcp_timewaits": {
+          "offset": 648,
+          "type": "u64"
+        },
+        "tcp_timewaits_lost": {
+          "offset": 656,
+          "type": "u64"
+        },
+        "self": {
+          "offset": 664,
           "type": "u64"
         }
       }
@@ -296,6 +383,40 @@ export const layouts = {
         }
       }
     },
+    "port_remap_key": {
+      "size": 16,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "port": {
+          "offset": 8,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 10,
+          "type": "u16"
+        },
+        "way": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "port_remap": {
+      "size": 4,
+      "fields": {
+        "port": {
+          "offset": 0,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 2,
+          "type": "u16"
+        }
+      }
+    },
     "file_key": {
       "size": 24,
       "fields": {
@@ -336,8 +457,138 @@ export const layouts = {
         }
       }
     },
+    "class_set": {
+      "size": 16,
+      "fields": {
+        "ids": {
+          "offset": 0,
+          "type": "u32",
+          "count": 4
+        }
+      }
+    },
+    "address_block": {
+      "size": 20,
+      "fields": {
+        "prefix": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "address": {
+          "offset": 4,
+          "type": "u8",
+          "count": 16
+        }
+      }
+    },
+    "egress_block": {
+      "size": 32,
+      "fields": {
+        "prefix": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "set": {
+          "offset": 4,
+          "type": "u32",
+          "count": 2
+        },
+        "kind": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "address": {
+          "offset": 16,
+          "type": "u8",
+          "count": 16
+        }
+      }
+    },
+    "egress_ranges": {
+      "size": 132,
+      "fields": {
+        "begin": {
+          "offset": 0,
+          "type": "u16",
+          "count": 32
+        },
+        "first": {
+          "offset": 64,
+          "type": "u16",
+          "count": 32
+        },
+        "count": {
+          "offset": 128,
+          "type": "u32"
+        }
+      }
+    },
+    "egress_class": {
+      "size": 16,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "kind": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "egress_hit": {
+      "size": 16,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "rule": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "action": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "socket_tally": {
+      "size": 2080,
+      "fields": {
+        "parent": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "pass": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "timewait": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "in_segs": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "out_segs": {
+          "offset": 24,
+          "type": "u64"
+        },
+        "rtt": {
+          "offset": 32,
+          "type": "u32",
+          "count": 512
+        }
+      }
+    },
     "event": {
-      "size": 80,
+      "size": 88,
       "fields": {
         "time": {
           "offset": 0,
@@ -391,18 +642,30 @@ export const layouts = {
           "offset": 44,
           "type": "u8"
         },
-        "reserved": {
+        "packet": {
           "offset": 45,
+          "type": "u8"
+        },
+        "rule": {
+          "offset": 46,
+          "type": "u16"
+        },
+        "asked_port": {
+          "offset": 48,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 50,
           "type": "u8",
-          "count": 3
+          "count": 6
         },
         "comm": {
-          "offset": 48,
+          "offset": 56,
           "type": "u8",
           "count": 16
         },
         "address": {
-          "offset": 64,
+          "offset": 72,
           "type": "u8",
           "count": 16
         }
@@ -481,6 +744,27 @@ export const layouts = {
         }
       }
     },
+    "egress_verdict": {
+      "size": 16,
+      "fields": {
+        "rule": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "by_block": {
+          "offset": 4,
+          "type": "u32"
+        },
+        "by_class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "class": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
     "endpoint_found": {
       "size": 40,
       "fields": {
@@ -510,30 +794,6 @@ export const layouts = {
           "type": "u32"
         }
       }
-    },
-    "address_block": {
-      "size": 20,
-      "fields": {
-        "prefix": {
-          "offset": 0,
-          "type": "u32"
-        },
-        "address": {
-          "offset": 4,
-          "type": "u8",
-          "count": 16
-        }
-      }
-    },
-    "class_set": {
-      "size": 16,
-      "fields": {
-        "ids": {
-          "offset": 0,
-          "type": "u32",
-          "count": 4
-        }
-      }
     }
   },
   "enums": {
@@ -543,7 +803,7 @@ export const layouts = {
       "CONNECTION_PLACES": 8,
       "CONNECTION_NO_PLACE": 16777215,
       "CLOSED_CONNECTIONS": 32768,
-      "SOCKET_HOLDS": 131072,
+      "SOCKET_HOLDS": 262144,
       "CONNECTION_SPAN_SHIFT": 33,
       "CONNECTION_SPANS": 16,
       "CONNECTION_CLAIMED": 1073741824
@@ -560,6 +820,8 @@ export const layouts = {
       "POLICY_DENY_RECEIVED": 256,
       "POLICY_DENY_ESCAPE": 512,
       "POLICY_COUNT_CONNECTIONS": 1024,
+      "POLICY_REMAP": 2048,
+      "POLICY_EGRESS": 4096,
       "POLICY_FILES": 16384,
       "POLICY_SET_DSCP": 65536,
       "POLICY_SET_MARK": 131072,
@@ -581,6 +843,28 @@ export const layouts = {
     },
     "ring_slot": {
       "NO_RING": 1024
+    },
+    "remap_way": {
+      "REMAP_TO_HOST": 0,
+      "REMAP_TO_CONTAINER": 1
+    },
+    "class_bit": {
+      "CLASS_CLAIMED": 1073741824
+    },
+    "egress_kind": {
+      "EGRESS_TCP": 0,
+      "EGRESS_UDP": 1,
+      "EGRESS_OTHER": 2
+    },
+    "egress_sizes": {
+      "EGRESS_RANGES": 32,
+      "EGRESS_RULES": 8192,
+      "EGRESS_ACTION_BITS": 3
+    },
+    "egress_action": {
+      "EGRESS_ALLOW": 1,
+      "EGRESS_DENY": 2,
+      "EGRESS_AUDIT": 3
     },
     "connection_total": {
       "IN_ALL": 0,
@@ -634,9 +918,6 @@ export const layouts = {
       "FILE_XATTR": 12,
       "FILE_UMOUNT": 13
     },
-    "class_bit": {
-      "CLASS_CLAIMED": 1073741824
-    },
     "endpoint_origin": {
       "ORIGIN_NONE": 0,
       "ORIGIN_OWNER": 1,
@@ -650,8 +931,7 @@ export const layouts = {
       "ENDPOINTS_PORT": 4,
       "ENDPOINTS_ADDRESS": 8,
       "ENDPOINTS_BLOCKS": 16,
-      "ENDPOINTS_HOST": 32,
-      "ENDPOINTS_ADDRESSES": 64
+      "ENDPOINTS_HOST": 32
     }
   }
 } as const;

@@ -53,6 +53,10 @@ export const descriptor = {
       "endpoints": {
        "type": "Endpoints",
        "id": 30
+      },
+      "explain": {
+       "type": "Explain",
+       "id": 31
       }
      },
      "nested": {
@@ -71,7 +75,8 @@ export const descriptor = {
         "LIST": 20,
         "EVENTS": 21,
         "GET_STATUS": 22,
-        "ENDPOINTS": 30
+        "ENDPOINTS": 30,
+        "EXPLAIN": 31
        }
       },
       "Handshake": {
@@ -213,6 +218,26 @@ export const descriptor = {
          "id": 1
         }
        }
+      },
+      "Explain": {
+       "fields": {
+        "container_id": {
+         "type": "mesos.ContainerID",
+         "id": 1
+        },
+        "address": {
+         "type": "string",
+         "id": 2
+        },
+        "port": {
+         "type": "uint32",
+         "id": 3
+        },
+        "protocol": {
+         "type": "string",
+         "id": 4
+        }
+       }
       }
      }
     },
@@ -259,6 +284,10 @@ export const descriptor = {
        "type": "Endpoints",
        "id": 30
       },
+      "explain": {
+       "type": "Explain",
+       "id": 31
+      },
       "error": {
        "type": "Error",
        "id": 100
@@ -281,7 +310,8 @@ export const descriptor = {
         "LIST": 20,
         "EVENTS": 21,
         "GET_STATUS": 22,
-        "ENDPOINTS": 30
+        "ENDPOINTS": 30,
+        "EXPLAIN": 31
        }
       },
       "Error": {
@@ -397,6 +427,28 @@ export const descriptor = {
          "rule": "repeated",
          "type": "Endpoint",
          "id": 1
+        }
+       }
+      },
+      "Explain": {
+       "fields": {
+        "verdicts": {
+         "rule": "repeated",
+         "type": "EgressVerdict",
+         "id": 1
+        },
+        "classes": {
+         "rule": "repeated",
+         "type": "ClassMembership",
+         "id": 2
+        },
+        "local": {
+         "type": "bool",
+         "id": 3
+        },
+        "owner": {
+         "type": "string",
+         "id": 4
         }
        }
       }
@@ -517,6 +569,24 @@ export const descriptor = {
       "files": {
        "type": "FileRules",
        "id": 46
+      },
+      "port_mappings": {
+       "rule": "repeated",
+       "type": "mesos.NetworkInfo.PortMapping",
+       "id": 55
+      },
+      "egress_rules": {
+       "type": "uint32",
+       "id": 60
+      },
+      "egress_default": {
+       "type": "string",
+       "id": 61
+      },
+      "egress_counts": {
+       "rule": "repeated",
+       "type": "EgressRuleCount",
+       "id": 62
       },
       "connections": {
        "type": "Connections",
@@ -653,6 +723,56 @@ export const descriptor = {
       "claimed": {
        "type": "bool",
        "id": 2
+      }
+     }
+    },
+    "EgressVerdict": {
+     "edition": "proto2",
+     "fields": {
+      "container": {
+       "type": "string",
+       "id": 1
+      },
+      "action": {
+       "type": "string",
+       "id": 2
+      },
+      "by": {
+       "type": "string",
+       "id": 3
+      },
+      "rule": {
+       "type": "string",
+       "id": 4
+      },
+      "by_address": {
+       "type": "string",
+       "id": 5
+      },
+      "by_class": {
+       "type": "string",
+       "id": 6
+      },
+      "class_name": {
+       "type": "string",
+       "id": 7
+      }
+     }
+    },
+    "EgressRuleCount": {
+     "edition": "proto2",
+     "fields": {
+      "rule": {
+       "type": "string",
+       "id": 1
+      },
+      "denied": {
+       "type": "uint64",
+       "id": 2
+      },
+      "audited": {
+       "type": "uint64",
+       "id": 3
       }
      }
     },
@@ -807,9 +927,17 @@ export const descriptor = {
          "type": "uint32",
          "id": 13
         },
+        "asked_port": {
+         "type": "uint32",
+         "id": 14
+        },
         "file": {
          "type": "File",
          "id": 20
+        },
+        "rule": {
+         "type": "uint32",
+         "id": 30
         }
        }
       },
@@ -929,6 +1057,46 @@ export const descriptor = {
       "endpoints_error": {
        "type": "string",
        "id": 31
+      },
+      "self_check": {
+       "type": "SelfCheck",
+       "id": 40
+      }
+     }
+    },
+    "SelfCheck": {
+     "edition": "proto2",
+     "fields": {
+      "time": {
+       "type": "double",
+       "id": 1
+      },
+      "containers": {
+       "type": "uint32",
+       "id": 2
+      },
+      "repaired": {
+       "type": "uint64",
+       "id": 3
+      },
+      "failures": {
+       "rule": "repeated",
+       "type": "Failure",
+       "id": 4
+      }
+     },
+     "nested": {
+      "Failure": {
+       "fields": {
+        "container": {
+         "type": "string",
+         "id": 1
+        },
+        "message": {
+         "type": "string",
+         "id": 2
+        }
+       }
       }
      }
     }

@@ -14,6 +14,7 @@ export namespace bpf_isolator {
     readonly cleanup?: bpf_isolator.Call.Cleanup | undefined;
     readonly events?: bpf_isolator.Call.Events | undefined;
     readonly endpoints?: bpf_isolator.Call.Endpoints | undefined;
+    readonly explain?: bpf_isolator.Call.Explain | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -39,6 +40,7 @@ export namespace bpf_isolator {
       GET_STATUS = 22,
       /** Answered by a stream of Response records of type ENDPOINTS. */
       ENDPOINTS = 30,
+      EXPLAIN = 31,
     }
     /** Who calls, and what it can do. Repeat it after a reconnect: the daemon may be another one by then. */
     export interface Handshake {
@@ -133,6 +135,19 @@ export namespace bpf_isolator {
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
+    /** What would become of a connection of a container. */
+    export interface Explain {
+      /** Needed. */
+      readonly container_id?: mesos.ContainerID | undefined;
+      /** Of the destination. Needed. */
+      readonly address?: string | undefined;
+      /** Host byte order; absent: none, as of raw and ping sockets. */
+      readonly port?: number | undefined;
+      /** "tcp" or "udp". Default: tcp, where there is a port. */
+      readonly protocol?: string | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
   }
   export interface Response {
     /** Which answer it is, with the field of the same name where there is one. */
@@ -146,6 +161,7 @@ export namespace bpf_isolator {
     readonly events?: bpf_isolator.Response.Events | undefined;
     readonly get_status?: bpf_isolator.Response.GetStatus | undefined;
     readonly endpoints?: bpf_isolator.Response.Endpoints | undefined;
+    readonly explain?: bpf_isolator.Response.Explain | undefined;
     readonly error?: bpf_isolator.Response.Error | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
@@ -170,6 +186,7 @@ export namespace bpf_isolator {
       EVENTS = 21,
       GET_STATUS = 22,
       ENDPOINTS = 30,
+      EXPLAIN = 31,
     }
     export interface Error {
       /** Stable name, such as "port-owned"; the HTTP status is a function of it. */
@@ -244,6 +261,18 @@ export namespace bpf_isolator {
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
+    /** By the tables that the kernel uses, one a level of nesting that has rules, the container's own first. */
+    export interface Explain {
+      readonly verdicts?: readonly bpf_isolator.EgressVerdict[] | undefined;
+      /** What is known of the destination. */
+      readonly classes?: readonly bpf_isolator.ClassMembership[] | undefined;
+      /** It is an address of this host. */
+      readonly local?: boolean | undefined;
+      /** Container that owns the port there. */
+      readonly owner?: string | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
   }
   export enum Enforcement {
     /** Violations are refused. */
@@ -300,6 +329,14 @@ export namespace bpf_isolator {
     /** Absent: packets are as the task makes them. */
     readonly marking?: bpf_isolator.Marking | undefined;
     readonly files?: bpf_isolator.FileRules | undefined;
+    /** bind() to the container port gives the host port. Without a protocol: TCP and UDP. */
+    readonly port_mappings?: readonly mesos.NetworkInfo.PortMapping[] | undefined;
+    /** Rules of egress that it has; 0 with egress_default "deny": nothing is allowed. */
+    readonly egress_rules?: number | undefined;
+    /** "allow" or "deny"; absent: it has no rules. */
+    readonly egress_default?: string | undefined;
+    /** Those that have refused or reported something. */
+    readonly egress_counts?: readonly bpf_isolator.EgressRuleCount[] | undefined;
     /** Absent: they are not counted. */
     readonly connections?: bpf_isolator.Connections | undefined;
     /** Fields that this program does not know, as they came. */
@@ -377,6 +414,32 @@ export namespace bpf_isolator {
     readonly name?: string | undefined;
     /** By nothing but what whoever runs the task has written: it takes away, and gives nothing. */
     readonly claimed?: boolean | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** What the rules of one container come to for a destination. */
+  export interface EgressVerdict {
+    readonly container?: string | undefined;
+    /** "allow", "deny" or "audit". */
+    readonly action?: string | undefined;
+    /** What decides: the name of a rule ("egress[3]"), "the default", or "its own port". */
+    readonly by?: string | undefined;
+    /** Destinations of that rule. */
+    readonly rule?: string | undefined;
+    /** The first rule for the address, and the first for a class of the destination, where there are any. */
+    readonly by_address?: string | undefined;
+    readonly by_class?: string | undefined;
+    /** The class of by_class. */
+    readonly class_name?: string | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** A rule of egress of a container, and what it has done. */
+  export interface EgressRuleCount {
+    /** "egress[3]", "--deny-egress 10.0.0.0/8", "the default". */
+    readonly rule?: string | undefined;
+    readonly denied?: bigint | undefined;
+    readonly audited?: bigint | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -461,8 +524,12 @@ export namespace bpf_isolator {
       readonly option?: string | undefined;
       /** Of "marking": DSCP of a packet; then there is no process. */
       readonly dscp?: number | undefined;
+      /** Of "bind": the port that was asked for, where a mapping made it `port`. */
+      readonly asked_port?: number | undefined;
       /** Of "file". */
       readonly file?: bpf_isolator.Event.File | undefined;
+      /** Of "egress": the rule that decided, by its number; 8191: the default. */
+      readonly rule?: number | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
@@ -522,8 +589,29 @@ export namespace bpf_isolator {
     readonly endpoint_sources?: readonly bpf_isolator.EndpointSource[] | undefined;
     /** Why the kernel does not have all endpoints; absent: it has, or will in a moment. */
     readonly endpoints_error?: string | undefined;
+    /** The daemon's last look at programs and policies in the kernel; absent: none yet. */
+    readonly self_check?: bpf_isolator.SelfCheck | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** Whether the programs are on the containers' nodes, and their policies are what they should be. */
+  export interface SelfCheck {
+    /** Seconds since the epoch. */
+    readonly time?: number | undefined;
+    readonly containers?: number | undefined;
+    /** Since the daemon's start. */
+    readonly repaired?: bigint | undefined;
+    readonly failures?: readonly bpf_isolator.SelfCheck.Failure[] | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace SelfCheck {
+    export interface Failure {
+      readonly container?: string | undefined;
+      readonly message?: string | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
   }
 }
 export namespace mesos {

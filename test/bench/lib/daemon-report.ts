@@ -17,6 +17,8 @@ export interface Figures {
   isolate: number[];
   /** For all containers. */
   usage: number[];
+  /** Each call of these. */
+  oneUsage: number[];
   list: number[];
   inside: { usage: number[]; list: number[] };
   starts: { none: number[]; all: number[] };
@@ -55,7 +57,8 @@ function longest(delays: Figures["delays"], starting: boolean, which: "max" | "m
 }
 
 function targets(figures: Figures): Row[] {
-  const { containers, alone, beside, prepare, usage, list, inside, starts, memory, delays } = figures;
+  const { containers, alone, beside, prepare, usage, oneUsage, list, inside, starts, memory, delays } =
+    figures;
   const all = `all ${containers}`;
   return [
     row("prepare, isolate and cleanup of the only container: p50", median(sum(alone)), "ms", 2),
@@ -64,6 +67,7 @@ function targets(figures: Figures): Row[] {
     row("· p99", quantile(sum(beside), 0.99), "ms", 10),
     row(`prepare of ${all}, one after another`, total(prepare) / 1000, "s", 3),
     row(`USAGE of ${all}, one after another`, median(usage) / 1000, "s", 1),
+    row("· one call: p50", median(oneUsage), "ms", 0.5),
     row("· inside the process", median(inside.usage), "ms", 20),
     row(`LIST of ${all}, one call`, median(list), "ms"),
     row("· inside the process", median(inside.list), "ms"),

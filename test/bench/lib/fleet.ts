@@ -32,7 +32,7 @@ export class Fleet {
   readonly #phases = new Phases();
   readonly #living: Container[] = [];
   readonly #cleanup: Cleanup;
-  readonly #instance = Instance.open(`${PREFIX}${process.pid}`);
+  readonly instance = Instance.open(`${PREFIX}${process.pid}`);
   #made = 0;
 
   private constructor(cleanup: Cleanup) {
@@ -66,10 +66,15 @@ export class Fleet {
 
   /** Name of the instance. */
   get name(): string {
-    return this.#instance.name;
+    return this.instance.name;
   }
 
-  /** Living containers. */
+  /** Living containers, in the order of their start. */
+  get containers(): readonly Container[] {
+    return this.#living;
+  }
+
+  /** How many live. */
   get size(): number {
     return this.#living.length;
   }
@@ -79,7 +84,7 @@ export class Fleet {
     const begin = FIRST_PORT + this.size * PORTS_EACH;
     return this.#cleanup.guard(() =>
       this.#phases.time(async () => {
-        const container = await Container.prepare(this.#instance, {
+        const container = await Container.prepare(this.instance, {
           id: [`c${this.#made++}`],
           policy: {
             ports: [{ begin, end: begin + PORTS_EACH - 1 }],
@@ -106,7 +111,7 @@ export class Fleet {
 
   /** @throws Error that names what the instance left behind */
   #checkGone(): void {
-    const places = [pinRoot(this.name), this.#instance.root, join(STATE_ROOT, this.name)];
+    const places = [pinRoot(this.name), this.instance.root, join(STATE_ROOT, this.name)];
     const left = places.filter((path) => existsSync(path));
     if (left.length > 0) throw new Error(`left behind: ${left.join(", ")}`);
   }

@@ -1,7 +1,7 @@
 /** Loads that run the programs of one hook or some, for the benchmarks that read the kernel's BPF statistics. */
 import type { Hook } from "./hooks.js";
 import { PEER_ADDRESS6 } from "./topology.js";
-import { PEER_PORT, type Variant } from "./variants.js";
+import { MAPPED_PORT, MAPPED_PORT_OF_MANY, PEER_PORT, type Variant } from "./variants.js";
 
 export interface Load {
   name: string;
@@ -13,6 +13,8 @@ export interface Load {
   hooks: readonly Hook[];
   /** The hook that meets the data of a bulk load: there one run is for a GSO or GRO packet, of up to 45 segments. */
   bulk?: Hook;
+  /** Of a container with port mappings. */
+  mapped?: true;
 }
 
 /** Bytes of a TCP segment: an MTU of 1500 less the headers with timestamps. */
@@ -32,6 +34,30 @@ export const LOADS: readonly Load[] = [
     command: () => "bind 6 udp",
     count: 20_000,
     hooks: ["bind6", "post_bind6"],
+  },
+  {
+    name: "bind() to a mapped port, TCP, IPv4",
+    worker: "task",
+    command: () => `bindto ${MAPPED_PORT} 4 tcp`,
+    count: 20_000,
+    hooks: ["bind4"],
+    mapped: true,
+  },
+  {
+    name: "bind() to a mapped port, UDP, IPv6",
+    worker: "task",
+    command: () => `bindto ${MAPPED_PORT} 6 udp`,
+    count: 20_000,
+    hooks: ["bind6"],
+    mapped: true,
+  },
+  {
+    name: "bind() to the last of 101 mapped ports, TCP, IPv4",
+    worker: "task",
+    command: () => `bindto ${MAPPED_PORT_OF_MANY} 4 tcp`,
+    count: 20_000,
+    hooks: ["bind4"],
+    mapped: true,
   },
   {
     name: "64-byte UDP sent",

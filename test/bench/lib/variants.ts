@@ -14,9 +14,9 @@ import type { Host, Network } from "./topology.js";
 /**
  * bare: no isolation, and no cgroup of its own. null: the same once more, so its distance from bare is the noise.
  * empty: a cgroup with empty programs on the hooks that ours uses. ours: `bpf-isolator run`.
- * counted: the same with connections counted. netns: portmapping.ts.
+ * counted: the same with connections counted. mapped: with port mappings. netns: portmapping.ts.
  */
-export type VariantName = "bare" | "null" | "empty" | "ours" | "counted" | "netns";
+export type VariantName = "bare" | "null" | "empty" | "ours" | "counted" | "mapped" | "netns";
 
 export interface Variant {
   name: VariantName;
@@ -41,6 +41,11 @@ export interface Setting {
 const PORTS = { begin: 31000, end: 31005 };
 const COUNTED_PORTS = { begin: 31050, end: 31055 };
 export const PEER_PORT = 20000;
+/** Of the container that has port mappings. */
+const MAPPED_PORTS = { begin: 31060, end: 31065 };
+export const MAPPED_PORT = 80;
+/** The last of a hundred. */
+export const MAPPED_PORT_OF_MANY = 1099;
 
 /** Path of the built command. @throws Error when it is not built */
 export function builtCommand(): string {
@@ -71,18 +76,27 @@ export async function startBare(setting: Setting, name: "bare" | "null", port: n
 
 /**
  * @param more options of `run`
+ * @param morePorts more of its ports, to follow the first ones
  * @throws Error when the command is not built, or its task has no program on it
  */
 async function startRun(
   { network: { host }, built, cpu, cleanup }: Setting,
-  name: "ours" | "counted",
+  name: "ours" | "counted" | "mapped",
   ports: { begin: number; end: number },
   more: readonly string[],
+  morePorts = "",
 ): Promise<Variant> {
   const instance = `bench-${process.pid}`;
   const argv = inNamespace(
     host.namespace,
-    ...[process.execPath, builtCommand(), "run", "--ports", `${ports.begin}-${ports.end}`, ...more],
+    ...[
+      process.execPath,
+      builtCommand(),
+      "run",
+      "--ports",
+      `${ports.begin}-${ports.end}${morePorts}`,
+      ...more,
+    ],
     ...["--name", `${name}-${process.pid}`, "--instance", instance, "--", built.load, String(cpu)],
   );
   const task = await LoadEnd.start(name, argv, cleanup);
@@ -101,6 +115,13 @@ export function startOurs(setting: Setting): Promise<Variant> {
 export function startCounted(setting: Setting): Promise<Variant> {
   const limits = ["--max-connections", "1000000", "--max-connections-total", "1000000"];
   return startRun(setting, "counted", COUNTED_PORTS, limits);
+}
+
+/** With port mappings: MAPPED_PORT first, then a hundred others. @throws as startRun() */
+export function startMapped(setting: Setting): Promise<Variant> {
+  const first = `${MAPPED_PORT}:${MAPPED_PORTS.end}`;
+  const others = Array.from({ length: 100 }, (_, i) => `${i + 1000}:${i + 32000}`);
+  return startRun(setting, "mapped", MAPPED_PORTS, ["--map", [first, ...others].join(",")], ",32000-32099");
 }
 
 /**

@@ -27,7 +27,7 @@ enum family { FAMILY_4 = 4, FAMILY_6 = 6, FAMILY_MAPPED = 46 };
 struct options {
 	const char *name;
 	int family, reach, proto;
-	int port, allowed_port, listen_port, dest_port, local_port;
+	int port, real_port, allowed_port, listen_port, dest_port, local_port;
 	int n, delay_ms, v6only, reuseport, async, sqpoll;
 	const char *addr, *dest, *how, *create, *peer_cgroup, *maker_cgroup, *enter_cgroup, *to, *type;
 };

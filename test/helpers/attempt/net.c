@@ -347,6 +347,8 @@ static bool answer(int fd, const char *nonce)
 	peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 	if (peer < 0)
 		return false;
+	if (held_port(peer) != held_port(fd))
+		stopped(peer, "accept", EPROTO, "the accepted socket tells another port than its listener");
 	same = !wait_for(peer, POLLIN, now_ms() + REACH_MS) &&
 	       recv(peer, got, NONCE_SIZE, MSG_DONTWAIT) == NONCE_SIZE && !memcmp(got, nonce, NONCE_SIZE) &&
 	       send(peer, got, NONCE_SIZE, MSG_NOSIGNAL) == NONCE_SIZE;
@@ -374,14 +376,15 @@ void reached(int fd)
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	pid = spawn();
 	if (!pid) {
+		int where = opt.real_port > 0 ? opt.real_port : port;
 		int err = opt.peer_cgroup ? enter_cgroup(opt.peer_cgroup) : 0;
 
 		close(fd);
 		if (err)
 			probe_end(probe, "peer-cgroup", err);
 		if (is_datagram())
-			probe_datagram(probe, port);
-		probe_stream(probe, port);
+			probe_datagram(probe, where);
+		probe_stream(probe, where);
 	}
 	for (until = now_ms() + REACH_MS + 100; !came && !done && now_ms() < until;) {
 		done = __atomic_load_n(&probe->done, __ATOMIC_ACQUIRE);

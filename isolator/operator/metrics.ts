@@ -1,0 +1,173 @@
+/** GET /metrics: what Prometheus scrapes. Other parts of the daemon add to the registry. */
+import { setImmediate as breathe } from "node:timers/promises";
+import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
+import type { Isolator } from "../containers/isolator.js";
+import type { Entry } from "../containers/registry.js";
+import { REASONS } from "../features/accounting.js";
+import { liveConnections, type ContainerStatistics } from "../features/statistics.js";
+import { bpf_isolator } from "../mesos/messages.js";
+import { stateOf } from "../protocol/views.js";
+
+/** Containers that are looked at before other calls have their turn: their labels cost more than their counts. */
+const AT_ONCE = 20;
+/** ms between two looks at how late the event loop is. */
+const LOOP_PRECISION = 100;
+/** Characters of a label's value that a framework chooses. */
+const MAX_LABEL = 256;
+
+const LABELS = ["container", "framework_id", "executor_id"] as const;
+type Labels = Record<(typeof LABELS)[number], string>;
+type Read = (statistics: ContainerStatistics) => bigint | number | undefined;
+
+/** What only grows. */
+const COUNTERS: Readonly<Record<string, readonly [help: string, read: Read]>> = {
+  receive_bytes_total: ["Bytes received, IP headers included.", ({ usage }) => usage.rxBytes],
+  receive_packets_total: ["Packets received.", ({ usage }) => usage.rxPackets],
+  receive_dropped_total: ["Packets dropped on their way in.", ({ usage }) => usage.rxDropped],
+  transmit_bytes_total: ["Bytes sent, IP headers included.", ({ usage }) => usage.txBytes],
+  transmit_packets_total: ["Packets sent.", ({ usage }) => usage.txPackets],
+  transmit_dropped_total: ["Packets dropped on their way out.", ({ usage }) => usage.txDropped],
+  tcp_active_opens_total: ["TCP connections asked for.", ({ usage }) => usage.tcpActiveOpens],
+  tcp_passive_opens_total: ["TCP connections accepted.", ({ usage }) => usage.tcpPassiveOpens],
+  tcp_retransmitted_segments_total: ["TCP segments sent again.", ({ usage }) => usage.tcpRetransSegs],
+  events_lost_total: ["Events that nobody could be told of.", ({ usage }) => usage.eventsLost],
+};
+
+const GAUGES: typeof COUNTERS = {
+  tcp_connections: ["TCP connections now.", ({ usage }) => liveConnections(usage)],
+  tcp_time_wait_connections: [
+    "TCP sockets in timewait, FIN-WAIT-2 without a process included.",
+    ({ sockets }) => sockets?.timewait,
+  ],
+};
+
+function labelsOf({ name, config }: Entry): Labels {
+  return {
+    container: name,
+    framework_id: config?.executor_info?.framework_id?.value.slice(0, MAX_LABEL) ?? "",
+    executor_id: config?.executor_info?.executor_id.value.slice(0, MAX_LABEL) ?? "",
+  };
+}
+
+export class Metrics {
+  readonly registry = new Registry();
+  private readonly counters = new Map<Counter, Read>();
+  private readonly gauges = new Map<Gauge, Read>();
+  private readonly states: Gauge;
+  private readonly sourceAge: Gauge;
+  private readonly sourceEndpoints: Gauge;
+  private readonly denied: Counter;
+  private readonly audited: Counter;
+  /** One at a time: each fills the metrics anew. */
+  private last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly isolator: Isolator,
+    identity: { version: string; instance: string },
+  ) {
+    const { registry } = this;
+    const registers = [registry];
+    const prefix = "bpf_isolator_";
+    collectDefaultMetrics({ register: registry, prefix, eventLoopMonitoringPrecision: LOOP_PRECISION });
+    new Gauge({
+      ...{ name: `${prefix}info`, help: "Version and instance of this daemon: always 1." },
+      ...{ labelNames: ["version", "instance"], registers },
+    }).set(identity, 1);
+    const states = { name: `${prefix}containers`, help: "Containers of the agent, by state." };
+    this.states = new Gauge({ ...states, labelNames: ["state"], registers });
+    const source = { labelNames: ["source"], registers };
+    this.sourceAge = new Gauge({
+      ...{
+        name: `${prefix}endpoint_source_age_seconds`,
+        help: "Since a source of endpoints last said anything.",
+      },
+      ...source,
+    });
+    this.sourceEndpoints = new Gauge({
+      ...{ name: `${prefix}endpoints`, help: "Places in the cluster that a source of endpoints names." },
+      ...source,
+    });
+    this.addSelfCheck(prefix);
+    const named = (name: string, help: string) => ({ name: `${prefix}container_${name}`, help, registers });
+    for (const [name, [help, read]] of Object.entries(COUNTERS))
+      this.counters.set(new Counter({ ...named(name, help), labelNames: [...LABELS] }), read);
+    for (const [name, [help, read]] of Object.entries(GAUGES))
+      this.gauges.set(new Gauge({ ...named(name, help), labelNames: [...LABELS] }), read);
+    const labelNames = [...LABELS, "reason"];
+    this.denied = new Counter({ ...named("denied_total", "What was refused."), labelNames });
+    this.audited = new Counter({ ...named("audited_total", "What would have been refused."), labelNames });
+  }
+
+  /** The text, and its content type. */
+  text(): Promise<{ type: string; text: string }> {
+    const result = this.last.then(async () => {
+      await this.fill();
+      return { type: this.registry.contentType, text: await this.registry.metrics() };
+    });
+    this.last = result.catch(() => undefined);
+    return result;
+  }
+
+  /** What the daemon's look at itself has found (containers/self-check.ts). */
+  private addSelfCheck(prefix: string): void {
+    const health = () => this.isolator.health;
+    const registers = [this.registry];
+    new Gauge({
+      ...{
+        name: `${prefix}self_check_failures`,
+        help: "Containers that the daemon could not put right.",
+        registers,
+      },
+      collect() {
+        this.set(health().failures.size);
+      },
+    });
+    new Counter({
+      ...{ name: `${prefix}self_check_repaired_total`, help: "Containers that it has put right.", registers },
+      collect() {
+        this.reset();
+        this.inc(health().repaired);
+      },
+    });
+    new Gauge({
+      ...{
+        name: `${prefix}self_check_timestamp_seconds`,
+        help: "When it last looked at all; 0: not yet.",
+        registers,
+      },
+      collect() {
+        this.set((health().at ?? 0) / 1000);
+      },
+    });
+  }
+
+  private async fill(): Promise<void> {
+    const { states, denied, audited, sourceAge, sourceEndpoints } = this;
+    const others = [states, denied, audited, sourceAge, sourceEndpoints];
+    for (const metric of [...this.counters.keys(), ...this.gauges.keys(), ...others]) metric.reset();
+    for (const { name, age, endpoints } of this.isolator.cluster.status()) {
+      if (age !== undefined) sourceAge.set({ source: name }, age);
+      sourceEndpoints.set({ source: name }, endpoints);
+    }
+    for (const [index, entry] of this.isolator.list().entries()) {
+      if (index % AT_ONCE === AT_ONCE - 1) await breathe();
+      // Gone meanwhile?
+      if (this.isolator.named(entry.name) !== entry) continue;
+      states.inc({ state: bpf_isolator.ContainerSummary.State[stateOf(entry)].toLowerCase() });
+      if (entry.container) this.add(labelsOf(entry), entry.container.statistics());
+    }
+  }
+
+  private add(labels: Labels, statistics: ContainerStatistics): void {
+    for (const [counter, read] of this.counters) counter.inc({ ...labels }, Number(read(statistics) ?? 0));
+    for (const [gauge, read] of this.gauges) {
+      const value = read(statistics);
+      if (value !== undefined) gauge.set({ ...labels }, Number(value));
+    }
+    const { denied, audited } = statistics.usage;
+    for (const reason of REASONS) {
+      if (denied[reason] > 0n) this.denied.inc({ ...labels, reason }, Number(denied[reason]));
+      if (audited[reason] > 0n) this.audited.inc({ ...labels, reason }, Number(audited[reason]));
+    }
+  }
+}

@@ -1,0 +1,288 @@
+/** The operator's server of a real daemon: what it shows, in an agent's own shape, and whom it does not answer. */
+// not in the VM: HTTP is the same there
+import assert from "node:assert/strict";
+import { writeFileSync, mkdtempSync, rmSync } from "node:fs";
+import { request } from "node:http";
+import { createServer, type AddressInfo } from "node:net";
+import { once } from "node:events";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { after, before, describe, it } from "node:test";
+import { Agent, CPUS, ports } from "../support/agent.js";
+import { Connector, Listener } from "../support/connections.js";
+import { TestDaemon } from "../support/daemon.js";
+import { enterOwnNetwork } from "../support/network.js";
+import { execute, inNode } from "../support/process.js";
+import { until } from "../support/wait.js";
+
+enterOwnNetwork();
+const directory = mkdtempSync(join(tmpdir(), "isolator-operator-"));
+const tokenFile = join(directory, "token");
+after(() => {
+  rmSync(directory, { recursive: true });
+});
+const CONFIG = "statistics: { interval: 1, rates: { window: 5, interval: 0.05 } }\n";
+const daemon = await TestDaemon.start({ config: CONFIG });
+const agent = new Agent(daemon);
+
+/** What is shown for one executor, as far as tests look. */
+interface Shown {
+  container_id?: string;
+  executor_id: string;
+  executor_name: string;
+  framework_id: string;
+  source: string;
+  statistics: {
+    net_rx_packets: number;
+    net_rx_bytes: number;
+    net_rx_errors: number;
+    net_tcp_active_connections: number;
+    net_tcp_time_wait_connections: number;
+    net_snmp_statistics: { tcp_stats: Record<string, number> };
+    net_rate_statistics?: Record<string, Record<string, number>>;
+  };
+  status?: { container_id: { value: string } };
+}
+
+const portOf = (which: TestDaemon): number =>
+  Number(
+    /:(\d+)$/.exec(String(which.log.findLast(({ operator }) => operator !== undefined)?.["operator"]))?.[1],
+  );
+
+async function get(path: string, headers = {}, port = portOf(daemon), method = "GET") {
+  const sent = request({ host: "127.0.0.1", port, path, headers, method, agent: false });
+  sent.end();
+  const [response] = (await once(sent, "response")) as [import("node:http").IncomingMessage];
+  return { status: response.statusCode, type: response.headers["content-type"], body: await text(response) };
+}
+
+const shown = async (path: string): Promise<Shown[]> => JSON.parse((await get(path)).body) as Shown[];
+
+const executor = (id: string) => ({
+  resources: [CPUS, ports(`${31000 + id.length}`)],
+  executor_info: {
+    executor_id: { value: id },
+    framework_id: { value: "framework-0" },
+    ...{ name: `Executor "${id}"\n`, source: id, command: {} },
+  },
+});
+
+describe("the operator's server", () => {
+  before(async () => {
+    await agent.launch("web", executor("a"));
+    await agent.prepare("web.nested", {});
+    await agent.launch("batch", executor("ab"));
+  });
+
+  it("shows executors as an agent's /monitor/statistics and /containers do", async () => {
+    const task = Connector.start(await agent.node("web"));
+    const listener = await Listener.start();
+    await task.tell(`hold 3 tcp 127.0.0.1 ${listener.port}`);
+    const statistics = await until(async () => {
+      const all = await shown("/monitor/statistics");
+      assert.deepEqual(
+        all.map(({ executor_id }) => executor_id),
+        ["ab", "a"],
+        "root containers, by their ids",
+      );
+      const web = all[1]?.statistics;
+      return web && "net_tcp_rtt_microsecs_p50" in web ? web : undefined;
+    }, "a pass has seen the connections");
+    assert.equal(statistics.net_tcp_active_connections, 3);
+    assert.equal(statistics.net_tcp_time_wait_connections, 0);
+    assert(statistics.net_rx_bytes > 0 && statistics.net_rx_errors === 0);
+    const { net_snmp_statistics: snmp } = statistics;
+    assert.deepEqual(
+      [snmp.tcp_stats["ActiveOpens"], snmp.tcp_stats["CurrEstab"], snmp.tcp_stats["RetransSegs"]],
+      [3, 3, 0],
+    );
+    const containers = await shown("/containers");
+    const web = containers[1];
+    assert.deepEqual(Object.keys(web ?? {}).sort(), [
+      "container_id",
+      "executor_id",
+      "executor_name",
+      "framework_id",
+      "source",
+      "statistics",
+      "status",
+    ]);
+    assert.deepEqual(
+      [
+        web?.container_id,
+        web?.executor_name,
+        web?.framework_id,
+        web?.source,
+        web?.status?.container_id.value,
+      ],
+      ["web", 'Executor "a"\n', "framework-0", "a", "web"],
+    );
+  });
+
+  it("shows rates that the configuration asks for", async () => {
+    const rates = await until(async () => {
+      const { statistics } = (await shown("/monitor/statistics"))[1] ?? {};
+      const found = statistics?.net_rate_statistics;
+      return (found?.["rx_rate"]?.["samples"] ?? 0) >= 10 ? found : undefined;
+    }, "ten samples");
+    const { sampling_window_secs, sampling_interval_secs, rx_rate = {}, tx_error_rate = {} } = rates;
+    assert.deepEqual([sampling_window_secs, sampling_interval_secs], [5, 0.05]);
+    const order = ["min", "p50", "p90", "p95", "p99", "p999", "p9999", "max"].map(
+      (name) => rx_rate[name] ?? -1,
+    );
+    assert.deepEqual(
+      order,
+      [...order].sort((x, y) => x - y),
+    );
+    assert.equal(tx_error_rate["max"], 0);
+  });
+
+  it("shows the same as usage does", async () => {
+    const [entry] = await shown("/containers");
+    const usage = await agent.usage("batch");
+    assert.equal(BigInt(entry?.statistics.net_rx_packets ?? -1), usage.net_rx_packets);
+    assert.equal(entry?.statistics.net_tcp_active_connections, usage.net_tcp_active_connections);
+  });
+
+  it("shows Prometheus what it scrapes, whatever frameworks call their executors", async () => {
+    const { body, type } = await get("/metrics");
+    assert.match(type ?? "", /^text\/plain; version=0\.0\.4/);
+    for (const line of body.split("\n").filter((each) => each !== ""))
+      assert.match(
+        line,
+        /^(# (HELP|TYPE) .*|[a-z_:][a-z_:\d]*(\{([a-z_]+="([^"\\]|\\.)*",?)*\})? [-+\d.eNa]+)$/i,
+      );
+    assert.match(
+      body,
+      /^bpf_isolator_container_receive_bytes_total\{container="web",.*executor_id="a"\} [1-9]/m,
+    );
+    assert.match(body, /^bpf_isolator_containers\{state="isolated"\} 2$/m);
+    assert.match(body, /^bpf_isolator_info\{version="[\d.]+",instance=".+"\} 1$/m);
+  });
+
+  it("answers no socket of a container, nested nodes included, and the host's all the same", async () => {
+    const url = `http://127.0.0.1:${portOf(daemon)}/metrics`;
+    const script = `fetch(${JSON.stringify(url)}).then((answer) => answer.text()).then(console.log)`;
+    const command = [process.execPath, "-e", script];
+    const node = await agent.node("web.nested");
+    const inside = await execute(inNode(node, command));
+    assert.match(inside.stdout, /^forbidden: its socket is a container's\n\n$/);
+    const outside = await execute(command);
+    assert.match(outside.stdout, /bpf_isolator_info/);
+  });
+
+  it("takes its own names in Host only", async () => {
+    for (const [host, status] of [
+      ["localhost:5052", 200],
+      ["127.0.0.1", 200],
+      ["[::1]:80", 200],
+      ["evil.example", 403],
+      ["localhost.evil.example", 403],
+    ] as const) {
+      assert.equal((await get("/containers", { Host: host })).status, status, host);
+    }
+  });
+
+  it("has nothing but its pages, and changes nothing", async () => {
+    for (const [path, method] of [
+      ["/", "GET"],
+      ["/nothing", "GET"],
+      ["/metrics", "POST"],
+      ["/containers", "DELETE"],
+    ] as const) {
+      assert.equal((await get(path, {}, portOf(daemon), method)).status, 404, `${method} ${path}`);
+    }
+  });
+
+  it("asks for the token that the configuration names, and for names that it adds", async () => {
+    writeFileSync(tokenFile, "0123456789abcdef\n");
+    await daemon.reload(`${CONFIG}operator: { hosts: [Node1.example], token_file: ${tokenFile} }\n`);
+    const authorization = (token: string) => ({ Authorization: `Bearer ${token}` });
+    assert.equal((await get("/containers")).status, 403);
+    assert.equal((await get("/containers", authorization("0123456789abcdeg"))).status, 403);
+    assert.equal((await get("/containers", authorization("0123456789abcdef"))).status, 200);
+    const named = { ...authorization("0123456789abcdef"), Host: "node1.example:5052" };
+    assert.equal((await get("/containers", named)).status, 200);
+    writeFileSync(tokenFile, "short");
+    assert.equal((await get("/containers", authorization("short"))).status, 403);
+    await daemon.reload(CONFIG);
+  });
+});
+
+describe("its address", () => {
+  it("is the next that is free where another daemon has the default one", async () => {
+    const other = await TestDaemon.start();
+    assert.equal(portOf(daemon), 5052);
+    assert.equal(portOf(other), 5053);
+    assert.equal((await get("/monitor/statistics", {}, 5053)).body, "[]");
+    await other.end();
+  });
+
+  it("is told where it is taken, and the daemon does the rest", async () => {
+    const holder = createServer().listen(0, "127.0.0.1");
+    await once(holder, "listening");
+    const { port } = holder.address() as AddressInfo;
+    const other = await TestDaemon.start({ config: `operator: { address: "127.0.0.1:${port}" }` });
+    assert.match((await other.event("warning")).msg, /cannot listen on 127\.0\.0\.1 port \d+ .*EADDRINUSE/);
+    assert.deepEqual(await new Agent(other).list(), []);
+    await other.end();
+    holder.close();
+  });
+
+  it("may be off", async () => {
+    const other = await TestDaemon.start({ config: "operator: { address: off }" });
+    assert.deepEqual(
+      other.log.filter(({ operator }) => operator !== undefined),
+      [],
+    );
+    await other.end();
+  });
+});
+
+describe("counters", () => {
+  it("never go back: daemon killed, started again, container at its end", async () => {
+    const task = Connector.start(await agent.node("batch"));
+    const listener = await Listener.start();
+    await task.tell(`hold 20 tcp 127.0.0.1 ${listener.port}`);
+    await listener.accepted(20);
+    const counts = async () => {
+      const { net_rx_bytes, net_tx_packets, net_snmp_statistics, ...rest } = await agent.usage("batch");
+      const { ActiveOpens, InSegs, OutSegs } = net_snmp_statistics?.tcp_stats ?? {};
+      return {
+        live: rest.net_tcp_active_connections,
+        timewait: rest.net_tcp_time_wait_connections,
+        counts: [net_rx_bytes, net_tx_packets, ActiveOpens, InSegs, OutSegs].map((count) =>
+          Number(count ?? -1),
+        ),
+      };
+    };
+    const known = () => until(async () => ((await counts()).counts[3] ?? 0) >= 20 || undefined, "a pass");
+    await known();
+    await daemon.restart();
+    const before = await counts();
+    assert.equal(before.live, 20);
+    await known();
+    await task.try("closeall");
+    await listener.drop("end");
+    await until(async () => (await counts()).live === 0 || undefined, "all are closed");
+    assert.equal((await counts()).timewait, 20);
+    await daemon.restart();
+    await until(async () => (await counts()).timewait === 20 || undefined, "known again by a pass");
+    const last = await counts();
+    last.counts.forEach((count, i) => {
+      assert(count >= (before.counts[i] ?? 0), `${String(last.counts)} after ${String(before.counts)}`);
+    });
+    // Told until it is gone, and then nothing: never less.
+    const cleanup = agent.cleanup("batch");
+    for (let told = last; ;) {
+      const now = await counts();
+      if (now.counts[0] === -1) break;
+      now.counts.forEach((count, i) => {
+        assert(count >= (told.counts[i] ?? 0), `${String(now.counts)} after ${String(told.counts)}`);
+      });
+      told = now;
+    }
+    await cleanup;
+  });
+});
