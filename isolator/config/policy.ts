@@ -46,7 +46,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const classes = classesOf(config.classes, facts, config.trustedRoles);
   const marking = markingFor(config.marking, classes);
   const egress = egressFor(config.egress, classes, agent);
-  const files = filesFor(config.files, classes);
+  const files = filesFor(config.files, classes, facts);
   const connections = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
   return {
     ...(ports ? { ports } : {}),

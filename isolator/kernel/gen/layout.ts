@@ -432,7 +432,7 @@ export const layouts = {
           "offset": 16,
           "type": "u32"
         },
-        "reserved": {
+        "generation": {
           "offset": 20,
           "type": "u32"
         }
@@ -706,7 +706,7 @@ export const layouts = {
       }
     },
     "file_identity": {
-      "size": 16,
+      "size": 24,
       "fields": {
         "ino": {
           "offset": 0,
@@ -716,8 +716,16 @@ export const layouts = {
           "offset": 8,
           "type": "u32"
         },
-        "fd": {
+        "generation": {
           "offset": 12,
+          "type": "u32"
+        },
+        "fd": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 20,
           "type": "u32"
         }
       }
@@ -900,7 +908,8 @@ export const layouts = {
       "FILE_DENY": 3,
       "FILE_DISCONNECTED": 4,
       "FILE_TOO_DEEP": 5,
-      "FILE_PIN": 6
+      "FILE_PIN": 6,
+      "FILE_SUBVOLUME": 7
     },
     "file_operation": {
       "FILE_OPEN": 0,
