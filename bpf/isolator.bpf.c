@@ -6,6 +6,8 @@
  * A socket is under the programs of the cgroup that created it, whoever uses it later.
  */
 #include "accounting.h"
+#include "bandwidth.h"
+#include "bandwidth_sockets.h"
 #include "connections.h"
 #include "egress.h"
 #include "endpoints.h"
@@ -269,6 +271,41 @@ int egress_full(struct __sk_buff *skb)
 	return verdict;
 }
 
+/*
+ * Bandwidth has programs of its own on hooks that others have one on too: only where there is a limit. They come
+ * after those.
+ */
+SEC("sockops")
+int bandwidth_tcp(struct bpf_sock_ops *ctx)
+{
+	bandwidth_ops(ctx);
+	return ALLOW;
+}
+
+SEC("cgroup_skb/ingress")
+int bandwidth_in(struct __sk_buff *skb)
+{
+	return bandwidth_ingress(skb);
+}
+
+SEC("cgroup_skb/egress")
+int bandwidth_out(struct __sk_buff *skb)
+{
+	return bandwidth_egress(skb);
+}
+
+SEC("cgroup/sendmsg4")
+int bandwidth_send4(struct bpf_sock_addr *ctx)
+{
+	return bandwidth_sendmsg(ctx);
+}
+
+SEC("cgroup/sendmsg6")
+int bandwidth_send6(struct bpf_sock_addr *ctx)
+{
+	return bandwidth_sendmsg(ctx);
+}
+
 /* Not on a hook: user space runs it, by reading from it. */
 SEC("iter/tcp")
 int connections_tcp(struct bpf_iter__tcp *ctx)
@@ -278,6 +315,14 @@ int connections_tcp(struct bpf_iter__tcp *ctx)
 	if (!sk || sk->skc_state == BPF_TCP_TIME_WAIT)
 		connections_pass(sk);
 	statistics_pass(sk);
+	return 0;
+}
+
+/* Likewise. */
+SEC("iter/tcp")
+int bandwidth_arms(struct bpf_iter__tcp *ctx)
+{
+	bandwidth_arm(ctx->sk_common);
 	return 0;
 }
 

@@ -44,11 +44,14 @@
 #define IPV6_TCLASS       67
 #define CLONE_INTO_CGROUP 0x200000000ULL
 
+/* SO_MAX_PACING_RATE */
+#define SO_PACING 47
 /* Of sk_userlocks: the port is one that bind() was given. */
 #define SOCK_BINDPORT_LOCK 8
 
 /* Of the kernel's own headers. */
 #define EPERM               1
+#define EAGAIN              11
 #define EACCES              13
 #define EEXIST              17
 #define FMODE_WRITE         2
@@ -141,6 +144,8 @@ struct sock_cgroup_data {
 
 struct sock {
 	struct sock_common __sk_common;
+	unsigned long sk_max_pacing_rate;
+	struct dst_entry *sk_dst_cache;
 	int sk_err;
 	__u8 sk_kern_sock : 1;
 	__u8 sk_userlocks : 4;
@@ -149,6 +154,7 @@ struct sock {
 };
 
 struct tcp_sock {
+	__u8 bpf_sock_ops_cb_flags;
 	__u32 srtt_us; /* in eighths */
 	__u32 segs_in;
 	__u32 segs_out;
@@ -214,14 +220,29 @@ struct rt6_info {
 	struct inet6_dev *rt6i_idev;
 };
 
+struct Qdisc_ops {
+	char id[16];
+};
+
+struct Qdisc {
+	const struct Qdisc_ops *ops;
+};
+
+struct netdev_queue {
+	struct Qdisc *qdisc;
+};
+
 struct net_device {
+	struct netdev_queue *_tx;
 	unsigned int mtu;
+	int ifindex;
 	struct list_head dev_list;
 	struct in_device *ip_ptr;
 	struct inet6_dev *ip6_ptr;
 };
 
 struct dst_entry {
+	struct net_device *dev;
 	unsigned long _metrics;
 	unsigned long expires;
 };

@@ -266,6 +266,31 @@ struct {
 	__type(value, __u64);
 } egress_hits SEC(".maps");
 
+/* By cgroup id. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct bandwidth_rule);
+} bandwidth_rules SEC(".maps");
+
+/* By cgroup id. Made and removed by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct bandwidth);
+} bandwidths SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct socket_bandwidth);
+} sock_bandwidth SEC(".maps");
+
 /* By cgroup id, of the containers that user space wants to know it of. Made and removed by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

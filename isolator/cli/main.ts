@@ -2,6 +2,7 @@
 /** The command line. Every error of a command ends here, and is printed here and only here. */
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { IsolatorError, messageOf } from "../errors.js";
+import { FULL_MODES, parseBurst, parseRate } from "../features/bandwidth.js";
 import { CONNECT_ERRNOS, MAX_LIMIT } from "../features/connections.js";
 import { EGRESS_ERRNOS } from "../features/egress.js";
 import { ESCAPE_MODES } from "../features/escape.js";
@@ -124,6 +125,26 @@ program
       WRONG_DSCP_MODES,
     ),
   )
+  .addOption(
+    new Option(
+      "--egress-rate <rate>",
+      "what it may send, IP headers included: 100Mbit, 12.5MB/s, ...",
+    ).argParser(parseRate),
+  )
+  .addOption(new Option("--ingress-rate <rate>", "what it may receive").argParser(parseRate))
+  .addOption(
+    new Option("--egress-burst <size>", "bytes that it may send at once after a pause: 64KiB, ...").argParser(
+      parseBurst,
+    ),
+  )
+  .addOption(new Option("--ingress-burst <size>", "bytes that it may receive at once").argParser(parseBurst))
+  .addOption(
+    new Option("--on-full <mode>", "datagrams over the limit (default: drop, as a full queue does)").choices(
+      FULL_MODES,
+    ),
+  )
+  .option("--limit-loopback", "the loopback device counts too")
+  .option("--departures", "departure times of packets where the device has sch_fq, instead of pacing")
   .option(
     "--deny-egress <to>",
     "where it may not connect or send to: 10.0.0.0/8:22, [::1]:80, class:web, *",

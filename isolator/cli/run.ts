@@ -9,6 +9,7 @@ import { Container } from "../containers/container.js";
 import { Instance } from "../containers/instance.js";
 import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
+import { bandwidthStatistics, type BandwidthPolicy, type FullMode } from "../features/bandwidth.js";
 import { toStatisticsJson } from "../features/statistics.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import type { EgressErrno } from "../features/egress.js";
@@ -42,6 +43,15 @@ export interface RunOptions {
   priority?: number;
   markingChange?: ChangeMode;
   wrongDscp?: WrongDscpMode;
+  /** Bytes/s. */
+  egressRate?: number;
+  ingressRate?: number;
+  /** Bytes. */
+  egressBurst?: number;
+  ingressBurst?: number;
+  onFull?: FullMode;
+  limitLoopback?: boolean;
+  departures?: boolean;
   denyPath: string[];
   readonlyPath: string[];
   allowPath: string[];
@@ -152,6 +162,32 @@ function rulesOf(options: RunOptions): Pick<Policy, "classes" | "marking" | "fil
   };
 }
 
+/** @throws bad-argument where an option has no effect */
+function bandwidthOf(options: RunOptions): { bandwidth?: BandwidthPolicy } {
+  const { egressRate, ingressRate, egressBurst, ingressBurst, onFull, limitLoopback, departures } = options;
+  const needs = (option: string, given: unknown, rate: number | undefined, what: string): void => {
+    if (given === undefined || rate !== undefined) return;
+    throw new IsolatorError("bad-argument", `${option} has no effect without a limit: give ${what} too`);
+  };
+  needs("--egress-burst", egressBurst, egressRate, "--egress-rate");
+  needs("--ingress-burst", ingressBurst, ingressRate, "--ingress-rate");
+  needs("--on-full", onFull, egressRate, "--egress-rate");
+  needs("--departures", departures, egressRate, "--egress-rate");
+  needs("--limit-loopback", limitLoopback, egressRate ?? ingressRate, "--egress-rate or --ingress-rate");
+  if (egressRate === undefined && ingressRate === undefined) return {};
+  const burst = (bytes: number | undefined): { burst?: number } =>
+    bytes === undefined ? {} : { burst: bytes };
+  return {
+    bandwidth: {
+      ...(egressRate === undefined ? {} : { egress: { rate: egressRate, ...burst(egressBurst) } }),
+      ...(ingressRate === undefined ? {} : { ingress: { rate: ingressRate, ...burst(ingressBurst) } }),
+      ...(onFull === undefined ? {} : { onFull }),
+      ...(limitLoopback ? { loopback: true } : {}),
+      ...(departures ? { departures: true } : {}),
+    },
+  };
+}
+
 /**
  * The options' rules, allowing ones first since they are the exceptions, then those of the class.
  * @throws bad-argument, bad-config
@@ -218,6 +254,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     ...(options.escape === undefined ? {} : { escape: options.escape }),
     ...connectionsOf(options),
     ...rulesOf(options),
+    ...bandwidthOf(options),
     ...egressOf(options),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
@@ -242,9 +279,10 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     addresses?.stop(),
   );
   const usage = container.usage();
-  reporter.summary(usage, Number(usage.eventsLost));
+  const more = bandwidthStatistics(policy.bandwidth, container.finalBandwidth);
+  reporter.summary(usage, Number(usage.eventsLost), more);
   if (options.usageFile !== undefined) {
-    const statistics = toStatisticsJson({ usage }, Date.now() / 1000);
+    const statistics = toStatisticsJson({ usage, more }, Date.now() / 1000);
     writeUsageFile(options.usageFile, `${JSON.stringify(statistics, null, 2)}\n`);
   }
   return status;

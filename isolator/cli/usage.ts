@@ -6,6 +6,7 @@ import {
   classesText,
   connectionsText,
   countsText,
+  directionText,
   destinationsText,
   enforcementText,
   filesText,
@@ -85,6 +86,15 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
       ["enforcement", enforcementText(container)],
       ...(container.classes?.length ? [["classes", classesText(container.classes)] as const] : []),
       ...(container.marking ? [["marking", markingText(container.marking)] as const] : []),
+      ...(container.bandwidth
+        ? ([
+            ["egress", directionText(container.bandwidth.egress)],
+            ["ingress", directionText(container.bandwidth.ingress)],
+            ...(container.bandwidth.weight === undefined
+              ? []
+              : [["weight", `${container.bandwidth.weight}`] as const]),
+          ] as const)
+        : []),
       ...(container.egress_default === undefined ? [] : [["egress", egressText(container)] as const]),
       ...(container.files ? fileRows(container.files) : []),
       ...(connections ? [["connections", connectionsText(connections)] as const] : []),

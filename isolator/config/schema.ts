@@ -15,6 +15,7 @@ import {
   type ExtraProtocol,
   type PortRange,
 } from "../features/ports.js";
+import { bandwidthProblems, BandwidthSchema, toBandwidth, type BandwidthConfig } from "./bandwidth.js";
 import { AgentApiSchema, toAgentApi, type AgentApi } from "./agent-api.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
 import {
@@ -166,6 +167,7 @@ export const ConfigSchema = z
       .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
     classes: ClassesSchema,
     marking: MarkingSchema,
+    bandwidth: BandwidthSchema,
     statistics: StatisticsSchema,
     operator: OperatorSchema,
     files: FilesSchema,
@@ -209,6 +211,8 @@ export interface Config {
   exemptions: Exemption[];
   classes: ContainerClass[];
   marking: MarkingRule[];
+  /** Undefined: nothing is limited. */
+  bandwidth?: BandwidthConfig;
   statistics: StatisticsConfig;
   operator: OperatorConfig;
   files: FilesRule[];
@@ -235,7 +239,7 @@ function asMap(value: unknown): Record<string, unknown> {
 export function crossProblems(value: unknown): Problem[] {
   const keys = asMap(value);
   const { judge, agent_ports, trusted_roles, exemptions, classes, marking, files, endpoints, egress } = keys;
-  const { statistics } = keys;
+  const { statistics, bandwidth } = keys;
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -276,6 +280,7 @@ export function crossProblems(value: unknown): Problem[] {
     ...problems,
     ...classProblems(classes),
     ...markingProblems(marking, classes),
+    ...bandwidthProblems(bandwidth, classes),
     ...statisticsProblems(statistics),
     ...filesProblems(files, classes),
     ...endpointProblems(endpoints, classes),
@@ -305,6 +310,7 @@ export function toConfig(input: ConfigInput): Config {
     })),
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
+    ...(input.bandwidth ? { bandwidth: toBandwidth(input.bandwidth) } : {}),
     statistics: toStatistics(input.statistics),
     operator: toOperator(input.operator),
     files: toFiles(input.files),

@@ -1,5 +1,6 @@
 /** One container, from prepare() to cleanup(). */
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
+import { bandwidthStatistics, type BandwidthUsage } from "../features/bandwidth.js";
 import { sumCounters, sumSome, type Usage } from "../features/accounting.js";
 import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
 import type { EgressHits } from "../features/egress.js";
@@ -12,6 +13,7 @@ import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
+import { closeBandwidth, readBandwidth } from "./bandwidth.js";
 import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
@@ -53,10 +55,16 @@ const IN_THE_WAY: readonly ErrorCode[] = [
   "map-full",
 ];
 
-/** What sockets hold already is given back where it was counted, also when nothing is limited any more. */
+/**
+ * What sockets hold already is given back where it was counted, and what they are paced to is taken back, also when
+ * nothing is limited any more.
+ */
 function keepCounting(before: Policy, next: Policy): Policy {
-  if (next.connections || !before.connections) return next;
-  return { ...next, connections: withoutLimits(before.connections) };
+  return {
+    ...next,
+    ...(!next.connections && before.connections ? { connections: withoutLimits(before.connections) } : {}),
+    ...(!next.bandwidth && before.bandwidth ? { bandwidth: {} } : {}),
+  };
 }
 
 /** Each is told whether all before it went well. */
@@ -80,6 +88,8 @@ async function unwind(undo: Undo): Promise<void> {
 export class Container {
   /** Its last counts: its node is gone. */
   private final: ContainerStatistics | undefined;
+  /** Likewise, of its bandwidth. */
+  finalBandwidth: BandwidthUsage | undefined;
   private rates: Rates | undefined;
   /** All of it is gone. */
   private removed = false;
@@ -208,6 +218,7 @@ export class Container {
     undo.push(async () => {
       await instance.sockets.delete(node.id);
       closeConnections(programs, node.id);
+      closeBandwidth(programs, node.id);
       deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
       if (policy.egress) instance.sweepEgress(programs, held.key);
@@ -374,6 +385,7 @@ export class Container {
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, before.remap, policy.remap);
       if (before.egress) this.instance.sweepEgressLater();
       if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
+      if (policy.bandwidth && !before.bandwidth) this.instance.older.add(this.cgroupId, this.programs);
       if (before.files) this.instance.endFiles();
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
       reach("update:done");
@@ -440,7 +452,7 @@ export class Container {
    * `id` of its own, and the limits themselves.
    */
   private limiterFields(): StatisticsFields {
-    return {};
+    return bandwidthStatistics(this.policy.bandwidth, this.bandwidth());
   }
 
   /** Takes a sample for the rates of its traffic. @param time seconds, of a clock that only goes forward */
@@ -457,6 +469,12 @@ export class Container {
   /** Connections that it holds; undefined: they are not counted. */
   connections(): HeldConnections | undefined {
     return this.policy.connections && readConnections(this.programs.map("connect_totals"), this.cgroupId);
+  }
+
+  /** What it uses of its bandwidth; undefined: it is not limited. */
+  bandwidth(): BandwidthUsage | undefined {
+    if (this.removed) return this.finalBandwidth;
+    return this.policy.bandwidth && readBandwidth(this.programs, this.cgroupId);
   }
 
   /** Whether a port is its own, or of one that is nested in it. */
@@ -506,6 +524,7 @@ export class Container {
     if (!this.final) await this.killAll(timeout);
     reach("cleanup:killed");
     await this.instance.locked(async () => {
+      this.finalBandwidth = this.bandwidth();
       this.table.release(this.policy.ports ?? [], this.chain, this.parent?.policy.ports);
       reach("cleanup:released");
       // Taken first, and what is told from now on: the kernel's counts go with the node.
@@ -519,6 +538,8 @@ export class Container {
       reach("cleanup:node");
       await this.instance.sockets.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
+      await this.instance.older.delete(this.cgroupId);
+      closeBandwidth(this.programs, this.cgroupId);
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
       if (this.policy.files) this.instance.files.close(this.programs, this.cgroupId);
       forgetClasses(this.programs, this.cgroupId);

@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
+import type { HostBandwidth } from "../features/bandwidth.js";
 import { egressSet } from "../features/egress.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
@@ -15,6 +16,7 @@ import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
 import { isPinned, openPinnedMap, otherBuilds, pinRoot, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
+import { closeBandwidth, OlderConnections, writeHostBandwidth, type BandwidthMaps } from "./bandwidth.js";
 import { forgetHits, sweepEgress, type EgressMaps } from "./egress.js";
 import { closeConnections, type ConnectionMaps } from "./connections.js";
 import { dropSets, FileRules, forgetFiles } from "./files.js";
@@ -61,6 +63,7 @@ export class Instance {
   readonly records: Records;
   /** Directory of the containers' nodes. */
   readonly root: string;
+  readonly older = new OlderConnections();
   readonly files: FileRules;
   readonly sockets: SocketPasses;
   /** What was left behind before this process is swept; what others leave later is looked for when it is in the way. */
@@ -287,6 +290,11 @@ export class Instance {
     this.programUsers++;
   }
 
+  /** The host's budget of bandwidth, for this instance's containers; undefined: none. @throws map-full, map-failed */
+  setHostBandwidth(host: HostBandwidth | undefined): void {
+    if (this.programs) writeHostBandwidth(this.programs, host);
+  }
+
   /**
    * Removes the sets of egress rules that no container has any more. Under the lock.
    * @param without key of the record of a container that is on its way out
@@ -386,12 +394,19 @@ export class Instance {
     if (build !== buildId()) return;
     const open = new Map<string, BpfMap>();
     try {
-      for (const name of ["connect_totals", "connect_rules", "owner_classes", "egress_hits"] as const) {
+      for (const name of [
+        "connect_totals",
+        "connect_rules",
+        "bandwidth_rules",
+        "bandwidths",
+        "owner_classes",
+        "egress_hits",
+      ] as const) {
         const map = openPinnedMap(this.name, build, name);
         if (!map) return;
         open.set(name, map);
       }
-      const maps: ConnectionMaps & OwnerMaps & EgressMaps = {
+      const maps: ConnectionMaps & BandwidthMaps & OwnerMaps & EgressMaps = {
         map: (name: string) => {
           const map = open.get(name);
           if (!map) throw new Error(`no map ${name}`);
@@ -399,6 +414,7 @@ export class Instance {
         },
       };
       closeConnections(maps, BigInt(chain.at(-1) ?? 0));
+      closeBandwidth(maps, BigInt(chain.at(-1) ?? 0));
       forgetClasses(maps, BigInt(chain.at(-1) ?? 0));
       forgetHits(maps, BigInt(chain.at(-1) ?? 0));
     } finally {

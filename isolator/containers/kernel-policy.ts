@@ -2,6 +2,7 @@
 import { encodePolicy, type Policy } from "../features/policy.js";
 import { u64Key } from "../kernel/codec.js";
 import type { Programs } from "../kernel/programs.js";
+import { openBandwidth } from "./bandwidth.js";
 import { openConnections } from "./connections.js";
 import { writeEgress } from "./egress.js";
 import type { Instance } from "./instance.js";
@@ -33,6 +34,7 @@ export function writePolicy(
   const key = u64Key(cgroupId);
   if (policy.egress) writeEgress(programs, policy.egress);
   openConnections(programs, cgroupId, policy.connections);
+  openBandwidth(programs, cgroupId, policy);
   writeMappings(programs.map("port_remaps"), cgroupId, policy.remap);
   instance.files.open(programs, cgroupId, policy.files);
   const value = valueOf(instance, policy, target);

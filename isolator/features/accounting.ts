@@ -29,6 +29,7 @@ export const REASONS = [
   "connections_total",
   "egress",
   "file",
+  "bandwidth",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

@@ -254,6 +254,10 @@ function describeAction(denial: Denial): string {
       return `connect() ${protocol} ${at}, over the limit for this destination`;
     case "connections_total":
       return `connect() ${protocol} ${at}, over the limit for all destinations`;
+    case "file":
+      return reason;
+    case "bandwidth":
+      return `${protocol === "" ? "packets" : `${protocol} packets`}${port === 0 ? "" : ` of ${at}`}, over the limit of the bandwidth`;
     case "egress":
       return packet
         ? `a ${protocol} packet to ${address ?? "an unknown address"}`

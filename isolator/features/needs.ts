@@ -108,6 +108,16 @@ export const NEEDS: readonly FeatureNeeds[] = [
     prefers: [],
   },
   {
+    feature: "bandwidth",
+    main: false,
+    requires: [
+      ...CONTAINER,
+      ...hooks("bandwidth_tcp", "bandwidth_in", "bandwidth_out", "bandwidth_send4", "bandwidth_send6"),
+      "map_sk_storage",
+    ],
+    prefers: [],
+  },
+  {
     feature: "remap",
     main: false,
     requires: [

@@ -8,6 +8,7 @@ import {
   isConnections,
   type ConnectionsPolicy,
 } from "./connections.js";
+import { bandwidthFlags, bandwidthHooks, isBandwidth, type BandwidthPolicy } from "./bandwidth.js";
 import { egressFields, egressFlags, egressHooks, isEgress, type EgressPolicy } from "./egress.js";
 import { isMemberships, type Membership } from "./classes.js";
 import {
@@ -56,6 +57,8 @@ export interface Policy extends PortsPolicy {
   escape?: EscapeMode;
   /** Undefined: not counted. */
   connections?: ConnectionsPolicy;
+  /** Undefined: not limited, and not measured. */
+  bandwidth?: BandwidthPolicy;
   /** Checked by checkMappings(). Undefined: none of its own; a nested container's parent may have some for it too. */
   remap?: PortMapping[];
   /** Undefined: everywhere. */
@@ -69,7 +72,7 @@ export function isPolicy(value: unknown): value is Policy {
   if (typeof value !== "object" || value === null) return false;
   const policy = value as Partial<Record<keyof Policy, unknown>>;
   const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections } = policy;
-  const { remap, egress, files } = policy;
+  const { bandwidth, remap, egress, files } = policy;
   return (
     ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
     EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
@@ -80,6 +83,7 @@ export function isPolicy(value: unknown): value is Policy {
     (classes === undefined || isMemberships(classes)) &&
     (marking === undefined || isMarking(marking)) &&
     (connections === undefined || isConnections(connections)) &&
+    (bandwidth === undefined || isBandwidth(bandwidth)) &&
     (remap === undefined || isMappings(remap)) &&
     (egress === undefined || isEgress(egress)) &&
     (files === undefined || isFiles(files)) &&
@@ -104,6 +108,7 @@ export function hooksOf(policy: Policy): ReadonlySet<string> {
     ...escapeHooks(escapeOf(policy)),
     ...markingHooks(policy.marking),
     ...connectionHooks(policy.connections),
+    ...bandwidthHooks(policy.bandwidth),
     ...remapHooks(policy.remap),
     ...egressHooks(policy.egress),
     ...fileHooks(policy.files),
@@ -160,6 +165,7 @@ function flagsOf(policy: Policy): number {
     socketFlags(policy.sockets),
     escapeFlags(escapeOf(policy)),
     connectionFlags(policy.connections),
+    bandwidthFlags(policy.bandwidth),
     remapFlags(policy.remap),
     egressFlags(policy.egress),
     markingFlags(policy.marking),

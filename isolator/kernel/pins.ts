@@ -168,6 +168,8 @@ type OwnMap =
   | "connect_totals"
   | "connect_rules"
   | "connect_sets"
+  | "bandwidth_rules"
+  | "bandwidths"
   | "owner_classes"
   | "egress_hits"
   | "file_rules"

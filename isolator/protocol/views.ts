@@ -6,6 +6,7 @@ import type { IsolatorEvent } from "../containers/event-log.js";
 import type { HeldView, HostDestination } from "../containers/held.js";
 import { formatId } from "../containers/names.js";
 import type { ContainerRecord } from "../containers/records.js";
+import { type BandwidthPolicy, type BandwidthUsage, type BandwidthUse } from "../features/bandwidth.js";
 import { REASONS, type Reason, type Usage } from "../features/accounting.js";
 import { ruleName } from "../features/egress.js";
 import { escapeUntrusted, type Denial } from "../features/events.js";
@@ -23,6 +24,28 @@ const ENFORCEMENT: Record<EnforceMode, bpf_isolator.Enforcement> = {
   audit: bpf_isolator.Enforcement.AUDIT,
   off: bpf_isolator.Enforcement.OFF,
 };
+
+function toDirection(use: BandwidthUse): bpf_isolator.Bandwidth.Direction {
+  return {
+    ...(use.rate > 0 ? { rate: BigInt(use.rate) } : {}),
+    ...(use.measured > 0 ? { measured: BigInt(use.measured) } : {}),
+    throttled_ms: BigInt(use.throttled),
+    dropped: use.droppedPackets,
+    marked: use.marked,
+  };
+}
+
+/** @param usage undefined: its programs have not told, so it is what the policy says */
+function toBandwidth(policy: BandwidthPolicy, usage: BandwidthUsage | undefined): bpf_isolator.Bandwidth {
+  const { egress, ingress, weight } = policy;
+  const asked = (limit: { rate: number } | undefined): bpf_isolator.Bandwidth.Direction =>
+    limit ? { rate: BigInt(limit.rate) } : {};
+  return {
+    egress: { ...asked(egress), ...(usage ? toDirection(usage.egress) : {}) },
+    ingress: { ...asked(ingress), ...(usage ? toDirection(usage.ingress) : {}) },
+    ...(weight === undefined ? {} : { weight }),
+  };
+}
 
 function toCounts(counts: Record<Reason, bigint>): bpf_isolator.Count[] {
   return REASONS.filter((reason) => counts[reason] > 0n).map((name) => ({ name, count: counts[name] }));
@@ -83,6 +106,7 @@ function toFileRules({ rules, errno }: FilesPolicy, missing: readonly string[]):
 function policyFields(
   policy: Policy,
   missing: readonly string[] = [],
+  bandwidth?: BandwidthUsage,
 ): Partial<bpf_isolator.ContainerSummary> {
   return {
     ...(policy.ports
@@ -100,6 +124,7 @@ function policyFields(
         }
       : {}),
     ...(policy.marking ? { marking: toMarking(policy.marking) } : {}),
+    ...(policy.bandwidth ? { bandwidth: toBandwidth(policy.bandwidth, bandwidth) } : {}),
     ...(policy.egress
       ? { egress_rules: policy.egress.rules.length, egress_default: policy.egress.byDefault }
       : {}),
@@ -156,6 +181,7 @@ function connectionFields(
 export function toSummary(entry: Entry, time: number, held: HeldView): bpf_isolator.ContainerSummary {
   const { container, config } = entry;
   const network = networkOf(entry);
+  const bandwidth = container?.bandwidth();
   const ids = {
     framework_id: config?.executor_info?.framework_id?.value,
     executor_id: config?.executor_info?.executor_id.value,
@@ -170,7 +196,7 @@ export function toSummary(entry: Entry, time: number, held: HeldView): bpf_isola
     ...(network === undefined ? {} : { network }),
     ...(container
       ? {
-          ...policyFields(container.policy, container.missingPaths()),
+          ...policyFields(container.policy, container.missingPaths(), bandwidth),
           ...egressFieldsOf(container),
           ...usageFields(container.statistics(), time),
           ...connectionFields(container.policy, held.of(container.cgroupId)),

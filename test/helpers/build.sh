@@ -10,6 +10,7 @@ clang -O1 -Wall -Wextra -Werror -o "$out/traffic" traffic.c
 clang -O1 -Wall -Wextra -Werror -pthread -o "$out/connections" connections.c
 clang -O1 -Wall -Wextra -Werror -o "$out/prober" prober.c
 clang -O1 -Wall -Wextra -Werror -o "$out/marking" marking.c
+clang -O1 -Wall -Wextra -Werror -o "$out/bandwidth" bandwidth.c
 clang -O1 -Wall -Wextra -Werror -pthread -o "$out/files" files.c
 clang -O1 -Wall -Wextra -Werror -o "$out/opens" opens.c
 # The flags of bpf/build.sh.

@@ -1,6 +1,134 @@
 // Generated from bpf/layout.h by isolator/kernel/generate.ts (npm run generate). Do not edit.
 export const layouts = {
   "structs": {
+    "bandwidth_rule": {
+      "size": 40,
+      "fields": {
+        "rate": {
+          "offset": 0,
+          "type": "u64",
+          "count": 2
+        },
+        "burst": {
+          "offset": 16,
+          "type": "u64",
+          "count": 2
+        },
+        "weight": {
+          "offset": 32,
+          "type": "u32"
+        },
+        "flags": {
+          "offset": 36,
+          "type": "u32"
+        }
+      }
+    },
+    "bandwidth_state": {
+      "size": 200,
+      "fields": {
+        "rate": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "level": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "clock": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "credit": {
+          "offset": 24,
+          "type": "u64"
+        },
+        "begun": {
+          "offset": 32,
+          "type": "u64"
+        },
+        "due": {
+          "offset": 40,
+          "type": "u64"
+        },
+        "budget": {
+          "offset": 48,
+          "type": "u64"
+        },
+        "bytes": {
+          "offset": 56,
+          "type": "u64"
+        },
+        "other": {
+          "offset": 64,
+          "type": "u64"
+        },
+        "phase": {
+          "offset": 72,
+          "type": "u64"
+        },
+        "generation": {
+          "offset": 80,
+          "type": "u64"
+        },
+        "generation_due": {
+          "offset": 88,
+          "type": "u64"
+        },
+        "senders": {
+          "offset": 96,
+          "type": "u64"
+        },
+        "senders_before": {
+          "offset": 104,
+          "type": "u64"
+        },
+        "host_generation": {
+          "offset": 112,
+          "type": "u64"
+        },
+        "passed_packets": {
+          "offset": 120,
+          "type": "u64"
+        },
+        "passed_bytes": {
+          "offset": 128,
+          "type": "u64"
+        },
+        "dropped_packets": {
+          "offset": 136,
+          "type": "u64"
+        },
+        "dropped_bytes": {
+          "offset": 144,
+          "type": "u64"
+        },
+        "marked": {
+          "offset": 152,
+          "type": "u64"
+        },
+        "throttled": {
+          "offset": 160,
+          "type": "u64"
+        },
+        "measured": {
+          "offset": 168,
+          "type": "u64"
+        },
+        "measured_at": {
+          "offset": 176,
+          "type": "u64"
+        },
+        "reported_at": {
+          "offset": 184,
+          "type": "u64"
+        },
+        "unarmed": {
+          "offset": 192,
+          "type": "u64"
+        }
+      }
+    },
     "connection_count": {
       "size": 112,
       "fields": {
@@ -805,6 +933,13 @@ export const layouts = {
     }
   },
   "enums": {
+    "bandwidth_flags": {
+      "BANDWIDTH_LOOPBACK": 1,
+      "BANDWIDTH_EPERM": 2,
+      "BANDWIDTH_EAGAIN": 4,
+      "BANDWIDTH_AUDIT": 8,
+      "BANDWIDTH_EDT": 16
+    },
     "connection_sizes": {
       "CONNECTION_RULES": 16,
       "CONNECTION_SETS": 4096,
@@ -831,6 +966,7 @@ export const layouts = {
       "POLICY_REMAP": 2048,
       "POLICY_EGRESS": 4096,
       "POLICY_FILES": 16384,
+      "POLICY_BANDWIDTH": 32768,
       "POLICY_SET_DSCP": 65536,
       "POLICY_SET_MARK": 131072,
       "POLICY_SET_PRIORITY": 262144,
@@ -899,6 +1035,7 @@ export const layouts = {
       "REASON_CONNECTIONS_TOTAL": 16,
       "REASON_EGRESS": 17,
       "REASON_FILE": 18,
+      "REASON_BANDWIDTH": 19,
       "REASONS": 32
     },
     "file_verdict": {

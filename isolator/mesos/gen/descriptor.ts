@@ -566,6 +566,10 @@ export const descriptor = {
        "type": "Marking",
        "id": 41
       },
+      "bandwidth": {
+       "type": "Bandwidth",
+       "id": 42
+      },
       "files": {
        "type": "FileRules",
        "id": 46
@@ -663,6 +667,49 @@ export const descriptor = {
       "share": {
        "type": "double",
        "id": 6
+      }
+     }
+    },
+    "Bandwidth": {
+     "edition": "proto2",
+     "fields": {
+      "egress": {
+       "type": "Direction",
+       "id": 1
+      },
+      "ingress": {
+       "type": "Direction",
+       "id": 2
+      },
+      "weight": {
+       "type": "uint32",
+       "id": 3
+      }
+     },
+     "nested": {
+      "Direction": {
+       "fields": {
+        "rate": {
+         "type": "uint64",
+         "id": 1
+        },
+        "measured": {
+         "type": "uint64",
+         "id": 2
+        },
+        "throttled_ms": {
+         "type": "uint64",
+         "id": 3
+        },
+        "dropped": {
+         "type": "uint64",
+         "id": 4
+        },
+        "marked": {
+         "type": "uint64",
+         "id": 5
+        }
+       }
       }
      }
     },

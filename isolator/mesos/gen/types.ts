@@ -328,6 +328,8 @@ export namespace bpf_isolator {
     readonly classes?: readonly bpf_isolator.ClassMembership[] | undefined;
     /** Absent: packets are as the task makes them. */
     readonly marking?: bpf_isolator.Marking | undefined;
+    /** Absent: neither limited nor measured. */
+    readonly bandwidth?: bpf_isolator.Bandwidth | undefined;
     readonly files?: bpf_isolator.FileRules | undefined;
     /** bind() to the container port gives the host port. Without a protocol: TCP and UDP. */
     readonly port_mappings?: readonly mesos.NetworkInfo.PortMapping[] | undefined;
@@ -386,7 +388,32 @@ export namespace bpf_isolator {
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
-  /** What the packets of a container have. What is absent is the task's own. */
+  /** What the packets of a container have. What is absent is the task's own.
+   * What a container may send and receive, and what of it it uses. */
+  export interface Bandwidth {
+    readonly egress?: bpf_isolator.Bandwidth.Direction | undefined;
+    readonly ingress?: bpf_isolator.Bandwidth.Direction | undefined;
+    /** Share of the host's budget; absent: not under it. */
+    readonly weight?: number | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace Bandwidth {
+    export interface Direction {
+      /** Bytes a second, IP headers included; absent: no limit. Where it is a share of the host's budget, that of now. */
+      readonly rate?: bigint | undefined;
+      /** Bytes a second in the last step of the programs; absent: nothing in the last second. */
+      readonly measured?: bigint | undefined;
+      /** In which all of the rate was used. */
+      readonly throttled_ms?: bigint | undefined;
+      /** Packets over the limit. */
+      readonly dropped?: bigint | undefined;
+      /** Packets that ECN marked. */
+      readonly marked?: bigint | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
   export interface Marking {
     /** 0 to 63. */
     readonly dscp?: number | undefined;
