@@ -409,7 +409,7 @@ int BPF_PROG(bpf_prog, struct bpf_prog *program)
 
 /*
  * Attached to no cgroup (files.h), so that they return what the system call gives: 0 or -errno. The name of each is
- * that of its hook, with "files_" for "inode_".
+ * that of its hook, with "files_" for "inode_" or "file_".
  */
 SEC("lsm/inode_create")
 int BPF_PROG(files_create, struct inode *directory, struct dentry *dentry)
@@ -491,6 +491,20 @@ SEC("lsm/inode_remove_acl")
 int BPF_PROG(files_remove_acl, void *mapping, struct dentry *dentry)
 {
 	return files_attributes(FILE_XATTR, dentry);
+}
+
+SEC("lsm/file_ioctl")
+int BPF_PROG(files_ioctl, struct file *file, unsigned int command)
+{
+	return files_command(file, command);
+}
+
+/* From here on 6.8, and in later versions of older kernels; before, the one above sees those of 32-bit processes too.
+ */
+SEC("lsm/file_ioctl_compat")
+int BPF_PROG(files_ioctl_compat, struct file *file, unsigned int command)
+{
+	return files_command(file, command);
 }
 
 SEC("lsm/sb_umount")

@@ -396,8 +396,8 @@ struct timewait {
 struct file_key {
 	__u64 set;
 	__u64 ino;
-	__u32 dev; /* as the kernel has it: super_block.s_dev */
-	__u32 reserved;
+	__u32 dev;        /* as the kernel has it: super_block.s_dev */
+	__u32 generation; /* inode.i_generation: file systems use a number again, with another one of these */
 };
 
 /* Value of file_rules, and what became of a look for one. The nearest on the way up from the file holds. */
@@ -410,6 +410,7 @@ enum file_verdict {
 	FILE_DISCONNECTED = 4, /* found by its handle: nobody knows where it is */
 	FILE_TOO_DEEP = 5,     /* deeper than FILE_ANCESTORS */
 	FILE_PIN = 6,          /* of the isolator's in bpffs */
+	FILE_SUBVOLUME = 7,    /* of btrfs, to be removed: nobody knows which */
 };
 
 enum file_operation {
@@ -424,7 +425,7 @@ enum file_operation {
 	FILE_UNLINK = 8,
 	FILE_RMDIR = 9,
 	FILE_RENAME = 10,
-	FILE_ATTRIBUTES = 11, /* chmod, chown, utimes, truncate */
+	FILE_ATTRIBUTES = 11, /* chmod, chown, utimes, truncate, and what ioctl() sets of them */
 	FILE_XATTR = 12,      /* extended attributes and ACLs */
 	FILE_UMOUNT = 13,
 };
@@ -454,7 +455,9 @@ struct file_detail {
 struct file_identity {
 	__u64 ino;
 	__u32 dev;
+	__u32 generation;
 	__u32 fd; /* in */
+	__u32 reserved;
 };
 
 /* Classes that an endpoint or a container is in, as far as programs know them. */
@@ -678,7 +681,7 @@ _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
 _Static_assert(sizeof(struct file_key) == 24, "file_key has a hole");
 _Static_assert(sizeof(struct file_detail) == 16 + FILE_PATH, "file_detail has a hole");
-_Static_assert(sizeof(struct file_identity) == 16, "file_identity has a hole");
+_Static_assert(sizeof(struct file_identity) == 24, "file_identity has a hole");
 _Static_assert(sizeof(struct port_remap_key) == 16, "port_remap_key has a hole");
 _Static_assert(sizeof(struct event) == 88, "event has a hole");
 _Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key has a hole");

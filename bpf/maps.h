@@ -141,8 +141,8 @@ struct {
 	__type(value, struct remap_note);
 } remap_notes SEC(".maps");
 /*
- * enum file_verdict of what rules name, by file_set: containers with the same rules share them. Made and removed by
- * user space (isolator/containers/files.ts).
+ * enum file_verdict by file_set and inode, of what rules name: containers with the same rules share them. Made and
+ * removed by user space (isolator/containers/files.ts).
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

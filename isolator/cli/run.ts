@@ -155,7 +155,10 @@ function rulesOf(options: RunOptions): Pick<Policy, "classes" | "marking" | "fil
   return {
     ...(classes.length > 0 ? { classes } : {}),
     ...(marks ? { marking } : {}),
-    ...filesOf(options, name === undefined ? undefined : filesFor(loaded?.config.files ?? [], classes)),
+    ...filesOf(
+      options,
+      name === undefined ? undefined : filesFor(loaded?.config.files ?? [], classes, { labels: [] }),
+    ),
   };
 }
 

@@ -48,7 +48,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const marking = markingFor(config.marking, classes);
   const bandwidth = bandwidthFor(config.bandwidth, facts, classes, config.trustedRoles);
   const egress = egressFor(config.egress, classes, agent);
-  const files = filesFor(config.files, classes);
+  const files = filesFor(config.files, classes, facts);
   const connections = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
   return {
     ...(ports ? { ports } : {}),

@@ -42,7 +42,7 @@ export interface Denial {
 /** What was asked for of a file. */
 export interface FileAccess {
   operation: FileOperation;
-  /** "deny" or "readonly": the rule; "disconnected", "too_deep", "pin": what stands for one. */
+  /** "deny" or "readonly": the rule; "disconnected", "too_deep", "pin", "subvolume": what stands for one. */
   rule: string;
   /** Printable characters only; undefined where it could not be had. */
   path?: string;
@@ -153,6 +153,7 @@ const RULE_TEXT: Record<string, string> = {
   disconnected: "found by its handle, so that nobody knows where it is",
   too_deep: "too deep to be judged",
   pin: "the isolator's own",
+  subvolume: "a subvolume in it, whichever",
 };
 
 function describeFile({ file }: Denial): string {

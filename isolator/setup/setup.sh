@@ -51,6 +51,7 @@ test | bench)
 		e2fsprogs=/sbin/mke2fs
 		busybox-static=/bin/busybox
 		cpio=cpio
+		btrfs-progs=/sbin/mkfs.btrfs
 		kmod=/sbin/depmod
 	)
 	;;

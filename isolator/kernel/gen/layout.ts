@@ -560,7 +560,7 @@ export const layouts = {
           "offset": 16,
           "type": "u32"
         },
-        "reserved": {
+        "generation": {
           "offset": 20,
           "type": "u32"
         }
@@ -834,7 +834,7 @@ export const layouts = {
       }
     },
     "file_identity": {
-      "size": 16,
+      "size": 24,
       "fields": {
         "ino": {
           "offset": 0,
@@ -844,8 +844,16 @@ export const layouts = {
           "offset": 8,
           "type": "u32"
         },
-        "fd": {
+        "generation": {
           "offset": 12,
+          "type": "u32"
+        },
+        "fd": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 20,
           "type": "u32"
         }
       }
@@ -1037,7 +1045,8 @@ export const layouts = {
       "FILE_DENY": 3,
       "FILE_DISCONNECTED": 4,
       "FILE_TOO_DEEP": 5,
-      "FILE_PIN": 6
+      "FILE_PIN": 6,
+      "FILE_SUBVOLUME": 7
     },
     "file_operation": {
       "FILE_OPEN": 0,

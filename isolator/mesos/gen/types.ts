@@ -565,7 +565,7 @@ export namespace bpf_isolator {
       /** "open", "open_write", "exec", "create", "mkdir", "mknod", "symlink", "link", "unlink", "rmdir", "rename",
        * "attributes", "xattr" or "umount". */
       readonly operation?: string | undefined;
-      /** "deny" or "readonly", or what stands for a rule: "disconnected", "too_deep", "pin". */
+      /** "deny" or "readonly", or what stands for a rule: "disconnected", "too_deep", "pin", "subvolume". */
       readonly rule?: string | undefined;
       /** As the task sees it, with everything but printable ASCII as \xNN. Absent where it could not be had. */
       readonly path?: string | undefined;
