@@ -1,8 +1,8 @@
 /** A container's page: its limits, its last 15 minutes, and all that is known of it. */
 import { AT, type ContainerView, type Series } from "../wire.js";
 import { byId, element, setText } from "./dom.js";
-import { formatCount, formatRate, formatUsed } from "./format.js";
-import { detailsOf } from "./panels.js";
+import { formatClock, formatCount, formatRate, formatUsed } from "./format.js";
+import { showDetails } from "./panels.js";
 import { fillMeter } from "./table.js";
 import uPlot from "./uPlot.esm.js";
 
@@ -81,7 +81,10 @@ class Chart {
           { ...axis, size: 80, values: (_plot, splits) => splits.map((value) => kind.format(value)) },
         ],
         series: [
-          {},
+          {
+            label: "at",
+            value: (_plot: uPlot, time: number | null) => (time === null ? "–" : formatClock(1000 * time)),
+          },
           ...kind.lines.map(({ name, colour }) => ({
             ...{ label: name, stroke: colourOf(colour), width: 1.5 },
             value: (_plot: uPlot, value: number | null) => kind.format(value),
@@ -204,7 +207,7 @@ export class ContainerPage {
       }),
     );
     for (const chart of this.charts) chart.show(view);
-    this.details.replaceChildren(...detailsOf(details));
+    showDetails(this.details, details);
   }
 
   private closeCharts(): void {

@@ -76,9 +76,15 @@ export class EventList {
   }
 }
 
-/** Names and values for a dl. */
-export function detailsOf(details: readonly Detail[]): HTMLElement[] {
-  return details.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
+/** Names and values in a dl: written only where they are others, for whoever reads or copies them. */
+export function showDetails(list: HTMLElement, details: readonly Detail[]): void {
+  const names = [...list.querySelectorAll("dt")];
+  if (names.length !== details.length || details.some(([name], i) => names[i]?.textContent !== name)) {
+    list.replaceChildren(...details.flatMap(([name]) => [element("dt", {}, name), element("dd")]));
+  }
+  list.querySelectorAll("dd").forEach((value, i) => {
+    setText(value, details[i]?.[1] ?? "");
+  });
 }
 
 export function showDaemon(daemon: DaemonView): void {
@@ -88,9 +94,11 @@ export function showDaemon(daemon: DaemonView): void {
   setText(health, problems.length === 0 ? "healthy" : `${formatCount(problems.length)} not as it should be`);
   health.className = `badge ${problems.length === 0 ? "good" : "bad"}`;
   byId("problems").hidden = problems.length === 0;
-  byId("problem-list").replaceChildren(...problems.map((problem) => element("li", {}, problem)));
+  const list = byId("problem-list");
+  if (problems.join("\n") !== [...list.children].map(({ textContent }) => textContent).join("\n"))
+    list.replaceChildren(...problems.map((problem) => element("li", {}, problem)));
   const since: Detail = ["started", new Date(started).toLocaleString()];
-  byId("daemon-details").replaceChildren(...detailsOf([since, ...details]));
+  showDetails(byId("daemon-details"), [since, ...details]);
 }
 
 const STATUS = { works: "good", limited: "warn", fails: "bad" } as const;

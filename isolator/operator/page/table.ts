@@ -285,8 +285,11 @@ export class ContainerTable {
   }
 }
 
+/** web-2 before web-10. */
+const NAMES = new Intl.Collator("en", { numeric: true });
+
 function compare(a: string | number, b: string | number): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  return typeof a === "string" || typeof b === "string" ? NAMES.compare(`${a}`, `${b}`) : a - b;
 }
 
 function setHeight(row: HTMLTableRowElement, pixels: number): void {
