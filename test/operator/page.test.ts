@@ -8,6 +8,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, it, type TestContext } from "node:test";
+import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
+import { readAssets } from "../../isolator/operator/assets.js";
+import { EventStreams, message } from "../../isolator/operator/event-stream.js";
+import { OperatorServer } from "../../isolator/operator/server.js";
+import type { Snapshot } from "../../isolator/operator/wire.js";
 import { Agent, CPUS, ports } from "../support/agent.js";
 import { TestBrowser, whyNoBrowser, type Watched } from "../support/browser.js";
 import { Connector, Listener } from "../support/connections.js";
@@ -244,6 +249,66 @@ describeUnless(whyNoBrowser(), "the status page with a token", async () => {
     const httpCredentials = { username: "", password: "0123456789abcdef" };
     const { page, complaints } = await browser.open(`http://${operator}/`, { httpCredentials });
     await until(async () => (await page.locator("#connection").textContent()) === "live", "it is shown");
+    assert.deepEqual(complaints, []);
+  });
+});
+
+describeUnless(whyNoBrowser(), "the status page of a machine that is not well", async () => {
+  const browser = new TestBrowser();
+  const streams = new EventStreams();
+  const snapshot: Snapshot = {
+    interval: 3_000,
+    daemon: {
+      version: "1",
+      instance: "i",
+      started: 0,
+      problems: ["container <i>web</i>: detached"],
+      details: [],
+    },
+    containers: [],
+    services: [
+      {
+        ...{ name: "web<br>", address: "10.77.0.1:80" },
+        backends: [
+          { address: "10.0.0.1:31000", state: "up", connections: 3, failures: 0 },
+          { address: "10.0.0.2:31001", state: "draining", connections: 1, failures: 2 },
+        ],
+      },
+      { name: "none", address: "10.77.0.2:80", backends: [] },
+    ],
+    features: [{ feature: "ports", status: "fails", reasons: ["no <b>cgroup2</b>"] }],
+  };
+  const server = await OperatorServer.listen({
+    config: () => ({ address: { ip: "127.0.0.1", port: 5999 }, hosts: [] }),
+    cgroup2: requireCgroup2(),
+    pages: readAssets(),
+    streams: {
+      "/events": (response) => {
+        streams.open(response, [message("snapshot", snapshot)]);
+        return Promise.resolve();
+      },
+    },
+    onProblem: (problem) => assert.fail(problem),
+  });
+  after(() => {
+    streams.close();
+    server?.close();
+  });
+
+  it("shows what is wrong, services with their backends, and takes other versions' events calmly", async () => {
+    const { page, complaints } = await browser.open("http://127.0.0.1:5999/");
+    const texts = (selector: string): Promise<string[]> => page.locator(selector).allTextContents();
+    await until(async () => (await texts("#health"))[0] === "1 not as it should be", "it is said");
+    assert.deepEqual(await texts("#problem-list li"), ["container <i>web</i>: detached"]);
+    assert.deepEqual(await texts("#services tbody tr"), [
+      "web<br>10.77.0.1:8010.0.0.1:31000up30",
+      "10.0.0.2:31001draining12",
+      "none10.77.0.2:80noneno backend00",
+    ]);
+    assert.deepEqual(await texts("#feature-list li"), ["ports: fails (no <b>cgroup2</b>)"]);
+    streams.send(message("something-new", { a: 1 }));
+    streams.send(message("tick", { time: 1, gone: ["unknown"], rows: [], numbers: {}, services: [] }));
+    await until(() => page.locator("#services").isHidden(), "they are gone");
     assert.deepEqual(complaints, []);
   });
 });

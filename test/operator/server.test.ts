@@ -1,13 +1,14 @@
 /** The operator's server of a real daemon: what it shows, in an agent's own shape, and whom it does not answer. */
 // not in the VM: HTTP is the same there
 import assert from "node:assert/strict";
-import { writeFileSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
 import { after, before, describe, it } from "node:test";
 import express from "express";
 import { EventStreams, message } from "../../isolator/operator/event-stream.js";
@@ -161,6 +162,43 @@ describe("the operator's server", () => {
     );
     assert.match(body, /^bpf_isolator_containers\{state="isolated"\} 2$/m);
     assert.match(body, /^bpf_isolator_info\{version="[\d.]+",instance=".+"\} 1$/m);
+  });
+
+  it("has the metrics and labels that the alert rules and the dashboard ask for, as promtool wants them", async (context) => {
+    await attempt("bind port=8080", await agent.node("web"));
+    const { body } = await until(async () => {
+      const answer = await get("/metrics");
+      return answer.body.includes("container_denied_total{") ? answer : undefined;
+    }, "it is counted");
+    const config = fileURLToPath(new URL("../../../config/", import.meta.url));
+    const asked = ["prometheus/alerts.yaml", "grafana/bpf-isolator.json"]
+      .map((file) => readFileSync(join(config, file), "utf8").replaceAll('\\"', '"'))
+      .join("\n");
+    const names = new Set(asked.match(/\bbpf_isolator_\w+/g));
+    assert(names.size > 10);
+    for (const name of names) assert(body.includes(`\n# TYPE ${name} `), name);
+    const sampled = new Set<string>();
+    for (const [, name = "", labels = ""] of asked.matchAll(/\b(bpf_isolator_\w+)\{([^}]*)\}/g))
+      for (const [, label = ""] of labels.matchAll(/(\w+)=/g)) {
+        const sample = body.split("\n").find((line) => line.startsWith(`${name}{`));
+        if (label === "instance" || sample === undefined) continue;
+        assert.match(sample, new RegExp(`[{,]${label}="`));
+        sampled.add(name);
+      }
+    assert(sampled.size >= 5, [...sampled].join());
+    const tool = (await execute(["sh", "-c", "command -v promtool"])).stdout.trim();
+    if (tool === "") {
+      context.diagnostic("no promtool here (Debian's package prometheus)");
+      return;
+    }
+    const file = join(directory, "metrics");
+    writeFileSync(file, body);
+    const { stdout, stderr, status } = await execute(["sh", "-c", `${tool} check metrics <${file}`]);
+    // What prom-client itself names is its own.
+    const said = `${stdout}${stderr}`
+      .split("\n")
+      .filter((line) => !/^(bpf_isolator_(nodejs|process)_.*)?$/.test(line));
+    assert.deepEqual([said, status === 0 || status === 3], [[], true]);
   });
 
   it("answers no socket of a container, nested nodes included, and the host's all the same", async () => {
