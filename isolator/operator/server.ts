@@ -176,7 +176,11 @@ export class OperatorServer {
       }),
     );
     // A path that cannot be decoded.
-    app.use((error: unknown, request: Request, response: Response, _next: NextFunction) => {
+    app.use((error: unknown, request: Request, response: Response, next: NextFunction) => {
+      if (response.headersSent) {
+        next(error);
+        return;
+      }
       void this.answer(request, response, () => {
         throw new IsolatorError("bad-argument", `the path is none: ${messageOf(error)}`);
       });

@@ -17,20 +17,16 @@ const LONGEST_WAIT = 30_000;
 export function connect(handlers: Handlers, wait = FIRST_WAIT): void {
   const source = new EventSource("/events");
   let next = wait;
-  const on = <T>(name: string, handle: (value: T) => void): void => {
+  for (const name of ["snapshot", "tick", "log", "features"] as const) {
     // What the daemon sends has the types that both are compiled with.
+    const handle = handlers[name] as (value: unknown) => void;
     source.addEventListener(name, (event: MessageEvent<string>) => {
-      handle(JSON.parse(event.data) as T);
+      handle(JSON.parse(event.data));
+      if (name !== "snapshot") return;
+      next = FIRST_WAIT;
+      handlers.connection(true);
     });
-  };
-  on<Snapshot>("snapshot", (snapshot) => {
-    next = FIRST_WAIT;
-    handlers.snapshot(snapshot);
-    handlers.connection(true);
-  });
-  on("tick", handlers.tick);
-  on("log", handlers.log);
-  on("features", handlers.features);
+  }
   source.addEventListener("error", () => {
     handlers.connection(false);
     // Any answer but 200 ends it for good: too many pages, a daemon that is on its way out.
