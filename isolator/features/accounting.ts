@@ -28,6 +28,8 @@ export const REASONS = [
   "connections",
   "connections_total",
   "egress",
+  "file",
+  "bandwidth",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

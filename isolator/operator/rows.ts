@@ -27,9 +27,17 @@ interface Limit {
 
 /** Limits and how much of each is in use. A limit that is not set has no `most`. */
 function limitsOf(summary: Summary, received: number | null, sent: number | null): Limit[] {
-  const { connections, statistics } = summary;
-  const rate = (bytes: bigint | undefined): number | undefined =>
-    bytes === undefined || bytes === 0n ? undefined : Number(bytes);
+  const { connections, bandwidth } = summary;
+  const direction = (
+    name: string,
+    limit: bpf_isolator.Bandwidth.Direction = {},
+    now: number | null,
+  ): Limit => ({
+    name,
+    most: limit.rate === undefined ? undefined : Number(limit.rate),
+    used: limit.measured === undefined ? (now ?? 0) : Number(limit.measured),
+    unit: "bytes/s",
+  });
   const all: Limit[] = [
     {
       ...{ name: "connections in all", most: connections?.limit_total },
@@ -39,8 +47,8 @@ function limitsOf(summary: Summary, received: number | null, sent: number | null
       ...{ name: "connections to the destination with most", most: connections?.limit },
       ...{ used: connections?.top?.[0]?.held ?? 0, unit: "connections" },
     },
-    { name: "received", most: rate(statistics?.net_rx_rate_limit), used: received ?? 0, unit: "bytes/s" },
-    { name: "sent", most: rate(statistics?.net_tx_rate_limit), used: sent ?? 0, unit: "bytes/s" },
+    direction("received", bandwidth?.ingress, received),
+    direction("sent", bandwidth?.egress, sent),
   ];
   return all.filter(({ most }) => most !== undefined);
 }

@@ -28,6 +28,7 @@ const HOSTILE_ID = `"><b>&#98;'%2e?a=1#x\u202egnp`;
 const HOSTILE_TASK = `</script><img src=x onerror="document.title='hacked'"><script>document.title='hacked'</script>`;
 
 const CONFIG = `connections_total: 4
+bandwidth: { default: { egress: 80Mbit } }
 classes: [{ name: shop, match: { framework_id: f-shop } }]
 `;
 
@@ -111,7 +112,7 @@ describeUnless(whyNoBrowser(), "the status page", async () => {
       /^Connections, last 15 minutes: connections 3 now, 3 at most$/,
     );
     await shows("#container dl", /most go to.*127\.0\.0\.1/s);
-    await shows("#container .limits", /connections in all: 3 of 4/);
+    await shows("#container .limits", /connections in all: 3 of 4.*sent: .* of 9\.5 MiB\/s/s);
     assert.match(watched.page.url(), /\?container=web$/);
     await watched.page.reload();
     await shows("#container-head", /^Container web$/);
