@@ -178,7 +178,7 @@ static __always_inline bool move_level(struct bandwidth_state *state, __u64 now,
 		least = clamp64(target / senders, MIN_LEVEL, most);
 	if (target < sent + sent / 2)
 		factor = (target << 16) / sent;
-	if (sent >= rate - rate / 16)
+	if (sent + state->other * NS_PER_SEC / elapsed >= rate - rate / 16)
 		state->throttled += elapsed;
 	if (settling && factor > 65536)
 		factor = 65536;

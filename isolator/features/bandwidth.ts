@@ -97,7 +97,7 @@ export function parseRate(text: string): number {
 }
 
 /** @param rate bytes/s @param text for the error @returns a whole number @throws bad-argument */
-export function checkRate(rate: number, text: string): number {
+function checkRate(rate: number, text: string): number {
   if (!(rate >= MIN_RATE)) throw bad("rate", text, `give at least ${formatRate(MIN_RATE)}`);
   if (rate > MAX_RATE) throw bad("rate", text, `give at most ${formatRate(MAX_RATE)}`);
   return Math.round(rate);
