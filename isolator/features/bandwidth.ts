@@ -17,7 +17,10 @@ export type FullMode = (typeof FULL_MODES)[number];
 export interface Rate {
   /** Bytes/s, IP headers included. */
   rate: number;
-  /** Bytes that may be sent at once after a pause; undefined: what 20 ms take, and 64 KiB at least. */
+  /**
+   * Bytes that may be sent at once after a pause; undefined: what 20 ms take, 64 KiB at least, and received what 100 ms
+   * take, 128 KiB at least.
+   */
   burst?: number;
 }
 

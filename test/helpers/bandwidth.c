@@ -77,6 +77,17 @@ static struct sockaddr_in address_of(int argc, char **argv)
 	return address;
 }
 
+/* A connection whose last packet was lost would stay for ever. */
+static void end_with_peer(int fd)
+{
+	int one = 1, seconds = 2;
+
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &seconds, sizeof(seconds));
+}
+
 /* Far ends: one thread for all, which is fast enough for what a limit lets through. */
 static void serve(int argc, char **argv, short wanted)
 {
@@ -94,6 +105,8 @@ static void serve(int argc, char **argv, short wanted)
 		if (polled[0].revents && count <= MAX_FLOWS) {
 			int fd = accept4(polled[0].fd, NULL, NULL, SOCK_NONBLOCK);
 
+			if (fd >= 0)
+				end_with_peer(fd);
 			if (fd >= 0)
 				polled[count++] = (struct pollfd){.fd = fd, .events = wanted};
 		}
