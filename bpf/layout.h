@@ -47,6 +47,7 @@ enum policy_flags {
 	POLICY_COUNT_CONNECTIONS = 1024,
 	POLICY_REMAP = 2048,  /* it has entries in port_remaps */
 	POLICY_EGRESS = 4096, /* there are rules for where it may connect and send to */
+	POLICY_FILES = 16384, /* file_rules has entries for its file_set */
 	POLICY_BANDWIDTH = 32768,
 	/* Which parts of the marking there are. */
 	POLICY_SET_DSCP = 65536,
@@ -82,8 +83,9 @@ struct policy {
 	__u32 mark;      /* bits of mark_mask */
 	__u32 mark_mask; /* 0: none */
 	__u32 priority;
-	__u8 tos; /* DSCP in its place in the traffic class: the upper six bits */
-	__u8 reserved[3];
+	__u8 tos;        /* DSCP in its place in the traffic class: the upper six bits */
+	__u8 file_errno; /* of POLICY_FILES: what is refused gives it, EACCES or EPERM */
+	__u8 reserved[2];
 	/* Of POLICY_REMAP: the first mappings, for bind() to look at nothing else. Ports in host byte order. */
 	__u16 remap_port[REMAPS_AT_HAND]; /* what a task asks for */
 	__u16 remap_host[REMAPS_AT_HAND]; /* what it gets */
@@ -95,6 +97,9 @@ struct policy {
 	__u64 egress_set;     /* its rules in egress_blocks and egress_classes */
 	__u32 egress_classes; /* 1: there are rules that name classes */
 	__u32 egress_errno;   /* what connect() and sendmsg() give */
+	/* Of POLICY_FILES. */
+	__u64 file_set;       /* whose entries of file_rules hold */
+	__u64 file_filter[2]; /* a bit for each of them, by file_bit(): most files meet none */
 };
 
 /*
@@ -128,9 +133,9 @@ enum reason {
 	REASON_CONNECTIONS = 15,       /* connect() over the limit for the destination */
 	REASON_CONNECTIONS_TOTAL = 16, /* connect() over the limit for all destinations together */
 	REASON_EGRESS = 17,            /* connect(), send or packet to where a rule denies it */
-	REASON_FILE = 18,
-	REASON_BANDWIDTH = 19, /* a packet or a send over the limit of the bandwidth */
-	REASONS = 32,          /* a power of two, so that the verifier sees the bound of a masked index */
+	REASON_FILE = 18,              /* a file that the policy keeps from the container, or from being changed */
+	REASON_BANDWIDTH = 19,         /* a packet or a send over the limit of the bandwidth */
+	REASONS = 32,                  /* a power of two, so that the verifier sees the bound of a masked index */
 };
 
 /*
@@ -387,6 +392,74 @@ struct timewait {
 	__u32 reserved;
 };
 
+/* Key of file_rules: a directory, with all below it, or a file. */
+struct file_key {
+	__u64 set;
+	__u64 ino;
+	__u32 dev;        /* as the kernel has it: super_block.s_dev */
+	__u32 generation; /* inode.i_generation: file systems use a number again, with another one of these */
+};
+
+/* Value of file_rules, and what became of a look for one. The nearest on the way up from the file holds. */
+enum file_verdict {
+	FILE_NO_RULE = 0,
+	FILE_ALLOW = 1,
+	FILE_READONLY = 2,
+	/* From here on all is refused. */
+	FILE_DENY = 3,
+	FILE_DISCONNECTED = 4, /* found by its handle: nobody knows where it is */
+	FILE_TOO_DEEP = 5,     /* deeper than FILE_ANCESTORS */
+	FILE_PIN = 6,          /* of the isolator's in bpffs */
+	FILE_SUBVOLUME = 7,    /* of btrfs, to be removed: nobody knows which */
+};
+
+enum file_operation {
+	FILE_OPEN = 0,
+	FILE_OPEN_WRITE = 1,
+	FILE_EXEC = 2,
+	FILE_CREATE = 3,
+	FILE_MKDIR = 4,
+	FILE_MKNOD = 5,
+	FILE_SYMLINK = 6,
+	FILE_LINK = 7,
+	FILE_UNLINK = 8,
+	FILE_RMDIR = 9,
+	FILE_RENAME = 10,
+	FILE_ATTRIBUTES = 11, /* chmod, chown, utimes, truncate, and what ioctl() sets of them */
+	FILE_XATTR = 12,      /* extended attributes and ACLs */
+	FILE_UMOUNT = 13,
+};
+
+enum file_sizes {
+	FILE_ANCESTORS = 256,     /* that are looked at; a file that has more is refused */
+	FILE_NEAR_ANCESTORS = 24, /* of these the nearest, at the least cost */
+	FILE_PATH = 384,
+	FILE_NAMES = 24,      /* of a path that is made of them, */
+	FILE_NAME = 128,      /* shorter than this, */
+	FILE_NAMES_END = 256, /* up to here: a power of two, like the one before */
+	FILE_IDENTITIES = 16,
+};
+
+/* What comes after struct event where the reason is REASON_FILE. */
+struct file_detail {
+	__u64 ino;
+	__u32 dev;
+	__u8 operation; /* enum file_operation */
+	__u8 verdict;   /* enum file_verdict */
+	__u8 seen;  /* 1: the path is as the task sees it; else as its file system has it, where it is long its end */
+	__u8 begin; /* of the path */
+	__u8 path[FILE_PATH]; /* NUL-terminated; from the task, so never trusted */
+};
+
+/* How the kernel knows an open file: asked of files_identify. */
+struct file_identity {
+	__u64 ino;
+	__u32 dev;
+	__u32 generation;
+	__u32 fd; /* in */
+	__u32 reserved;
+};
+
 /* Classes that an endpoint or a container is in, as far as programs know them. */
 #define ENDPOINT_CLASSES 4
 /* Sets of endpoints: one is in use, the other is being filled or empty. */
@@ -600,7 +673,7 @@ struct egress_verdict {
 	enum class_bit class; /* of by_class */
 };
 
-_Static_assert(sizeof(struct policy) == 104, "policy has a hole");
+_Static_assert(sizeof(struct policy) == 128, "policy has a hole");
 _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
@@ -609,6 +682,9 @@ _Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tall
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
+_Static_assert(sizeof(struct file_key) == 24, "file_key has a hole");
+_Static_assert(sizeof(struct file_detail) == 16 + FILE_PATH, "file_detail has a hole");
+_Static_assert(sizeof(struct file_identity) == 24, "file_identity has a hole");
 _Static_assert(sizeof(struct port_remap_key) == 16, "port_remap_key has a hole");
 _Static_assert(sizeof(struct event) == 88, "event has a hole");
 _Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key has a hole");

@@ -6,6 +6,7 @@ import {
   classesText,
   columns,
   enforcementText,
+  filesText,
   limitsText,
   formatBytes,
   mappingsText,
@@ -32,6 +33,7 @@ const OPTIONAL: readonly { head: string; text: (container: Summary) => string }[
   { head: "BANDWIDTH", text: ({ bandwidth }) => (bandwidth ? limitsText(bandwidth) : "") },
   { head: "CONNECTIONS", text: ({ connections }) => (connections ? `${connections.held ?? 0}` : "") },
   { head: "MARKING", text: ({ marking }) => (marking ? markingText(marking) : "") },
+  { head: "FILES", text: ({ files }) => (files ? filesText(files) : "") },
 ];
 /** Characters of a list; --json has all. */
 const MAX_LIST = 40;

@@ -6,6 +6,7 @@ import { FULL_MODES, parseBurst, parseRate } from "../features/bandwidth.js";
 import { CONNECT_ERRNOS, MAX_LIMIT } from "../features/connections.js";
 import { EGRESS_ERRNOS } from "../features/egress.js";
 import { ESCAPE_MODES } from "../features/escape.js";
+import { FILE_ERRNOS, parseFilePath } from "../features/files.js";
 import { CHANGE_MODES, parseDscp, parseMark, parsePriority, WRONG_DSCP_MODES } from "../features/marking.js";
 import { EPHEMERAL_MODES, EXTRA_PROTOCOLS } from "../features/ports.js";
 import { SOCKET_KINDS } from "../features/sockets.js";
@@ -41,6 +42,11 @@ function listOf<T extends string>(words: readonly T[]): (text: string, previous:
     });
     return [...new Set([...previous, ...named])];
   };
+}
+
+/** A path of an option that may be given several times. */
+function addPath(text: string, previous: string[]): string[] {
+  return [...previous, parseFilePath(text)];
 }
 
 function collect(text: string, previous: string[]): string[] {
@@ -157,6 +163,15 @@ program
       EGRESS_ERRNOS,
     ),
   )
+  .option(
+    "--deny-path <path>",
+    "file, or directory with all below it, that it may not open or change",
+    addPath,
+    [],
+  )
+  .option("--readonly-path <path>", "the same: it may not be changed", addPath, [])
+  .option("--allow-path <path>", "exception below one of those", addPath, [])
+  .addOption(new Option("--path-errno <errno>", "what these give (default: EACCES)").choices(FILE_ERRNOS))
   .option("--class <name>", "put it into a class of the configuration, with that class's marking")
   .option("--config <file>", "configuration that has the class (default: /etc/bpf-isolator/isolator.yaml)")
   .option("-n, --name <name>", "name of the container (default: run- and eight digits)")

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { HostAddresses } from "../cluster/host-addresses.js";
 import { loadConfig } from "../config/load.js";
 import { egressFor, parseEgressOption } from "../config/egress.js";
+import { filesFor } from "../config/files.js";
 import { markingFor } from "../config/marking.js";
 import { Container } from "../containers/container.js";
 import { Instance } from "../containers/instance.js";
@@ -13,6 +14,7 @@ import { toStatisticsJson } from "../features/statistics.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import type { EgressErrno } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
+import { makeRules, sortRules, type FileErrno, type FilesPolicy } from "../features/files.js";
 import type { EscapeMode } from "../features/escape.js";
 import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features/marking.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
@@ -50,6 +52,10 @@ export interface RunOptions {
   onFull?: FullMode;
   limitLoopback?: boolean;
   departures?: boolean;
+  denyPath: string[];
+  readonlyPath: string[];
+  allowPath: string[];
+  pathErrno?: FileErrno;
   /** Of the configuration. */
   class?: string;
   config?: string;
@@ -89,10 +95,29 @@ function portsOf({ ports, map }: RunOptions): Pick<Policy, "ports" | "remap"> {
 }
 
 /**
- * The class that the caller has put the task into, and the marking: the options', else that of the class.
+ * The options' rules for files, on top of those of the class.
+ * @throws bad-argument
+ */
+function filesOf(options: RunOptions, ofClass: FilesPolicy | undefined): { files?: FilesPolicy } {
+  const { denyPath: deny, readonlyPath: readonly, allowPath: allow, pathErrno } = options;
+  const own = makeRules({ deny, readonly, allow });
+  const rules = new Map([...(ofClass?.rules ?? []), ...own].map(({ path, mode }) => [path, mode]));
+  const errno = pathErrno ?? ofClass?.errno ?? "EACCES";
+  if ([...rules.values()].some((mode) => mode !== "allow"))
+    return { files: { rules: sortRules(rules), errno } };
+  if (own.length > 0 || pathErrno !== undefined)
+    throw new IsolatorError(
+      "bad-argument",
+      "--allow-path and --path-errno are of use with other rules only: give --deny-path or --readonly-path, or leave them out",
+    );
+  return {};
+}
+
+/**
+ * The class that the caller has put the task into, and the marking and rules for files: the options', else the class's.
  * @throws bad-argument, bad-config
  */
-function markingOf(options: RunOptions): Pick<Policy, "classes" | "marking"> {
+function rulesOf(options: RunOptions): Pick<Policy, "classes" | "marking" | "files"> {
   const { class: name, config: file, dscp, mark, priority, markingChange, wrongDscp } = options;
   if (name === undefined && file !== undefined)
     throw new IsolatorError(
@@ -127,7 +152,14 @@ function markingOf(options: RunOptions): Pick<Policy, "classes" | "marking"> {
   }
   if (wrongDscp !== undefined && anyDscp === undefined)
     throw new IsolatorError("bad-argument", "--wrong-dscp has no effect without a DSCP: give --dscp too");
-  return { ...(classes.length > 0 ? { classes } : {}), ...(marks ? { marking } : {}) };
+  return {
+    ...(classes.length > 0 ? { classes } : {}),
+    ...(marks ? { marking } : {}),
+    ...filesOf(
+      options,
+      name === undefined ? undefined : filesFor(loaded?.config.files ?? [], classes, { labels: [] }),
+    ),
+  };
 }
 
 /** @throws bad-argument where an option has no effect */
@@ -221,7 +253,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     sockets: Object.fromEntries(options.denySocket.map((kind) => [kind, "deny"])),
     ...(options.escape === undefined ? {} : { escape: options.escape }),
     ...connectionsOf(options),
-    ...markingOf(options),
+    ...rulesOf(options),
     ...bandwidthOf(options),
     ...egressOf(options),
   };

@@ -1,6 +1,7 @@
 /** What commands print for people and for scripts: tables, numbers, names that somebody else chose. */
 import { formatRate } from "../features/bandwidth.js";
 import { formatClasses } from "../features/classes.js";
+import { formatFiles } from "../features/files.js";
 import { formatDestination } from "../features/connections.js";
 import { formatMarking } from "../features/marking.js";
 import { formatPorts } from "../features/ports.js";
@@ -199,4 +200,9 @@ export function countsText(counts: readonly bpf_isolator.Count[] = []): string {
     .filter(({ name, count = 0n }) => count > 0n && name !== "source_port")
     .map(({ name = "", count = 0n }) => `${printable(name)} ${count}`);
   return parts.length > 0 ? `${totalCount(counts)} (${parts.join(", ")})` : "0";
+}
+
+/** "deny 2, readonly 1" */
+export function filesText({ deny = 0, readonly = 0, allow = 0 }: bpf_isolator.FileRules): string {
+  return formatFiles({ deny, readonly, allow });
 }

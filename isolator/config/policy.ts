@@ -6,6 +6,7 @@ import type { ContainerFacts } from "./facts.js";
 import { bandwidthFor } from "./bandwidth.js";
 import { classesOf } from "./classes.js";
 import { egressFor } from "./egress.js";
+import { filesFor } from "./files.js";
 import { limitsFor } from "./connections.js";
 import { markingFor } from "./marking.js";
 import { holds, isAllocatedTo, isAnchored } from "./match.js";
@@ -47,6 +48,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const marking = markingFor(config.marking, classes);
   const bandwidth = bandwidthFor(config.bandwidth, facts, classes, config.trustedRoles);
   const egress = egressFor(config.egress, classes, agent);
+  const files = filesFor(config.files, classes, facts);
   const connections = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
   return {
     ...(ports ? { ports } : {}),
@@ -63,5 +65,6 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
     ...(marking ? { marking } : {}),
     ...(bandwidth ? { bandwidth } : {}),
     ...(egress ? { egress } : {}),
+    ...(files ? { files } : {}),
   };
 }

@@ -27,6 +27,7 @@ import {
   toEgressRules,
   type EgressConfig,
 } from "./egress.js";
+import { filesProblems, FilesSchema, toFiles, type FilesRule } from "./files.js";
 import { CONNECTION_KEYS, toConnections } from "./connections.js";
 import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } from "./endpoints.js";
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
@@ -169,6 +170,7 @@ export const ConfigSchema = z
     bandwidth: BandwidthSchema,
     statistics: StatisticsSchema,
     operator: OperatorSchema,
+    files: FilesSchema,
     endpoints: EndpointsSchema,
     egress: EgressSchema,
     egress_default: EgressDefaultSchema,
@@ -213,6 +215,7 @@ export interface Config {
   bandwidth?: BandwidthConfig;
   statistics: StatisticsConfig;
   operator: OperatorConfig;
+  files: FilesRule[];
   endpoints: EndpointsConfig;
   egress: EgressConfig;
   /** Undefined: what is refused is refused, and nothing more. */
@@ -235,7 +238,7 @@ function asMap(value: unknown): Record<string, unknown> {
  */
 export function crossProblems(value: unknown): Problem[] {
   const keys = asMap(value);
-  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, endpoints, egress } = keys;
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, files, endpoints, egress } = keys;
   const { statistics, bandwidth } = keys;
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
@@ -279,6 +282,7 @@ export function crossProblems(value: unknown): Problem[] {
     ...markingProblems(marking, classes),
     ...bandwidthProblems(bandwidth, classes),
     ...statisticsProblems(statistics),
+    ...filesProblems(files, classes),
     ...endpointProblems(endpoints, classes),
     ...egressProblems(egress, classes),
   ];
@@ -309,6 +313,7 @@ export function toConfig(input: ConfigInput): Config {
     ...(input.bandwidth ? { bandwidth: toBandwidth(input.bandwidth) } : {}),
     statistics: toStatistics(input.statistics),
     operator: toOperator(input.operator),
+    files: toFiles(input.files),
     endpoints: toEndpoints(input.endpoints),
     egress: {
       rules: toEgressRules(input.egress),

@@ -8,6 +8,7 @@ import { readlinkSync } from "node:fs";
 import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
 import { badLimits } from "../config/connections.js";
+import { badPaths } from "../config/files.js";
 import {
   bandwidthOf,
   factsOf,
@@ -719,6 +720,8 @@ export class Isolator {
     if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
     for (const what of entry.facts ? badLimits(entry.facts) : [])
       this.log.add("warning", entry.name, `no limit for connections: ${what}`);
+    for (const what of entry.facts ? badPaths(entry.facts) : [])
+      this.log.add("warning", entry.name, `no rule for files: ${what}`);
     const watch = entry.container?.escapeWatch();
     if (watch) this.patrol.add(entry.name, watch);
   }

@@ -91,6 +91,12 @@ export const NEEDS: readonly FeatureNeeds[] = [
     ],
   },
   {
+    feature: "files",
+    main: false,
+    requires: [...CONTAINER, "lsm_file_open", "lsm_files"],
+    prefers: [],
+  },
+  {
     feature: "marking",
     main: false,
     requires: [

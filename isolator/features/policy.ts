@@ -19,6 +19,15 @@ import {
   markingHooks,
   type MarkingPolicy,
 } from "./marking.js";
+import {
+  decodeFiles,
+  fileFields,
+  fileFlags,
+  fileHooks,
+  isFiles,
+  type FileFilter,
+  type FilesPolicy,
+} from "./files.js";
 import { ESCAPE_MODES, escapeFlags, escapeHooks, openWays, type EscapeMode } from "./escape.js";
 import {
   EPHEMERAL_MODES,
@@ -54,6 +63,8 @@ export interface Policy extends PortsPolicy {
   remap?: PortMapping[];
   /** Undefined: everywhere. */
   egress?: EgressPolicy;
+  /** Undefined: all are allowed, as far as the system allows them. */
+  files?: FilesPolicy;
 }
 
 /** Whether a value is a policy as far as whoever uses one relies on it: one that was stored may be damaged. */
@@ -61,7 +72,7 @@ export function isPolicy(value: unknown): value is Policy {
   if (typeof value !== "object" || value === null) return false;
   const policy = value as Partial<Record<keyof Policy, unknown>>;
   const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections } = policy;
-  const { bandwidth, remap, egress } = policy;
+  const { bandwidth, remap, egress, files } = policy;
   return (
     ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
     EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
@@ -75,6 +86,7 @@ export function isPolicy(value: unknown): value is Policy {
     (bandwidth === undefined || isBandwidth(bandwidth)) &&
     (remap === undefined || isMappings(remap)) &&
     (egress === undefined || isEgress(egress)) &&
+    (files === undefined || isFiles(files)) &&
     (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
   );
 }
@@ -99,6 +111,7 @@ export function hooksOf(policy: Policy): ReadonlySet<string> {
     ...bandwidthHooks(policy.bandwidth),
     ...remapHooks(policy.remap),
     ...egressHooks(policy.egress),
+    ...fileHooks(policy.files),
   ]);
 }
 
@@ -156,6 +169,7 @@ function flagsOf(policy: Policy): number {
     remapFlags(policy.remap),
     egressFlags(policy.egress),
     markingFlags(policy.marking),
+    fileFlags(policy.files),
   ];
   return bits.reduce((all, bit) => all | bit, 0);
 }
@@ -164,8 +178,15 @@ function flagsOf(policy: Policy): number {
  * @param cgroupId of the container's node
  * @param level 0 for a root container, 1 for its child, ...
  * @param ring index in event_rings
+ * @param filter of the policy's rules for files; without, each file is looked up
  */
-export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ring: number): Uint8Array {
+export function encodePolicy(
+  policy: Policy,
+  cgroupId: bigint,
+  level: number,
+  ring: number,
+  filter?: FileFilter,
+): Uint8Array {
   return encode(layouts.structs.policy, {
     cgroup_id: cgroupId,
     level,
@@ -179,6 +200,7 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     ...markingFields(policy.marking),
     ...remapFields(policy.remap),
     ...egressFields(policy.egress),
+    ...fileFields(policy.files, filter),
   });
 }
 
@@ -195,6 +217,7 @@ export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boole
   const value = decode(layouts.structs.policy, bytes);
   const has = (bit: number): boolean => (value.flags & bit) !== 0;
   const marking = decodeMarking(value);
+  const files = decodeFiles(value);
   return {
     enforce: keyOf(ENFORCEMENT_VALUES, value.enforcement, "on"),
     ephemeral: keyOf(EPHEMERAL_VALUES, value.ephemeral, "deny"),
@@ -204,6 +227,7 @@ export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boole
     ...(has(flags.POLICY_DENY_ESCAPE) ? {} : { escape: "allow" }),
     ...(value.judge_end > 0 ? { judged: { begin: value.judge_begin, end: value.judge_end } } : {}),
     ...(marking ? { marking } : {}),
+    ...(files ? { files } : {}),
     inheritsPorts: has(flags.POLICY_INHERIT_PORTS),
   };
 }

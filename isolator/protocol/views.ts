@@ -12,6 +12,7 @@ import { ruleName } from "../features/egress.js";
 import { escapeUntrusted, type Denial } from "../features/events.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
 import { toResourceStatistics, type ContainerStatistics } from "../features/statistics.js";
+import type { FileMode, FilesPolicy } from "../features/files.js";
 import type { MarkingPolicy } from "../features/marking.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { bpf_isolator, fromContainerId, type mesos } from "../mesos/messages.js";
@@ -91,7 +92,22 @@ export function toContainerStatus({ id, container }: Entry): mesos.ContainerStat
   };
 }
 
-function policyFields(policy: Policy, bandwidth?: BandwidthUsage): Partial<bpf_isolator.ContainerSummary> {
+/** Shown of a list of paths. */
+const MAX_MISSING = 100;
+
+function toFileRules({ rules, errno }: FilesPolicy, missing: readonly string[]): bpf_isolator.FileRules {
+  const count = (mode: FileMode): number => rules.filter((rule) => rule.mode === mode).length;
+  return {
+    ...{ deny: count("deny"), readonly: count("readonly"), allow: count("allow"), errno },
+    ...(missing.length > 0 ? { missing: missing.slice(0, MAX_MISSING) } : {}),
+  };
+}
+
+function policyFields(
+  policy: Policy,
+  missing: readonly string[] = [],
+  bandwidth?: BandwidthUsage,
+): Partial<bpf_isolator.ContainerSummary> {
   return {
     ...(policy.ports
       ? { ports: policy.ports.map(({ begin, end }) => ({ begin: BigInt(begin), end: BigInt(end) })) }
@@ -112,6 +128,7 @@ function policyFields(policy: Policy, bandwidth?: BandwidthUsage): Partial<bpf_i
     ...(policy.egress
       ? { egress_rules: policy.egress.rules.length, egress_default: policy.egress.byDefault }
       : {}),
+    ...(policy.files ? { files: toFileRules(policy.files, missing) } : {}),
   };
 }
 
@@ -179,7 +196,7 @@ export function toSummary(entry: Entry, time: number, held: HeldView): bpf_isola
     ...(network === undefined ? {} : { network }),
     ...(container
       ? {
-          ...policyFields(container.policy, bandwidth),
+          ...policyFields(container.policy, container.missingPaths(), bandwidth),
           ...egressFieldsOf(container),
           ...usageFields(container.statistics(), time),
           ...connectionFields(container.policy, held.of(container.cgroupId)),
@@ -229,7 +246,7 @@ export function toEndpointSource(source: SourceSummary): bpf_isolator.EndpointSo
 
 function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
   const { reason, protocol, family, address, port, pid, uid, process, unreachable, owner, time } = denial;
-  const { option, dscp, askedPort } = denial;
+  const { option, dscp, askedPort, file } = denial;
   return {
     ...{ reason, protocol, family, port, pid, uid, process },
     ...(address === undefined ? {} : { address }),
@@ -239,6 +256,7 @@ function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
     ...(dscp === undefined ? {} : { dscp }),
     ...(askedPort === undefined ? {} : { asked_port: askedPort }),
     ...(denial.rule === undefined ? {} : { rule: denial.rule }),
+    ...(file ? { file: { ...file, inode: BigInt(file.inode) } } : {}),
     boot_time: BigInt(time),
   };
 }

@@ -216,7 +216,7 @@ export const layouts = {
       }
     },
     "policy": {
-      "size": 104,
+      "size": 128,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -282,10 +282,14 @@ export const layouts = {
           "offset": 60,
           "type": "u8"
         },
-        "reserved": {
+        "file_errno": {
           "offset": 61,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 62,
           "type": "u8",
-          "count": 3
+          "count": 2
         },
         "remap_port": {
           "offset": 64,
@@ -325,6 +329,15 @@ export const layouts = {
         "egress_errno": {
           "offset": 100,
           "type": "u32"
+        },
+        "file_set": {
+          "offset": 104,
+          "type": "u64"
+        },
+        "file_filter": {
+          "offset": 112,
+          "type": "u64",
+          "count": 2
         }
       }
     },
@@ -529,6 +542,27 @@ export const layouts = {
         "reserved": {
           "offset": 2,
           "type": "u16"
+        }
+      }
+    },
+    "file_key": {
+      "size": 24,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "ino": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "generation": {
+          "offset": 20,
+          "type": "u32"
         }
       }
     },
@@ -765,6 +799,65 @@ export const layouts = {
         }
       }
     },
+    "file_detail": {
+      "size": 400,
+      "fields": {
+        "ino": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "operation": {
+          "offset": 12,
+          "type": "u8"
+        },
+        "verdict": {
+          "offset": 13,
+          "type": "u8"
+        },
+        "seen": {
+          "offset": 14,
+          "type": "u8"
+        },
+        "begin": {
+          "offset": 15,
+          "type": "u8"
+        },
+        "path": {
+          "offset": 16,
+          "type": "u8",
+          "count": 384
+        }
+      }
+    },
+    "file_identity": {
+      "size": 24,
+      "fields": {
+        "ino": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "generation": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "fd": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 20,
+          "type": "u32"
+        }
+      }
+    },
     "endpoint_key": {
       "size": 20,
       "fields": {
@@ -872,6 +965,7 @@ export const layouts = {
       "POLICY_COUNT_CONNECTIONS": 1024,
       "POLICY_REMAP": 2048,
       "POLICY_EGRESS": 4096,
+      "POLICY_FILES": 16384,
       "POLICY_BANDWIDTH": 32768,
       "POLICY_SET_DSCP": 65536,
       "POLICY_SET_MARK": 131072,
@@ -943,6 +1037,32 @@ export const layouts = {
       "REASON_FILE": 18,
       "REASON_BANDWIDTH": 19,
       "REASONS": 32
+    },
+    "file_verdict": {
+      "FILE_NO_RULE": 0,
+      "FILE_ALLOW": 1,
+      "FILE_READONLY": 2,
+      "FILE_DENY": 3,
+      "FILE_DISCONNECTED": 4,
+      "FILE_TOO_DEEP": 5,
+      "FILE_PIN": 6,
+      "FILE_SUBVOLUME": 7
+    },
+    "file_operation": {
+      "FILE_OPEN": 0,
+      "FILE_OPEN_WRITE": 1,
+      "FILE_EXEC": 2,
+      "FILE_CREATE": 3,
+      "FILE_MKDIR": 4,
+      "FILE_MKNOD": 5,
+      "FILE_SYMLINK": 6,
+      "FILE_LINK": 7,
+      "FILE_UNLINK": 8,
+      "FILE_RMDIR": 9,
+      "FILE_RENAME": 10,
+      "FILE_ATTRIBUTES": 11,
+      "FILE_XATTR": 12,
+      "FILE_UMOUNT": 13
     },
     "endpoint_origin": {
       "ORIGIN_NONE": 0,

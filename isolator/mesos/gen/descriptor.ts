@@ -570,6 +570,10 @@ export const descriptor = {
        "type": "Bandwidth",
        "id": 42
       },
+      "files": {
+       "type": "FileRules",
+       "id": 46
+      },
       "port_mappings": {
        "rule": "repeated",
        "type": "mesos.NetworkInfo.PortMapping",
@@ -727,6 +731,32 @@ export const descriptor = {
       "priority": {
        "type": "uint32",
        "id": 4
+      }
+     }
+    },
+    "FileRules": {
+     "edition": "proto2",
+     "fields": {
+      "deny": {
+       "type": "uint32",
+       "id": 1
+      },
+      "readonly": {
+       "type": "uint32",
+       "id": 2
+      },
+      "allow": {
+       "type": "uint32",
+       "id": 3
+      },
+      "errno": {
+       "type": "string",
+       "id": 4
+      },
+      "missing": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 5
       }
      }
     },
@@ -948,9 +978,41 @@ export const descriptor = {
          "type": "uint32",
          "id": 14
         },
+        "file": {
+         "type": "File",
+         "id": 20
+        },
         "rule": {
          "type": "uint32",
          "id": 30
+        }
+       }
+      },
+      "File": {
+       "fields": {
+        "operation": {
+         "type": "string",
+         "id": 1
+        },
+        "rule": {
+         "type": "string",
+         "id": 2
+        },
+        "path": {
+         "type": "string",
+         "id": 3
+        },
+        "within": {
+         "type": "bool",
+         "id": 4
+        },
+        "device": {
+         "type": "string",
+         "id": 5
+        },
+        "inode": {
+         "type": "uint64",
+         "id": 6
         }
        }
       }

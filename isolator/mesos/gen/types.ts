@@ -330,6 +330,7 @@ export namespace bpf_isolator {
     readonly marking?: bpf_isolator.Marking | undefined;
     /** Absent: neither limited nor measured. */
     readonly bandwidth?: bpf_isolator.Bandwidth | undefined;
+    readonly files?: bpf_isolator.FileRules | undefined;
     /** bind() to the container port gives the host port. Without a protocol: TCP and UDP. */
     readonly port_mappings?: readonly mesos.NetworkInfo.PortMapping[] | undefined;
     /** Rules of egress that it has; 0 with egress_default "deny": nothing is allowed. */
@@ -420,6 +421,18 @@ export namespace bpf_isolator {
     /** Bits of `mark` that are set; the others are the task's. */
     readonly mark_mask?: number | undefined;
     readonly priority?: number | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** Rules for files: numbers of paths. */
+  export interface FileRules {
+    readonly deny?: number | undefined;
+    readonly readonly?: number | undefined;
+    readonly allow?: number | undefined;
+    /** "EACCES" or "EPERM". */
+    readonly errno?: string | undefined;
+    /** Paths that are not there yet, at most 100. Only a daemon knows them. */
+    readonly missing?: readonly string[] | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -540,8 +553,28 @@ export namespace bpf_isolator {
       readonly dscp?: number | undefined;
       /** Of "bind": the port that was asked for, where a mapping made it `port`. */
       readonly asked_port?: number | undefined;
+      /** Of "file". */
+      readonly file?: bpf_isolator.Event.File | undefined;
       /** Of "egress": the rule that decided, by its number; 8191: the default. */
       readonly rule?: number | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    /** What a container asked for of a file. */
+    export interface File {
+      /** "open", "open_write", "exec", "create", "mkdir", "mknod", "symlink", "link", "unlink", "rmdir", "rename",
+       * "attributes", "xattr" or "umount". */
+      readonly operation?: string | undefined;
+      /** "deny" or "readonly", or what stands for a rule: "disconnected", "too_deep", "pin", "subvolume". */
+      readonly rule?: string | undefined;
+      /** As the task sees it, with everything but printable ASCII as \xNN. Absent where it could not be had. */
+      readonly path?: string | undefined;
+      /** The path begins at the root of its file system; a long one lacks its beginning. */
+      readonly within?: boolean | undefined;
+      /** Of the file system, as MAJOR:MINOR. */
+      readonly device?: string | undefined;
+      /** 0: not there yet. */
+      readonly inode?: bigint | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
