@@ -546,7 +546,7 @@ enum bandwidth_flags {
  */
 struct bandwidth_rule {
 	__u64 rate[BANDWIDTH_SIDES];  /* bytes/s of the IP layer; 0: no limit */
-	__u64 burst[BANDWIDTH_SIDES]; /* bytes; 0: what 20 ms take, at least 64 KiB */
+	__u64 burst[BANDWIDTH_SIDES]; /* bytes; 0: what 20 ms take, received 100 ms */
 	__u32 weight;                 /* share of the host's budget; 0: not of it */
 	enum bandwidth_flags flags;   /* any of them */
 };
@@ -577,7 +577,8 @@ struct bandwidth_state {
 	__u64 generation_due;
 	__u64 senders;
 	__u64 senders_before;
-	__u64 host_generation; /* in which the container has been counted */
+	__u64 generation_bytes; /* received in the present one */
+	__u64 host_generation;  /* in which the container has been counted */
 	__u64 passed_packets;
 	__u64 passed_bytes;
 	__u64 dropped_packets;
@@ -607,6 +608,8 @@ struct socket_bandwidth {
 	__u64 set;                 /* what it was set to here; 0: nothing yet */
 	__u64 levels[LEVELS];      /* that each level of nesting allows, plus 1; 0: any */
 	__u64 generations[LEVELS]; /* in which it has been counted as a sender */
+	__u64 receptions[LEVELS];  /* of what is received, in which it has been counted */
+	__u64 received[LEVELS];    /* bytes in that */
 	__u32 window;              /* bound of the congestion window, packets; 0: none */
 	__u32 receiving;           /* bound of the window that it offers, bytes; 0: none */
 	__u32 windows[LEVELS];     /* that each level wants that to be */

@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
-import type { HostBandwidth } from "../features/bandwidth.js";
+import type { BandwidthUsage, HostBandwidth } from "../features/bandwidth.js";
 import { egressSet } from "../features/egress.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
@@ -16,7 +16,13 @@ import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
 import { isPinned, openPinnedMap, otherBuilds, pinRoot, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
-import { closeBandwidth, OlderConnections, writeHostBandwidth, type BandwidthMaps } from "./bandwidth.js";
+import {
+  closeBandwidth,
+  OlderConnections,
+  readHostBandwidth,
+  writeHostBandwidth,
+  type BandwidthMaps,
+} from "./bandwidth.js";
 import { forgetHits, sweepEgress, type EgressMaps } from "./egress.js";
 import { closeConnections, type ConnectionMaps } from "./connections.js";
 import { dropSets, FileRules, forgetFiles } from "./files.js";
@@ -293,6 +299,11 @@ export class Instance {
   /** The host's budget of bandwidth, for this instance's containers; undefined: none. @throws map-full, map-failed */
   setHostBandwidth(host: HostBandwidth | undefined): void {
     if (this.programs) writeHostBandwidth(this.programs, host);
+  }
+
+  /** What all together use of the host's budget; undefined: there is none. */
+  hostBandwidth(): BandwidthUsage | undefined {
+    return this.programs && readHostBandwidth(this.programs);
   }
 
   /**

@@ -13,6 +13,7 @@ import {
   bandwidthOf,
   factsOf,
   portsOf,
+  rateLabelsOf,
   tasksAreUntold,
   withTask,
   type ContainerFacts,
@@ -628,8 +629,15 @@ export class Isolator {
       const parent = parentId && this.find(parentId);
       // Without what an earlier answer has said.
       const plain = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
-      const { ports, ownNetwork } = facts;
-      entry.facts = withTask({ ...plain, ...(ports ? { ports } : {}), ownNetwork }, task);
+      const { ports, ownNetwork, networkBandwidth, cpus } = facts;
+      const given = {
+        ...(ports ? { ports } : {}),
+        ...(networkBandwidth === undefined ? {} : { networkBandwidth }),
+        ...(cpus === undefined ? {} : { cpus }),
+      };
+      entry.facts = withTask({ ...withoutBandwidth(plain), ...given, ownNetwork }, task);
+      for (const problem of rateLabelsOf(task.labels).bad)
+        this.log.add("warning", name, `${problem}: it is left out, since the task runs already`);
       await this.judgeAgain(entry);
     });
   }

@@ -51,16 +51,20 @@ export function readCount(
 export interface BandwidthOptions extends Output {
   /** Seconds that each flow sends. */
   seconds: number;
-  /** Mbit/s of the highest limit. */
+  /** Mbit/s of the lowest and the highest limit. */
+  least: number;
   most: number;
 }
 
 export function readBandwidthOptions(name: string): BandwidthOptions | undefined {
   const read = parse(name, {
     seconds: { help: "seconds that each measurement takes", default: 10, least: 1 },
+    least: { help: "Mbit/s of the lowest limit", default: 10, least: 10 },
     most: { help: "Mbit/s of the highest limit", default: 10_000, least: 10 },
   });
-  return read && { ...read.output, seconds: Number(read.own["seconds"]), most: Number(read.own["most"]) };
+  if (!read) return undefined;
+  const [seconds, least, most] = ["seconds", "least", "most"].map((name) => Number(read.own[name]));
+  return { ...read.output, seconds: seconds ?? 0, least: least ?? 0, most: most ?? 0 };
 }
 
 /** How much bench:daemon does. */
