@@ -45,7 +45,10 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const classes = classesOf(config.classes, facts, config.trustedRoles);
   const marking = markingFor(config.marking, classes);
   const egress = egressFor(config.egress, classes, agent);
-  const connections = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
+  const limits = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
+  // The host's ports are none of its own network's.
+  const { fair: _, ...unshared } = limits ?? {};
+  const connections = limits && facts.ownNetwork ? unshared : limits;
   return {
     ...(ports ? { ports } : {}),
     enforce: enforcementFor(config, facts),

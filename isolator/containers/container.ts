@@ -1,7 +1,7 @@
 /** One container, from prepare() to cleanup(). */
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { sumCounters, sumSome, type Usage } from "../features/accounting.js";
-import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
+import { keepCounting, type HeldConnections, type HeldDestination } from "../features/connections.js";
 import type { EgressHits } from "../features/egress.js";
 import { encodePolicy, gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
@@ -51,10 +51,9 @@ const IN_THE_WAY: readonly ErrorCode[] = [
   "map-full",
 ];
 
-/** What sockets hold already is given back where it was counted, also when nothing is limited any more. */
-function keepCounting(before: Policy, next: Policy): Policy {
-  if (next.connections || !before.connections) return next;
-  return { ...next, connections: withoutLimits(before.connections) };
+function counting(before: Policy, next: Policy): Policy {
+  const connections = keepCounting(before.connections, next.connections);
+  return connections ? { ...next, connections } : next;
 }
 
 /** Each is told whether all before it went well. */
@@ -363,7 +362,7 @@ export class Container {
     return this.instance.locked(async () => {
       const { chain, table } = this;
       const before = this.policy;
-      const policy = keepCounting(before, next);
+      const policy = counting(before, next);
       const wanted = policy.ports ?? [];
       const dropped = subtractRanges(before.ports ?? [], wanted);
       table.examine(wanted, chain, this.instance.liveName);

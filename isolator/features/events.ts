@@ -84,7 +84,14 @@ function formatAddress(bytes: Uint8Array, ipv6: boolean): string {
 }
 
 /** Reasons whose event has an address: that asked for by bind(), or the destination. */
-const KNOWN_ADDRESS: readonly Reason[] = ["bind", "bind_zero", "connections", "connections_total", "egress"];
+const KNOWN_ADDRESS: readonly Reason[] = [
+  "bind",
+  "bind_zero",
+  "connections",
+  "connections_total",
+  "egress",
+  "connections_ports",
+];
 
 /** @param nameOf name of the container with this cgroup id */
 export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => string | undefined): Denial {
@@ -176,6 +183,12 @@ function describeAction(denial: Denial): string {
       return `connect() ${protocol} ${at}, over the limit for this destination`;
     case "connections_total":
       return `connect() ${protocol} ${at}, over the limit for all destinations`;
+    case "connections_ports":
+      return `${port === 0 ? `socket() or bind(0) ${protocol}` : `connect() ${protocol} ${at}`}, over the limit for ports that the kernel chooses`;
+    case "file":
+    case "bandwidth":
+    case "service":
+      return reason;
     case "egress":
       return packet
         ? `a ${protocol} packet to ${address ?? "an unknown address"}`

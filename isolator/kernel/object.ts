@@ -17,6 +17,7 @@ export const STRUCTS = [
   "connection_count",
   "connection_rule",
   "connection_pass",
+  "connection_share",
   "socket_tally",
   "port_remap_key",
   "port_remap",
