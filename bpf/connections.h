@@ -410,6 +410,7 @@ static __noinline void end_connection(struct bpf_sock_ops *ctx)
 		give_all_back(holds);
 }
 
+/* A container that has counted once goes on counting: none that does not has a hold to give back. */
 static __always_inline void connections_state(struct bpf_sock_ops *ctx)
 {
 	if (ctx->args[1] == BPF_TCP_CLOSE && counts_connections(container_policy()) && !ends_quickly(ctx))

@@ -47,6 +47,8 @@ enum policy_flags {
 	POLICY_COUNT_CONNECTIONS = 1024,
 	POLICY_REMAP = 2048,  /* it has entries in port_remaps */
 	POLICY_EGRESS = 4096, /* there are rules for where it may connect and send to */
+	POLICY_FILES = 16384, /* file_rules has entries for its file_set */
+	POLICY_BANDWIDTH = 32768,
 	/* Which parts of the marking there are. */
 	POLICY_SET_DSCP = 65536,
 	POLICY_SET_MARK = 131072,
@@ -85,8 +87,9 @@ struct policy {
 	__u32 mark;      /* bits of mark_mask */
 	__u32 mark_mask; /* 0: none */
 	__u32 priority;
-	__u8 tos; /* DSCP in its place in the traffic class: the upper six bits */
-	__u8 reserved[3];
+	__u8 tos;        /* DSCP in its place in the traffic class: the upper six bits */
+	__u8 file_errno; /* of POLICY_FILES: what is refused gives it, EACCES or EPERM */
+	__u8 reserved[2];
 	/* Of POLICY_REMAP: the first mappings, for bind() to look at nothing else. Ports in host byte order. */
 	__u16 remap_port[REMAPS_AT_HAND]; /* what a task asks for */
 	__u16 remap_host[REMAPS_AT_HAND]; /* what it gets */
@@ -98,6 +101,9 @@ struct policy {
 	__u64 egress_set;     /* its rules in egress_blocks and egress_classes */
 	__u32 egress_classes; /* 1: there are rules that name classes */
 	__u32 egress_errno;   /* what connect() and sendmsg() give */
+	/* Of POLICY_FILES. */
+	__u64 file_set;       /* whose entries of file_rules hold */
+	__u64 file_filter[2]; /* a bit for each of them, by file_bit(): most files meet none */
 };
 
 /*
@@ -131,7 +137,9 @@ enum reason {
 	REASON_CONNECTIONS = 15,       /* connect() over the limit for the destination */
 	REASON_CONNECTIONS_TOTAL = 16, /* connect() over the limit for all destinations together */
 	REASON_EGRESS = 17,            /* connect(), send or packet to where a rule denies it */
-	/* 18 to 20 are other features'. */
+	REASON_FILE = 18,              /* a file that the policy keeps from the container, or from being changed */
+	REASON_BANDWIDTH = 19,         /* a packet or a send over the limit of the bandwidth */
+	/* 20 is another feature's. */
 	REASON_CONNECTIONS_PORTS = 21, /* over the limit for ports that the kernel chooses */
 	REASONS = 32,                  /* a power of two, so that the verifier sees the bound of a masked index */
 };
@@ -413,6 +421,71 @@ struct timewait {
 	__u32 reserved;
 };
 
+/* Key of file_rules: a directory, with all below it, or a file. */
+struct file_key {
+	__u64 set;
+	__u64 ino;
+	__u32 dev; /* as the kernel has it: super_block.s_dev */
+	__u32 reserved;
+};
+
+/* Value of file_rules, and what became of a look for one. The nearest on the way up from the file holds. */
+enum file_verdict {
+	FILE_NO_RULE = 0,
+	FILE_ALLOW = 1,
+	FILE_READONLY = 2,
+	/* From here on all is refused. */
+	FILE_DENY = 3,
+	FILE_DISCONNECTED = 4, /* found by its handle: nobody knows where it is */
+	FILE_TOO_DEEP = 5,     /* deeper than FILE_ANCESTORS */
+	FILE_PIN = 6,          /* of the isolator's in bpffs */
+};
+
+enum file_operation {
+	FILE_OPEN = 0,
+	FILE_OPEN_WRITE = 1,
+	FILE_EXEC = 2,
+	FILE_CREATE = 3,
+	FILE_MKDIR = 4,
+	FILE_MKNOD = 5,
+	FILE_SYMLINK = 6,
+	FILE_LINK = 7,
+	FILE_UNLINK = 8,
+	FILE_RMDIR = 9,
+	FILE_RENAME = 10,
+	FILE_ATTRIBUTES = 11, /* chmod, chown, utimes, truncate */
+	FILE_XATTR = 12,      /* extended attributes and ACLs */
+	FILE_UMOUNT = 13,
+};
+
+enum file_sizes {
+	FILE_ANCESTORS = 256,     /* that are looked at; a file that has more is refused */
+	FILE_NEAR_ANCESTORS = 24, /* of these the nearest, at the least cost */
+	FILE_PATH = 384,
+	FILE_NAMES = 24,      /* of a path that is made of them, */
+	FILE_NAME = 128,      /* shorter than this, */
+	FILE_NAMES_END = 256, /* up to here: a power of two, like the one before */
+	FILE_IDENTITIES = 16,
+};
+
+/* What comes after struct event where the reason is REASON_FILE. */
+struct file_detail {
+	__u64 ino;
+	__u32 dev;
+	__u8 operation; /* enum file_operation */
+	__u8 verdict;   /* enum file_verdict */
+	__u8 seen;  /* 1: the path is as the task sees it; else as its file system has it, where it is long its end */
+	__u8 begin; /* of the path */
+	__u8 path[FILE_PATH]; /* NUL-terminated; from the task, so never trusted */
+};
+
+/* How the kernel knows an open file: asked of files_identify. */
+struct file_identity {
+	__u64 ino;
+	__u32 dev;
+	__u32 fd; /* in */
+};
+
 /* Classes that an endpoint or a container is in, as far as programs know them. */
 #define ENDPOINT_CLASSES 4
 /* Sets of endpoints: one is in use, the other is being filled or empty. */
@@ -478,6 +551,93 @@ struct endpoint_found {
 	__u32 reserved;
 };
 
+/* Index of what there is for each direction. */
+enum bandwidth_side {
+	BANDWIDTH_EGRESS = 0,
+	BANDWIDTH_INGRESS = 1,
+	BANDWIDTH_SIDES = 2,
+};
+
+enum bandwidth_flags {
+	BANDWIDTH_LOOPBACK = 1, /* what goes through the loopback device counts too */
+	BANDWIDTH_EPERM = 2,    /* a datagram over the limit is EPERM to its sender */
+	BANDWIDTH_EAGAIN = 4,   /* sendmsg() of an unconnected socket is EAGAIN while there is no room */
+	BANDWIDTH_AUDIT = 8,    /* over the limit is counted, and nothing is held back */
+	BANDWIDTH_EDT = 16,     /* departure times where the device has sch_fq */
+};
+
+/*
+ * Value of bandwidth_rules, by cgroup id; of 0: the host's budget. Written by user space only. The programs take what
+ * has changed at their next step.
+ */
+struct bandwidth_rule {
+	__u64 rate[BANDWIDTH_SIDES];  /* bytes/s of the IP layer; 0: no limit */
+	__u64 burst[BANDWIDTH_SIDES]; /* bytes; 0: what 20 ms take, at least 64 KiB */
+	__u32 weight;                 /* share of the host's budget; 0: not of it */
+	enum bandwidth_flags flags;   /* any of them */
+};
+
+/*
+ * One direction of a container, or of the host's budget. Programs write it, user space only reads.
+ *
+ * `clock` is that of a virtual link of the rate: when all that was sent would have left it. Behind now: credit, up to
+ * the burst; ahead: debt. What is not TCP passes while there is no debt. TCP is paced, each connection to `level`,
+ * and a step every few ms moves that so that what leaves is the rate and the debt is repaid.
+ */
+struct bandwidth_state {
+	__u64 rate;   /* in force: bytes/s; 0: none */
+	__u64 level;  /* of a connection, bytes/s; of the host's budget: of a container of weight 1 */
+	__u64 clock;  /* CLOCK_MONOTONIC, ns, as all times here */
+	__u64 credit; /* ns: the burst */
+	__u64 begun;  /* when the step began */
+	__u64 due;    /* when it ends; far away while a CPU is at it */
+	__u64 budget; /* bytes that end it early */
+	__u64 bytes;  /* of this step that the level is for */
+	__u64 other;  /* bytes of this step that it is not for, what was dropped included */
+	__u64 phase;  /* enum bandwidth_phase */
+	/*
+	 * Connections that sent a packet of some size: in the present generation, which the first counts, and before.
+	 * Of the host's budget, weights of containers.
+	 */
+	__u64 generation;
+	__u64 generation_due;
+	__u64 senders;
+	__u64 senders_before;
+	__u64 host_generation; /* in which the container has been counted */
+	__u64 passed_packets;
+	__u64 passed_bytes;
+	__u64 dropped_packets;
+	__u64 dropped_bytes;
+	__u64 marked;      /* packets that got ECN's "congestion experienced" */
+	__u64 throttled;   /* ns in which all of the rate was used */
+	__u64 measured;    /* bytes/s in the last step */
+	__u64 measured_at; /* end of that step */
+	__u64 reported_at; /* the last event */
+	__u64 unarmed;     /* connections that no callback comes from, each time one is met */
+};
+
+enum bandwidth_phase {
+	BANDWIDTH_MEASURING = 0,
+	BANDWIDTH_SETTLING = 1, /* the level has changed: senders have yet to learn of it */
+	BANDWIDTH_CHANGING = 2, /* so has the rate: what is sent meanwhile is forgiven */
+};
+
+/* Value of bandwidths, by cgroup id; of 0: the host's budget. */
+struct bandwidth {
+	struct bandwidth_state sides[BANDWIDTH_SIDES];
+};
+
+/* What is remembered of a TCP socket. */
+struct socket_bandwidth {
+	__u64 own;                 /* pacing rate that the task has set; all bits: none */
+	__u64 set;                 /* what it was set to here; 0: nothing yet */
+	__u64 levels[LEVELS];      /* that each level of nesting allows, plus 1; 0: any */
+	__u64 generations[LEVELS]; /* in which it has been counted as a sender */
+	__u32 window;              /* bound of the congestion window, packets; 0: none */
+	__u32 receiving;           /* bound of the window that it offers, bytes; 0: none */
+	__u32 windows[LEVELS];     /* that each level wants that to be */
+};
+
 enum egress_sizes {
 	EGRESS_RANGES = 32, /* ranges of ports that rules make of a block or class, for a protocol */
 	EGRESS_RULES = 8192,
@@ -536,7 +696,7 @@ struct egress_verdict {
 	enum class_bit class; /* of by_class */
 };
 
-_Static_assert(sizeof(struct policy) == 104, "policy has a hole");
+_Static_assert(sizeof(struct policy) == 128, "policy has a hole");
 _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
@@ -546,6 +706,9 @@ _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a h
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");
 _Static_assert(sizeof(struct connection_share) == 24, "connection_share has a hole");
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
+_Static_assert(sizeof(struct file_key) == 24, "file_key has a hole");
+_Static_assert(sizeof(struct file_detail) == 16 + FILE_PATH, "file_detail has a hole");
+_Static_assert(sizeof(struct file_identity) == 16, "file_identity has a hole");
 _Static_assert(sizeof(struct port_remap_key) == 16, "port_remap_key has a hole");
 _Static_assert(sizeof(struct event) == 88, "event has a hole");
 _Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key has a hole");

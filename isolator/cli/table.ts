@@ -1,5 +1,7 @@
 /** What commands print for people and for scripts: tables, numbers, names that somebody else chose. */
+import { formatRate } from "../features/bandwidth.js";
 import { formatClasses } from "../features/classes.js";
+import { formatFiles } from "../features/files.js";
 import { formatDestination } from "../features/connections.js";
 import { formatMarking } from "../features/marking.js";
 import { formatPorts } from "../features/ports.js";
@@ -130,6 +132,26 @@ export function markingText({ dscp, mark, mark_mask, priority }: bpf_isolator.Ma
   });
 }
 
+/** "egress 100Mbit, ingress 1Gbit"; "none". */
+export function limitsText({ egress, ingress, weight }: bpf_isolator.Bandwidth): string {
+  const limit = (name: string, rate: bigint | undefined): string[] =>
+    rate === undefined ? [] : [`${name} ${formatRate(Number(rate))}`];
+  const parts = [
+    ...limit("egress", egress?.rate),
+    ...limit("ingress", ingress?.rate),
+    ...(weight === undefined ? [] : [`weight ${weight}`]),
+  ];
+  return parts.length > 0 ? parts.join(", ") : "none";
+}
+
+/** "limit 100Mbit, now 96.5Mbit, throttled 12 s, dropped 3, marked 0". */
+export function directionText(direction: bpf_isolator.Bandwidth.Direction = {}): string {
+  const { rate, measured = 0n, throttled_ms = 0n, dropped = 0n, marked = 0n } = direction;
+  const limit = rate === undefined ? "no limit" : `limit ${formatRate(Number(rate))}`;
+  const now = measured > 0n ? formatRate(Number(measured)) : "0";
+  return `${limit}, now ${now}, throttled ${Number(throttled_ms) / 1000} s, dropped ${dropped}, marked ${marked}`;
+}
+
 /** "3 to tcp 10.1.2.3:5432 (12 % of the host's ports)", one a line. */
 export function destinationsText(all: readonly bpf_isolator.HeldDestination[]): string {
   return all
@@ -177,4 +199,9 @@ export function countsText(counts: readonly bpf_isolator.Count[] = []): string {
     .filter(({ name, count = 0n }) => count > 0n && name !== "source_port")
     .map(({ name = "", count = 0n }) => `${printable(name)} ${count}`);
   return parts.length > 0 ? `${totalCount(counts)} (${parts.join(", ")})` : "0";
+}
+
+/** "deny 2, readonly 1" */
+export function filesText({ deny = 0, readonly = 0, allow = 0 }: bpf_isolator.FileRules): string {
+  return formatFiles({ deny, readonly, allow });
 }

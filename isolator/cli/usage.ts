@@ -6,8 +6,10 @@ import {
   classesText,
   connectionsText,
   countsText,
+  directionText,
   destinationsText,
   enforcementText,
+  filesText,
   formatBytes,
   mappingsText,
   markingText,
@@ -24,6 +26,14 @@ const TOLD = /^(timestamp|processes|threads|net_[rt]x_(packets|bytes|errors|drop
 
 function direction(packets = 0n, bytes = 0n, dropped = 0n): string {
   return `${packets} packets, ${bytes} bytes${bytes < 1024n ? "" : ` (${formatBytes(bytes)})`}, dropped ${dropped}`;
+}
+
+function fileRows(files: bpf_isolator.FileRules): Row[] {
+  const missing = (files.missing ?? []).map(printable);
+  return [
+    ["files", `${filesText(files)}, ${files.errno ?? "EACCES"}`],
+    ...(missing.length > 0 ? [["not there yet", missing.join(", ")] as const] : []),
+  ];
 }
 
 /** "12 rules, else allow"; rules that have refused or reported something on lines of their own. */
@@ -76,7 +86,17 @@ export function renderUsage(container: bpf_isolator.ContainerSummary): string {
       ["enforcement", enforcementText(container)],
       ...(container.classes?.length ? [["classes", classesText(container.classes)] as const] : []),
       ...(container.marking ? [["marking", markingText(container.marking)] as const] : []),
+      ...(container.bandwidth
+        ? ([
+            ["egress", directionText(container.bandwidth.egress)],
+            ["ingress", directionText(container.bandwidth.ingress)],
+            ...(container.bandwidth.weight === undefined
+              ? []
+              : [["weight", `${container.bandwidth.weight}`] as const]),
+          ] as const)
+        : []),
       ...(container.egress_default === undefined ? [] : [["egress", egressText(container)] as const]),
+      ...(container.files ? fileRows(container.files) : []),
       ...(connections ? [["connections", connectionsText(connections)] as const] : []),
       ...(connections?.top?.length ? [["most go to", destinationsText(connections.top)] as const] : []),
       ["received", direction(net_rx_packets, net_rx_bytes, net_rx_dropped)],

@@ -8,7 +8,15 @@ import { readlinkSync } from "node:fs";
 import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
 import { badLimits } from "../config/connections.js";
-import { factsOf, portsOf, tasksAreUntold, withTask, type TaskFacts } from "../config/facts.js";
+import {
+  bandwidthOf,
+  factsOf,
+  portsOf,
+  tasksAreUntold,
+  withTask,
+  type ContainerFacts,
+  type TaskFacts,
+} from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { parseAddress } from "../features/addresses.js";
@@ -41,6 +49,14 @@ const RETRY_FIRST = 1_000;
 const RETRY_MOST = 30_000;
 /** ms between two looks at denials that were not shown. */
 const FLUSH = 1_000;
+
+/** What update() gives anew. */
+function withoutBandwidth(facts: ContainerFacts): ContainerFacts {
+  const rest = { ...facts };
+  delete rest.networkBandwidth;
+  delete rest.cpus;
+  return rest;
+}
 
 function networkOf(pid: number | "self"): string | undefined {
   try {
@@ -420,7 +436,8 @@ export class Isolator {
       const { container } = entry;
       if (!container || entry.cleaning) return;
       const ports = portsOf(requests, name);
-      if (entry.facts) entry.facts = { ...entry.facts, ports };
+      if (entry.facts)
+        entry.facts = { ...withoutBandwidth(entry.facts), ports, ...bandwidthOf(requests, name) };
       const policy = entry.facts
         ? policyFor(this.config, entry.facts, this.agent)
         : container.policy.ownNetwork
@@ -517,6 +534,7 @@ export class Isolator {
   /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
   async reconfigure(config: Config): Promise<void> {
     this.config = config;
+    this.instance.setHostBandwidth(config.bandwidth?.host);
     this.measure(config);
     this.endpoints?.reconfigure(config);
     this.violations.set(config.violations);
@@ -665,8 +683,16 @@ export class Isolator {
         // In a network of its own its policy has none of them.
         if (ports && !ownNetwork) facts.ports = ports;
         if (!ownNetwork) facts.ownNetwork = false;
+        const { asked } = container.policy.bandwidth ?? {};
+        const known: ContainerFacts = asked
+          ? {
+              ...withoutBandwidth(facts),
+              ...(asked.resource === undefined ? {} : { networkBandwidth: asked.resource }),
+              ...(asked.cpus === undefined ? {} : { cpus: asked.cpus }),
+            }
+          : facts;
         const task = this.instance.records.readTask(recordKey(container.id));
-        Object.assign(entry, { bytes, config, facts: task ? withTask(facts, task) : facts, task });
+        Object.assign(entry, { bytes, config, facts: task ? withTask(known, task) : known, task });
       }
     } catch (error) {
       this.log.add(

@@ -210,7 +210,7 @@ export function decodeSet(bytes: Uint8Array): HeldDestination[] {
  * A container's next policy: what it holds stays counted until it is given back, under limits or not.
  * @param before its policy so far
  */
-export function keepCounting(
+export function keepConnections(
   before: ConnectionsPolicy | undefined,
   next: ConnectionsPolicy | undefined,
 ): ConnectionsPolicy | undefined {

@@ -47,6 +47,22 @@ export function readCount(
   return read && { ...read.output, containers: Number(read.own["containers"]) };
 }
 
+/** How much bench:bandwidth does. */
+export interface BandwidthOptions extends Output {
+  /** Seconds that each flow sends. */
+  seconds: number;
+  /** Mbit/s of the highest limit. */
+  most: number;
+}
+
+export function readBandwidthOptions(name: string): BandwidthOptions | undefined {
+  const read = parse(name, {
+    seconds: { help: "seconds that each measurement takes", default: 10, least: 1 },
+    most: { help: "Mbit/s of the highest limit", default: 10_000, least: 10 },
+  });
+  return read && { ...read.output, seconds: Number(read.own["seconds"]), most: Number(read.own["most"]) };
+}
+
 /** How much bench:daemon does. */
 export interface DaemonOptions extends Output {
   containers: number;
