@@ -2,7 +2,7 @@
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { bandwidthStatistics, type BandwidthUsage } from "../features/bandwidth.js";
 import { sumCounters, sumSome, type Usage } from "../features/accounting.js";
-import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
+import { keepConnections, type HeldConnections, type HeldDestination } from "../features/connections.js";
 import type { EgressHits } from "../features/egress.js";
 import { gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
@@ -60,9 +60,10 @@ const IN_THE_WAY: readonly ErrorCode[] = [
  * nothing is limited any more.
  */
 function keepCounting(before: Policy, next: Policy): Policy {
+  const connections = keepConnections(before.connections, next.connections);
   return {
     ...next,
-    ...(!next.connections && before.connections ? { connections: withoutLimits(before.connections) } : {}),
+    ...(connections ? { connections } : {}),
     ...(!next.bandwidth && before.bandwidth ? { bandwidth: {} } : {}),
   };
 }

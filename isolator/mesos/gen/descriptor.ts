@@ -638,6 +638,22 @@ export const descriptor = {
        "rule": "repeated",
        "type": "HeldDestination",
        "id": 6
+      },
+      "ports": {
+       "type": "uint32",
+       "id": 7
+      },
+      "limit_ports": {
+       "type": "uint32",
+       "id": 8
+      },
+      "share": {
+       "type": "uint32",
+       "id": 9
+      },
+      "uncounted": {
+       "type": "string",
+       "id": 10
       }
      }
     },

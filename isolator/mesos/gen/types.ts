@@ -373,6 +373,13 @@ export namespace bpf_isolator {
     readonly limit_total?: number | undefined;
     /** Some destinations, those that most are held to first. */
     readonly top?: readonly bpf_isolator.HeldDestination[] | undefined;
+    /** Ports held that the kernel has chosen; absent: not counted. */
+    readonly ports?: number | undefined;
+    readonly limit_ports?: number | undefined;
+    /** To a destination that has none of its own, by the host's view; absent: connections_fair is off. */
+    readonly share?: number | undefined;
+    /** What the first rule leaves out, most often the agent's own address: "10.0.0.1:5051". */
+    readonly uncounted?: string | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
