@@ -594,7 +594,11 @@ describe("rules for files of an agent's containers", { skip }, () => {
     let log = "";
     daemon.stdout.on("data", (chunk: Buffer) => (log += chunk.toString()));
     try {
-      await until(() => log.includes("serving instance") || daemon.exitCode !== null, "it serves", 180_000);
+      await until(
+        () => log.includes("serving instance") || daemon.exitCode !== null,
+        "it serves",
+        180_000,
+      ).catch((error: unknown) => assert.fail(`${String(error)}: ${log}`));
       assert.match(log, /"event":"upgraded"/);
       const linked = readdirSync(pinRoot(name)).filter(
         (build) => attachedToMachine(join(pinRoot(name), build)).length > 0,
