@@ -31,7 +31,7 @@ export interface ServeOptions {
 }
 
 /** What it can do beyond the protocol's version, by name. */
-const FEATURES = ["ports", "accounting", "audit", "break-glass"] as const;
+const FEATURES = ["ports", "accounting", "audit", "break-glass", "usage-of-many"] as const;
 
 function logEvent(logger: Logger, event: IsolatorEvent): void {
   const { kind, container, message, denial, count } = event;
@@ -69,6 +69,8 @@ async function listenForOperators(
     const server = await OperatorServer.listen({
       config: () => holder.config.operator,
       cgroup2: isolator.instance.cgroup2,
+      agentNodes: () =>
+        isolator.list().flatMap(({ container }) => (container?.isAgents ? [container.node.path] : [])),
       pages: {
         "/metrics": () => metrics.text(),
         "/monitor/statistics": statistics,

@@ -16,6 +16,7 @@ import {
   type PortRange,
 } from "../features/ports.js";
 import { AgentApiSchema, toAgentApi, type AgentApi } from "./agent-api.js";
+import { CgroupSchema, toCgroup, type CgroupConfig } from "./cgroup.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
 import {
   EgressDefaultSchema,
@@ -143,6 +144,10 @@ export const ConfigSchema = z
           "The range of the agent's ports resource, as in 31000-32000; one range. For judge: agent_range.",
       }),
     sockets: SocketsSchema,
+    net_raw: z.enum(["keep", "take"]).default("keep").meta({
+      description:
+        "take: where sockets denies raw or packet sockets and the kernel cannot refuse all of them, containers are launched without CAP_NET_RAW.",
+    }),
     escape: z.enum(ESCAPE_MODES).optional().meta({
       default: "deny",
       description:
@@ -174,6 +179,7 @@ export const ConfigSchema = z
     egress_exceptions: EgressExceptionsSchema,
     violations: ViolationsSchema.optional(),
     agent_api: AgentApiSchema.optional(),
+    cgroup: CgroupSchema,
   })
   .meta({
     title: "bpf-isolator",
@@ -194,6 +200,8 @@ export interface Config {
   ephemeral: EphemeralMode;
   allowProtocols: ExtraProtocol[];
   sockets: SocketsPolicy;
+  /** Whether containers lose CAP_NET_RAW where nothing else refuses the sockets that `sockets` denies. */
+  netRaw: "keep" | "take";
   /** Undefined: deny, with no word of what this kernel cannot refuse. */
   escape?: EscapeMode;
   /** The only ports that are judged; undefined: all. */
@@ -215,6 +223,7 @@ export interface Config {
   violations?: ViolationRule;
   /** Undefined: the agent is not asked. */
   agentApi?: AgentApi;
+  cgroup: CgroupConfig;
 }
 
 function asList(value: unknown): unknown[] {
@@ -289,6 +298,7 @@ export function toConfig(input: ConfigInput): Config {
     allowProtocols: [...new Set(input.allow_protocols)],
     // Only what is denied, so that the same rules are the same policy.
     sockets: Object.fromEntries(Object.entries(input.sockets).filter(([, verdict]) => verdict === "deny")),
+    netRaw: input.net_raw,
     ...(input.escape === undefined ? {} : { escape: input.escape }),
     ...(typeof judged === "object" ? { judged } : {}),
     ...toConnections(input),
@@ -312,5 +322,6 @@ export function toConfig(input: ConfigInput): Config {
     },
     ...(input.violations === undefined ? {} : { violations: input.violations }),
     ...(input.agent_api === undefined ? {} : { agentApi: toAgentApi(input.agent_api) }),
+    cgroup: toCgroup(input.cgroup),
   };
 }

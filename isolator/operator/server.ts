@@ -33,6 +33,8 @@ export interface OperatorOptions {
   config: () => OperatorConfig;
   /** Mount point of cgroup2. */
   cgroup2: string;
+  /** Paths of the nodes of containers that are not in the isolator's own tree. */
+  agentNodes: () => readonly string[];
   /** By path, as in "/metrics". */
   pages: Readonly<Record<string, Page>>;
   onProblem: (problem: IsolatorError) => void;
@@ -114,7 +116,7 @@ export class OperatorServer {
     socket.on("error", () => undefined);
     let why: string | undefined;
     try {
-      why = refusePeer(socket, this.options.cgroup2);
+      why = refusePeer(socket, this.options.cgroup2, this.options.agentNodes());
     } catch (error) {
       why = messageOf(error);
     }
