@@ -70,6 +70,9 @@ Option<string> problemOf(const ContainerLaunchInfo& launchInfo) {
   return None();
 }
 
+// A container of an old framework has it still.
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
 bool asksForNetRaw(const mesos::slave::ContainerConfig& config) {
   const mesos::LinuxInfo& linux_ = config.container_info().linux_info();
   return hasNetRaw(linux_.capability_info()) || hasNetRaw(linux_.bounding_capabilities()) ||
