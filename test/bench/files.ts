@@ -16,7 +16,7 @@ import type { Policy } from "../../isolator/features/policy.js";
 import { files } from "../support/files.js";
 import { policy } from "../support/instance.js";
 import { DIST, inNode } from "../support/process.js";
-import { bootVm } from "../vm/boot.js";
+import { bootVm, COUNTED_NS } from "../vm/boot.js";
 import { pairs, spread } from "./lib/stats.js";
 import { table, writeReadme } from "./lib/table.js";
 
@@ -44,11 +44,12 @@ interface Comparison {
 const base = mkdtempSync("/tmp/isolator-bench-files-");
 const file = join(base, "some/directories/deep/file");
 
+/** @returns instructions for one */
 function measure(operation: Operation, where: Container | undefined): number {
   const path = operation === "change" ? `${file}.new` : file;
   const command = [OPENS, operation, path, `${N[operation]}`];
   const [program = "", ...args] = where ? inNode(where.node, command) : command;
-  return Number(execFileSync(program, args, { encoding: "utf8" }));
+  return Number(execFileSync(program, args, { encoding: "utf8" })) / COUNTED_NS;
 }
 
 async function guest(count: number): Promise<string> {
