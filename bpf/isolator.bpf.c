@@ -15,6 +15,7 @@
 #include "remap.h"
 #include "sockets.h"
 #include "statistics.h"
+#include "terminate.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -277,6 +278,60 @@ int connections_tcp(struct bpf_iter__tcp *ctx)
 	if (!sk || sk->skc_state == BPF_TCP_TIME_WAIT)
 		connections_pass(sk);
 	statistics_pass(sk);
+	return 0;
+}
+
+/*
+ * Likewise, to end what a policy denies that is there already. The first of each kind does it itself, and is loaded
+ * where the kernel has bpf_sock_destroy(); the second leaves it to user space, and is loaded elsewhere.
+ */
+SEC("iter/tcp")
+int end_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	struct ended_socket found = {};
+
+	if (!sk || !must_end(sk, &found, IPPROTO_TCP))
+		return 0;
+	found.ended = 1;
+	if (tell_of(ctx->meta, &found))
+		bpf_sock_destroy(sk);
+	return 0;
+}
+
+SEC("iter/tcp")
+int list_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	struct ended_socket found = {};
+
+	if (sk && must_end(sk, &found, IPPROTO_TCP))
+		tell_of(ctx->meta, &found);
+	return 0;
+}
+
+SEC("iter/udp")
+int end_udp(struct bpf_iter__udp *ctx)
+{
+	struct sock_common *sk = (struct sock_common *)ctx->udp_sk;
+	struct ended_socket found = {};
+
+	if (!sk || !must_end(sk, &found, IPPROTO_UDP))
+		return 0;
+	found.ended = 1;
+	if (tell_of(ctx->meta, &found))
+		bpf_sock_destroy(sk);
+	return 0;
+}
+
+SEC("iter/udp")
+int list_udp(struct bpf_iter__udp *ctx)
+{
+	struct sock_common *sk = (struct sock_common *)ctx->udp_sk;
+	struct ended_socket found = {};
+
+	if (sk && must_end(sk, &found, IPPROTO_UDP))
+		tell_of(ctx->meta, &found);
 	return 0;
 }
 

@@ -10,14 +10,14 @@ import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
 import { toStatisticsJson } from "../features/statistics.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
-import type { EgressErrno } from "../features/egress.js";
+import { ruleName, type EgressErrno } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
 import type { EscapeMode } from "../features/escape.js";
 import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features/marking.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
 import { checkMappings, hostPortsOf, parseMappings, requireWithin } from "../features/remap.js";
-import type { SocketKind } from "../features/sockets.js";
+import { socketsFor, type SocketKind } from "../features/sockets.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
 import { Watching } from "./watching.js";
@@ -31,6 +31,7 @@ export interface RunOptions {
   audit?: boolean;
   allowProtocol: ExtraProtocol[];
   denySocket: SocketKind[];
+  allowSocket: SocketKind[];
   escape?: EscapeMode;
   maxConnections?: number;
   maxConnectionsTotal?: number;
@@ -177,16 +178,23 @@ async function runTask(
  * @throws IsolatorError
  */
 export async function run([command, ...args]: readonly string[], options: RunOptions): Promise<number> {
+  const egress = egressOf(options);
   const policy: Policy = {
     ...portsOf(options),
     ephemeral: options.ephemeral,
     enforce: options.audit ? "audit" : "on",
     allowProtocols: options.allowProtocol,
-    sockets: Object.fromEntries(options.denySocket.map((kind) => [kind, "deny"])),
     ...(options.escape === undefined ? {} : { escape: options.escape }),
     ...connectionsOf(options),
     ...markingOf(options),
-    ...egressOf(options),
+    ...egress,
+    sockets: socketsFor(
+      Object.fromEntries([
+        ...options.allowSocket.map((kind) => [kind, "allow"] as const),
+        ...options.denySocket.map((kind) => [kind, "deny"] as const),
+      ]),
+      egress.egress !== undefined,
+    ),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   if (options.usageFile !== undefined) checkUsageFile(options.usageFile);
@@ -199,7 +207,13 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     id: [name],
     policy,
     onEvent: (event) => {
-      reporter.denial(() => toDenial(event, (cgroupId) => instance.nameOf(cgroupId)));
+      reporter.denial(() =>
+        toDenial(
+          event,
+          (cgroupId) => instance.nameOf(cgroupId),
+          (_, rule) => ruleName(policy.egress, rule),
+        ),
+      );
     },
   });
   for (const gap of container.gaps()) reporter.gap(gap);

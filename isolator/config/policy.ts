@@ -2,6 +2,7 @@
 import { parseAddress } from "../features/addresses.js";
 import type { ConnectionRule, ConnectionsPolicy } from "../features/connections.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
+import { socketsFor } from "../features/sockets.js";
 import type { ContainerFacts } from "./facts.js";
 import { classesOf } from "./classes.js";
 import { egressFor } from "./egress.js";
@@ -45,13 +46,14 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const classes = classesOf(config.classes, facts, config.trustedRoles);
   const marking = markingFor(config.marking, classes);
   const egress = egressFor(config.egress, classes, agent);
+  const sockets = socketsFor(config.sockets, egress !== undefined);
   const connections = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
   return {
     ...(ports ? { ports } : {}),
     enforce: enforcementFor(config, facts),
     ephemeral: config.ephemeral,
     allowProtocols: config.allowProtocols,
-    ...(Object.keys(config.sockets).length > 0 ? { sockets: config.sockets } : {}),
+    ...(Object.keys(sockets).length > 0 ? { sockets } : {}),
     ...(config.escape === undefined ? {} : { escape: config.escape }),
     ...(facts.ownNetwork ? { ownNetwork: true } : {}),
     ...(config.judged ? { judged: config.judged } : {}),

@@ -2,7 +2,7 @@
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { sumCounters, sumSome, type Usage } from "../features/accounting.js";
 import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
-import type { EgressHits } from "../features/egress.js";
+import { egressSet, type EgressHits, type EgressPolicy } from "../features/egress.js";
 import { encodePolicy, gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { Rates, type RateOptions } from "../features/rates.js";
@@ -12,13 +12,14 @@ import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
+import { endingWay } from "../kernel/terminate.js";
 import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
 import { closeConnections, openConnections, readConnections, readDestinations } from "./connections.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
-import { forgetHits, readHits, writeEgress } from "./egress.js";
+import { forgetHits, readHits, writeEgress, writeTermination } from "./egress.js";
 import { reach } from "./points.js";
 import { deleteMappings, writeMappings } from "./remap.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
@@ -59,6 +60,10 @@ function keepCounting(before: Policy, next: Policy): Policy {
 
 /** Each is told whether all before it went well. */
 type Undo = ((clean: boolean) => void | Promise<void>)[];
+
+function sameRules({ egress: a }: Policy, { egress: b }: Policy): boolean {
+  return a !== undefined && b !== undefined && egressSet(a) === egressSet(b);
+}
 
 /**
  * Takes back what was done, last first. What cannot be taken back keeps its record, unlocked, so that the next sweep
@@ -207,7 +212,7 @@ export class Container {
       closeConnections(programs, node.id);
       deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
-      if (policy.egress) instance.sweepEgress(programs, held.key);
+      if (policy.egress) container.dropEgress(policy.egress);
     });
     container.applyPolicy(glass);
     instance.sockets.begin(node.id, container.usage());
@@ -323,9 +328,23 @@ export class Container {
         const held = this.connections();
         return held !== undefined && held.held !== held.live;
       },
+      ends: () => this.writeTermination(),
       ownNetwork: this.policy.ownNetwork ?? false,
     };
-    this.instance.sockets.add(this.cgroupId, container, this.policy.connections !== undefined);
+    const { connections, egress } = this.policy;
+    this.instance.sockets.add(this.cgroupId, container, Boolean(connections ?? egress?.existing));
+  }
+
+  /** Its rules are not wanted for it any more. */
+  private dropEgress(policy: EgressPolicy): void {
+    if (this.current.source === "agent") this.instance.dropEgressLater(policy);
+    else this.instance.dropEgress(this.programs, this.held.key, policy);
+  }
+
+  /** @returns whether its rules end connections that exist, as things are now */
+  private writeTermination(): boolean {
+    const enforced = this.policy.enforce === "on" && this.glass === undefined;
+    return writeTermination(this.programs, enforced ? this.policy.egress : undefined, this.chain);
   }
 
   /** Another policy may have a use for other hooks of BPF LSM. */
@@ -375,7 +394,11 @@ export class Container {
       reach("update:released");
       this.applyPolicy();
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, before.remap, policy.remap);
-      if (before.egress) this.instance.sweepEgressLater();
+      if (before.egress && !sameRules(before, policy)) this.instance.dropEgressLater(before.egress);
+      if (policy.egress?.existing) this.instance.sockets.soon();
+      // Numbers of rules are others' now.
+      if (before.egress && !sameRules(before, policy))
+        forgetHits(this.programs, this.cgroupId, before.egress);
       if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
       reach("update:done");
@@ -385,7 +408,12 @@ export class Container {
 
   /** What the policy asks by name to be refused and this kernel cannot refuse, in words. */
   gaps(): string[] {
-    return gapsOf(this.policy, (hook) => this.programs.has(hook));
+    return [
+      ...gapsOf(this.policy, (hook) => this.programs.has(hook)),
+      ...(this.policy.egress?.existing && endingWay() === undefined
+        ? ["connections that exist when rules come to deny them"]
+        : []),
+    ];
   }
 
   /** What finds processes that left the node, where the policy denies it and this kernel cannot refuse it. */
@@ -461,7 +489,7 @@ export class Container {
 
   /** What each rule of egress has refused and reported. */
   egressHits(): EgressHits[] {
-    return this.policy.egress ? readHits(this.programs, this.cgroupId) : [];
+    return this.policy.egress ? readHits(this.programs, this.cgroupId, this.policy.egress) : [];
   }
 
   /** Finds out which of them are closed for good (socket-passes.ts). @throws map-failed */
@@ -516,8 +544,11 @@ export class Container {
       closeConnections(this.programs, this.cgroupId);
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
       forgetClasses(this.programs, this.cgroupId);
-      forgetHits(this.programs, this.cgroupId);
-      if (this.policy.egress) this.instance.sweepEgress(this.programs, this.held.key);
+      if (this.policy.egress) {
+        forgetHits(this.programs, this.cgroupId, this.policy.egress);
+        writeTermination(this.programs, undefined, this.chain);
+        this.dropEgress(this.policy.egress);
+      }
       // Its last events are told by its name, which goes with the record.
       while (this.ownRing?.poll() === false);
       this.instance.records.remove(this.held);

@@ -22,6 +22,7 @@ export type EventKind =
   | "configuration"
   | "break_glass"
   | "repaired"
+  | "ended"
   | "self_check"
   | "warning";
 

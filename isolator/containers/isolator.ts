@@ -11,13 +11,15 @@ import { badLimits } from "../config/connections.js";
 import { factsOf, portsOf, tasksAreUntold, withTask, type TaskFacts } from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
-import { parseAddress } from "../features/addresses.js";
-import { placeKey, PROTOCOL_NUMBERS } from "../features/endpoints.js";
+import { formatAddress, parseAddress } from "../features/addresses.js";
+import { formatPlace, placeKey, PROTOCOL_NUMBERS } from "../features/endpoints.js";
+import { ruleName } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
 import type { Policy } from "../features/policy.js";
 import { requireWithin } from "../features/remap.js";
 import { formatPorts, type PortRange } from "../features/ports.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
+import type { EndedSocket } from "../kernel/terminate.js";
 import { bpf_isolator, codecs, mesos } from "../mesos/messages.js";
 import { readAgentAddress, writeAgentAddress } from "./agent-address.js";
 import { Container, moveInto } from "./container.js";
@@ -39,8 +41,21 @@ import { describeViolation, limitationOf, Violations } from "./violations.js";
 const CLEANUP_TIMEOUT = 1_000;
 const RETRY_FIRST = 1_000;
 const RETRY_MOST = 30_000;
+/** Connections that were ended and that one event names. */
+const MOST_ENDED = 10;
 /** ms between two looks at denials that were not shown. */
 const FLUSH = 1_000;
+
+function describeSocket({ protocol, remote, remote_port: port }: EndedSocket): string {
+  const name = protocol === PROTOCOL_NUMBERS.udp ? "udp" : "tcp";
+  return formatPlace({ address: formatAddress(remote), port, protocol: name });
+}
+
+function groupBy<T, K>(all: readonly T[], keyOf: (one: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
+  for (const one of all) groups.set(keyOf(one), [...(groups.get(keyOf(one)) ?? []), one]);
+  return groups;
+}
 
 function networkOf(pid: number | "self"): string | undefined {
   try {
@@ -106,6 +121,10 @@ export class Isolator {
     readonly log: EventLog,
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
+    instance.egressInUse = () => this.list().flatMap(({ container }) => container?.policy.egress ?? []);
+    instance.sockets.onEnded = (sockets) => {
+      this.tellEnded(sockets);
+    };
     this.hostShare = new HostShare(instance, log, () =>
       this.list().flatMap(({ container }) => container ?? []),
     );
@@ -628,8 +647,30 @@ export class Isolator {
 
   private onKernelEvent(event: KernelEvent): void {
     const container = this.nameOf(event.cgroup_id) ?? `with cgroup id ${event.cgroup_id}`;
-    this.log.denial(container, () => toDenial(event, (cgroupId) => this.nameOf(cgroupId)));
+    this.log.denial(container, () =>
+      toDenial(
+        event,
+        (cgroupId) => this.nameOf(cgroupId),
+        (cgroupId, rule) => this.ruleOf(cgroupId, rule),
+      ),
+    );
     this.violations.note(container);
+  }
+
+  private ruleOf(cgroupId: bigint, rule: number): string | undefined {
+    const policy = this.registry.withCgroup(cgroupId)?.container?.policy;
+    return policy?.egress && ruleName(policy.egress, rule);
+  }
+
+  /** Connections that rules had come to deny. */
+  private tellEnded(sockets: readonly EndedSocket[]): void {
+    for (const [cgroupId, own] of groupBy(sockets, ({ cgroup_id }) => cgroup_id)) {
+      const shown = own.slice(0, MOST_ENDED).map(describeSocket);
+      const more = own.length > shown.length ? ` and ${own.length - shown.length} more` : "";
+      const what =
+        own.length === 1 ? "a connection that its rules deny now" : "connections that its rules deny now";
+      this.log.add("ended", this.nameOf(cgroupId) ?? "", `${what}: ended ${shown.join(", ")}${more}`);
+    }
   }
 
   private tellTakeOver(name: string, ports: readonly PortRange[], owner: bigint): void {

@@ -6,6 +6,7 @@
 import { existsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { messageOf } from "../errors.js";
+import { egressSet } from "../features/egress.js";
 import { decodePolicy, encodePolicy } from "../features/policy.js";
 import { listPorts } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
@@ -16,7 +17,7 @@ import { buildId, layoutId } from "../kernel/object.js";
 import { openPinnedMap, otherBuilds, PinnedBuild, unpinBuild } from "../kernel/pins.js";
 import type { Programs } from "../kernel/programs.js";
 import { Container } from "./container.js";
-import { writeEgress } from "./egress.js";
+import { sweepEgress, writeEgress } from "./egress.js";
 import type { EventLog } from "./event-log.js";
 import { throughGlass } from "./glass.js";
 import type { Instance } from "./instance.js";
@@ -63,10 +64,12 @@ export async function takeUp(
     // The ring first: a container's events go there from its first moment.
     const ring = openDaemonRing(instance, programs, onEvent);
     adoptAll(instance, programs, found, ring, log, onContainer);
-    const mappings = [...all, ...found.map(({ record }) => record)].map(
+    const everything = [...all, ...found.map(({ record }) => record)];
+    const mappings = everything.map(
       ({ chain, policy }) => [BigInt(chain.at(-1) ?? 0), policy.remap ?? []] as const,
     );
     sweepMappings(programs.map("port_remaps"), new Map(mappings));
+    sweepEgress(programs, new Set(everything.flatMap(({ policy }) => policy.egress ?? []).map(egressSet)));
     // Now that nothing is written there any more, and all containers have their names.
     drainOldRings(instance, log, onEvent);
     removeOldBuilds(instance, log);

@@ -26,6 +26,8 @@ export interface Denial {
   dscp?: number;
   /** Of "egress": number of the rule that decided, from 1; 8191: the default. */
   rule?: number;
+  /** Its name: "egress[3]", "the default". */
+  ruleName?: string;
   /** Of "egress": of a raw or ping socket, which has no process. */
   packet?: true;
   /** Nothing was refused, but nothing reaches the socket. */
@@ -86,8 +88,15 @@ function formatAddress(bytes: Uint8Array, ipv6: boolean): string {
 /** Reasons whose event has an address: that asked for by bind(), or the destination. */
 const KNOWN_ADDRESS: readonly Reason[] = ["bind", "bind_zero", "connections", "connections_total", "egress"];
 
-/** @param nameOf name of the container with this cgroup id */
-export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => string | undefined): Denial {
+/**
+ * @param nameOf name of the container with this cgroup id
+ * @param ruleOf name of a rule of egress of that container, by its number
+ */
+export function toDenial(
+  event: KernelEvent,
+  nameOf: (cgroupId: bigint) => string | undefined,
+  ruleOf: (cgroupId: bigint, rule: number) => string | undefined = () => undefined,
+): Denial {
   const reason = REASONS[event.reason] ?? "bind";
   const ipv6 = event.family === AF_INET6;
   const comm = Buffer.from(event.comm).toString("latin1");
@@ -96,6 +105,7 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
       ? undefined
       : (nameOf(event.owner) ?? (reason === "cgroup" ? undefined : `with cgroup id ${event.owner}`));
   const known = KNOWN_ADDRESS.includes(reason);
+  const ruleName = reason === "egress" ? ruleOf(event.cgroup_id, event.rule) : undefined;
   const family = event.family === 0 ? undefined : (FAMILIES[event.family] ?? `family ${event.family}`);
   const internet = family !== undefined && INTERNET.includes(family);
   const marking =
@@ -118,6 +128,7 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
     ...marking,
     ...(event.unreachable ? { unreachable: true } : {}),
     ...(reason === "egress" ? { rule: event.rule, ...(event.packet ? { packet: true } : {}) } : {}),
+    ...(ruleName === undefined ? {} : { ruleName }),
     process: escapeUntrusted(comm.slice(0, comm.indexOf("\0") >>> 0)),
     ...(owner === undefined ? {} : { owner }),
     time: event.time.toString(),
@@ -135,6 +146,7 @@ function describeAction(denial: Denial): string {
     dscp = 0,
     askedPort,
     packet,
+    ruleName,
   } = denial;
   const at =
     address !== undefined
@@ -142,6 +154,7 @@ function describeAction(denial: Denial): string {
       : port === 0
         ? "a kernel-chosen port"
         : `port ${port}`;
+  const by = ruleName === undefined ? "" : `, by rule ${ruleName}`;
   switch (reason) {
     case "marking":
       return option === undefined
@@ -178,8 +191,8 @@ function describeAction(denial: Denial): string {
       return `connect() ${protocol} ${at}, over the limit for all destinations`;
     case "egress":
       return packet
-        ? `a ${protocol} packet to ${address ?? "an unknown address"}`
-        : `connect() or send ${protocol} to ${at}`;
+        ? `a ${protocol} packet to ${address ?? "an unknown address"}${by}`
+        : `connect() or send ${protocol} to ${at}${by}`;
     case "bpf":
       return "bpf() on the isolator's maps or programs, or with a program that could undo a refusal";
   }

@@ -4,18 +4,33 @@ import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
 import { ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
 import { HOOKS, type Hook } from "./hooks.js";
-import { activeSecurityModules } from "./machine.js";
+import { activeSecurityModules, kernelIsAtLeast } from "./machine.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
 import { checkLayouts, OBJECT_FILE } from "./object.js";
 import { removePins } from "./pins.js";
 import { loadsLsm } from "./probe-programs.js";
 
+/** enum bpf_attach_type: of any function in the kernel's BTF. */
+const BPF_TRACE_FENTRY = 24;
 const LOG_SIZE = 1 << 20;
 const LOG_LINES = 6;
 
 /** File descriptor of a loaded program; the object owns it. */
 export function programFd(object: Pointer, name: string): number {
   return libbpf().programFd(libbpf().findProgram(object, name));
+}
+
+let destroys: boolean | undefined;
+
+/** Whether programs can end sockets: bpf_sock_destroy(), since 6.5, where the kernel is built with it. Asked once a process. */
+export function hasSockDestroy(): boolean {
+  return (destroys ??=
+    kernelIsAtLeast("6.5") && libbpf().vmlinuxBtfId("bpf_sock_destroy", BPF_TRACE_FENTRY) > 0);
+}
+
+/** The program of an iterator that this kernel can have. */
+export function iteratorProgram({ name, ...more }: (typeof ITERATORS)[number]): string {
+  return "plain" in more && !hasSockDestroy() ? more.plain : name;
 }
 
 /**
@@ -41,7 +56,8 @@ export function load(directory: string, maps?: string): void {
       }
     };
     for (const { name } of [...hooks, PRIMER]) pin(programFd(object, name), `program_${name}`);
-    for (const name of ITERATORS) pin(programFd(object, name), `iterator_${name}`);
+    for (const iterator of ITERATORS)
+      pin(programFd(object, iteratorProgram(iterator)), `iterator_${iterator.name}`);
     for (const name of QUERIES) pin(programFd(object, name), `query_${name}`);
     for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
     renameSync(temporary, directory);
@@ -108,6 +124,12 @@ function openObject(hooks: readonly Hook[]): Pointer {
   }
   for (const hook of HOOKS) {
     libbpf().setAutoload(libbpf().findProgram(object, hook.name), hooks.includes(hook));
+  }
+  for (const iterator of ITERATORS) {
+    if (!("plain" in iterator)) continue;
+    const used = iteratorProgram(iterator);
+    for (const name of [iterator.name, iterator.plain])
+      libbpf().setAutoload(libbpf().findProgram(object, name), name === used);
   }
   return object;
 }

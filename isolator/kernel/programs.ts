@@ -23,7 +23,7 @@ import {
   type QueryName,
 } from "./contents.js";
 import { HOOKS } from "./hooks.js";
-import { load, loadObject, programFd } from "./load.js";
+import { iteratorProgram, load, loadObject, programFd } from "./load.js";
 import { BpfMap } from "./maps.js";
 import { ensureBpffs } from "./mounts.js";
 import { libbpf, libc, type Pointer } from "./native.js";
@@ -57,7 +57,7 @@ export class Programs {
     const maps = new Map(
       MAP_NAMES.map((name) => [name, new BpfMap(name, pins.get(`map_${name}`), MAPS[name])]),
     );
-    const iterators = new Map(ITERATORS.map((name) => [name, pins.get(`iterator_${name}`)]));
+    const iterators = new Map(ITERATORS.map(({ name }) => [name, pins.get(`iterator_${name}`)]));
     const queries = new Map(QUERIES.map((name) => [name, pins.get(`query_${name}`)]));
     return new Programs(programs, maps, primer, iterators, queries);
   }
@@ -75,7 +75,7 @@ export class Programs {
         MAP_NAMES.map((name) => [name, new BpfMap(name, libbpf().findMapFd(object, name), MAPS[name])]),
       ),
       programFd(object, PRIMER.name),
-      new Map(ITERATORS.map((name) => [name, programFd(object, name)])),
+      new Map(ITERATORS.map((iterator) => [iterator.name, programFd(object, iteratorProgram(iterator))])),
       new Map(QUERIES.map((name) => [name, programFd(object, name)])),
       object,
     );

@@ -214,6 +214,7 @@ function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
     ...(dscp === undefined ? {} : { dscp }),
     ...(askedPort === undefined ? {} : { asked_port: askedPort }),
     ...(denial.rule === undefined ? {} : { rule: denial.rule }),
+    ...(denial.ruleName === undefined ? {} : { rule_name: denial.ruleName }),
     boot_time: BigInt(time),
   };
 }

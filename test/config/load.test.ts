@@ -29,7 +29,7 @@ const DEFAULTS: Config = {
   statistics: { interval: 10 },
   operator: { hosts: [] },
   endpoints: { static: [] },
-  egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
+  egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"], existing: "keep" },
 };
 
 let directory = "";
@@ -134,7 +134,13 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
         tokenFile: "/etc/token",
       },
       endpoints: { static: [] },
-      egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
+      egress: {
+        rules: [],
+        byDefault: "allow",
+        errno: "EPERM",
+        exceptions: ["agent", "dns"],
+        existing: "keep",
+      },
     };
     assert.deepEqual(read(text), expected);
     assert.deepEqual(read(text.replaceAll("\n", "\r\n")), expected);

@@ -553,6 +553,38 @@ export const layouts = {
         }
       }
     },
+    "termination": {
+      "size": 48,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "by_class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "level": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "chain": {
+          "offset": 16,
+          "type": "u64",
+          "count": 4
+        }
+      }
+    },
+    "listening_ports": {
+      "size": 8192,
+      "fields": {
+        "ports": {
+          "offset": 0,
+          "type": "u64",
+          "count": 1024
+        }
+      }
+    },
     "event": {
       "size": 88,
       "fields": {
@@ -706,6 +738,53 @@ export const layouts = {
         },
         "reserved": {
           "offset": 36,
+          "type": "u32"
+        }
+      }
+    },
+    "ended_socket": {
+      "size": 64,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "cookie": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "local": {
+          "offset": 16,
+          "type": "u8",
+          "count": 16
+        },
+        "remote": {
+          "offset": 32,
+          "type": "u8",
+          "count": 16
+        },
+        "local_port": {
+          "offset": 48,
+          "type": "u16"
+        },
+        "remote_port": {
+          "offset": 50,
+          "type": "u16"
+        },
+        "device": {
+          "offset": 52,
+          "type": "u32"
+        },
+        "family": {
+          "offset": 56,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 58,
+          "type": "u16"
+        },
+        "ended": {
+          "offset": 60,
           "type": "u32"
         }
       }
