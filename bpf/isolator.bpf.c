@@ -116,6 +116,8 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 		verdict = egress_connect(policy, &to);
 		if (verdict == ALLOW)
 			verdict = connections_connect(ctx, policy, &to);
+		else
+			connections_refused(ctx);
 	}
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);

@@ -50,8 +50,8 @@ static __always_inline bool has_peer(__u32 state)
 }
 
 /*
- * Ports that TCP listens on, as far as this pass has seen them: the iterator comes to listeners first. What comes from
- * such a port was accepted, and is no connection of the container's own making.
+ * Ports that TCP listens on, as far as this pass has seen them: the iterator comes to listeners first. What comes
+ * from such a port was accepted, and is no connection of the container's own making.
  */
 static __always_inline __u64 *listening_word(__u32 port)
 {
@@ -122,33 +122,33 @@ static __noinline bool denies_existing(__u64 cgroup_id, const struct ended_socke
 
 struct rule_search {
 	const struct termination *innermost;
-	struct ended_socket found;
+	struct ended_socket *found;
 };
 
 static long ask_container(__u32 index, struct rule_search *search)
 {
 	__u64 id = search->innermost->chain[index & (LEVELS - 1)];
 
-	if (!id || !denies_existing(id, &search->found, search->found.protocol))
+	struct ended_socket *found = search->found;
+
+	if (!id || !denies_existing(id, found, found->protocol))
 		return 0;
-	search->found.cgroup_id = id;
+	found->cgroup_id = id;
 	return 1;
 }
 
 /* @returns whether `found` is to be ended, with the container that says so in it */
 static __noinline bool egress_must_end(struct sock_common *sk, struct ended_socket *found)
 {
-	struct rule_search search = {.innermost = termination_around(sk)};
+	struct rule_search search = {.innermost = termination_around(sk), .found = found};
 
 	if (!search.innermost)
 		return false;
-	search.found.protocol = found->protocol;
-	describe_socket(sk, &search.found);
-	if (found->protocol == IPPROTO_TCP && is_listened_on(search.found.local_port))
+	describe_socket(sk, found);
+	if (found->protocol == IPPROTO_TCP && is_listened_on(found->local_port))
 		return false;
 	/* The verifier walks through it once, not once for each level. */
 	bpf_loop(LEVELS, ask_container, &search, 0);
-	*found = search.found;
 	return found->cgroup_id;
 }
 

@@ -13,6 +13,7 @@ import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
 import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
+import { PRINCIPALS_FILE } from "./principals.js";
 import { forgetHits, removeEgress, writeTermination, type EgressMaps } from "./egress.js";
 import { closeConnections, type ConnectionMaps } from "./connections.js";
 import { readGlass, type GlassMode } from "./glass.js";
@@ -51,6 +52,7 @@ const STATE_FILES = [
   PASS_LOCK,
   "break-glass",
   "agent.json",
+  PRINCIPALS_FILE,
   "isolator.sock",
 ];
 

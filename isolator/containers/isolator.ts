@@ -8,11 +8,19 @@ import { readlinkSync } from "node:fs";
 import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
 import { badLimits } from "../config/connections.js";
-import { factsOf, portsOf, tasksAreUntold, withTask, type TaskFacts } from "../config/facts.js";
+import {
+  factsOf,
+  portsOf,
+  tasksAreUntold,
+  withTask,
+  type ContainerFacts,
+  type TaskFacts,
+} from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { formatAddress, parseAddress } from "../features/addresses.js";
 import { formatPlace, placeKey, PROTOCOL_NUMBERS } from "../features/endpoints.js";
+import { tooManyClasses } from "../features/classes.js";
 import { ruleName } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
 import type { Policy } from "../features/policy.js";
@@ -30,6 +38,7 @@ import type { Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
 import { reach } from "./points.js";
+import { readPrincipals, writePrincipals, type Principals } from "./principals.js";
 import { RateSampler } from "./rate-sampler.js";
 import { nodeNames, recordKey } from "./records.js";
 import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
@@ -84,6 +93,8 @@ function requireMappings({ enforce, remap, ports }: Policy, name: string, parent
 export class Isolator {
   /** Undefined until its first handshake. */
   private agent: AgentAddress | undefined;
+  /** Of frameworks, as a master told last. */
+  private principals: Principals = new Map();
   private readonly registry = new Registry();
   private readonly queues = new Queues();
   private readonly patrol = new EscapePatrol((container, { pid, process, cgroup }) => {
@@ -145,6 +156,7 @@ export class Isolator {
     const isolator = new Isolator(instance, config, log);
     try {
       isolator.agent = readAgentAddress(instance.stateDirectory);
+      isolator.principals = readPrincipals(instance.stateDirectory);
       isolator.measure(config);
       isolator.ring = await takeUp(instance, log, {
         onEvent: (event) => {
@@ -154,9 +166,16 @@ export class Isolator {
           isolator.enter(container, bytes);
         },
       });
-      isolator.endpoints = new Cluster(instance.loaded, config, (message) => {
-        log.add("warning", "", message);
-      });
+      isolator.endpoints = new Cluster(
+        instance.loaded,
+        config,
+        (message) => {
+          log.add("warning", "", message);
+        },
+        (principals) => {
+          isolator.learnPrincipals(principals);
+        },
+      );
       isolator.endpoints.setHost(isolator.agent?.ip);
       void isolator.reconfigure(config);
       // What only a pass knows is told again soon.
@@ -306,7 +325,7 @@ export class Isolator {
         return undefined;
       }
       const facts = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
-      const policy = policyFor(this.config, facts, this.agent);
+      const policy = this.policyOf(facts);
       requireMappings(policy, name, parent?.container?.policy);
       const container = await Container.prepare(this.instance, {
         ...{ id, source: "agent", config: bytes, ring: this.ring },
@@ -386,7 +405,7 @@ export class Isolator {
     const network = networkOf(pid);
     if (network === undefined || network !== networkOf("self")) return;
     const judged = { ...facts, ownNetwork: false };
-    const policy = policyFor(this.config, judged, this.agent);
+    const policy = this.policyOf(judged);
     requireMappings(policy, name);
     await this.apply(entry, container, policy);
     entry.facts = judged;
@@ -441,7 +460,7 @@ export class Isolator {
       const ports = portsOf(requests, name);
       if (entry.facts) entry.facts = { ...entry.facts, ports };
       const policy = entry.facts
-        ? policyFor(this.config, entry.facts, this.agent)
+        ? this.policyOf(entry.facts)
         : container.policy.ownNetwork
           ? container.policy
           : { ...container.policy, ports };
@@ -548,12 +567,36 @@ export class Isolator {
     this.sampler.set(rates);
   }
 
+  /** By the configuration and all that is known of its framework and agent. */
+  private policyOf(facts: ContainerFacts): Policy {
+    const principal = this.principals.get(facts.frameworkId ?? "");
+    return policyFor(this.config, principal === undefined ? facts : { ...facts, principal }, this.agent);
+  }
+
+  /** Containers of frameworks with another one than before may be in other classes. */
+  private learnPrincipals(next: Principals): void {
+    const before = this.principals;
+    const changed = [...new Set([...before.keys(), ...next.keys()])].filter(
+      (id) => before.get(id) !== next.get(id),
+    );
+    if (changed.length === 0) return;
+    this.principals = new Map(next);
+    try {
+      writePrincipals(this.instance.stateDirectory, next);
+    } catch (error) {
+      this.log.add("warning", "", `the next daemon will not know principals: ${messageOf(error)}`);
+    }
+    const ids = new Set(changed);
+    for (const entry of this.list())
+      if (ids.has(entry.facts?.frameworkId ?? "")) void this.serially(entry.id, () => this.judgeAgain(entry));
+  }
+
   private async judgeAgain(entry: Entry): Promise<void> {
     const { container, facts } = entry;
     if (!container || !facts || entry.cleaning) return;
     const { ports } = container.policy;
     // Ports are what the last update() said, whatever prepare() did.
-    const policy = policyFor(this.config, { ...facts, ...(ports ? { ports } : {}) }, this.agent);
+    const policy = this.policyOf({ ...facts, ...(ports ? { ports } : {}) });
     if (JSON.stringify(policy) === JSON.stringify(container.policy)) return;
     await this.apply(entry, container, policy).catch((error: unknown) => {
       this.log.add(
@@ -726,6 +769,8 @@ export class Isolator {
     if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
     for (const what of entry.facts ? badLimits(entry.facts) : [])
       this.log.add("warning", entry.name, `no limit for connections: ${what}`);
+    const unknown = tooManyClasses(entry.container?.policy.classes);
+    if (unknown !== undefined) this.log.add("warning", entry.name, unknown);
     const watch = entry.container?.escapeWatch();
     if (watch) this.patrol.add(entry.name, watch);
   }

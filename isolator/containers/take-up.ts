@@ -14,6 +14,7 @@ import { u64Key } from "../kernel/codec.js";
 import { drainRing, type EventRing, type KernelEvent } from "../kernel/events.js";
 import type { BpfMap } from "../kernel/maps.js";
 import { buildId, layoutId } from "../kernel/object.js";
+import { takeEndpoints } from "../kernel/endpoint-table.js";
 import { openPinnedMap, otherBuilds, PinnedBuild, unpinBuild } from "../kernel/pins.js";
 import type { Programs } from "../kernel/programs.js";
 import { Container } from "./container.js";
@@ -23,6 +24,7 @@ import { throughGlass } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { formatId, type ContainerId } from "./names.js";
 import { openConnections } from "./connections.js";
+import { writeClasses } from "./owner-classes.js";
 import { reach } from "./points.js";
 import { PortTable, type Chain } from "./port-table.js";
 import { readMappings, sweepMappings, writeMappings } from "./remap.js";
@@ -61,6 +63,7 @@ export async function takeUp(
     const found = await findWhole(instance, log);
     rebuildPorts(instance, programs, found, all);
     reach("start:ports");
+    keepIdentities(instance, programs, found);
     // The ring first: a container's events go there from its first moment.
     const ring = openDaemonRing(instance, programs, onEvent);
     adoptAll(instance, programs, found, ring, log, onContainer);
@@ -76,6 +79,16 @@ export async function takeUp(
     reach("start:done");
     return ring;
   });
+}
+
+/**
+ * Who is who, for programs of another layout that begin with empty maps: before the first container is under them, so that
+ * none is judged by them without.
+ */
+function keepIdentities(instance: Instance, programs: Programs, found: readonly Found[]): void {
+  otherBuilds(instance.name).some((build) => takeEndpoints(instance.name, build, programs));
+  for (const { record } of found)
+    writeClasses(programs, BigInt(record.chain.at(-1) ?? 0), record.policy.classes);
 }
 
 /** The agent's containers that are whole; what is half made is undone. */

@@ -170,6 +170,40 @@ export function openPinnedMap(
   return undefined;
 }
 
+/**
+ * Maps that another build has pinned, where some structs of it are as this build's. The caller closes them.
+ * @returns undefined where one is missing, or a struct is another
+ */
+export function openMapsOf<N extends MapName>(
+  instance: string,
+  build: string,
+  names: readonly N[],
+  structs: readonly (keyof typeof layouts.structs)[],
+): ReadonlyMap<N, BpfMap> | undefined {
+  const maps = new Map<N, BpfMap>();
+  const close = (): undefined => {
+    for (const map of maps.values()) map.close();
+  };
+  for (const name of names) {
+    const fd = libbpf().objectGet(join(pinRoot(instance), build, `map_${name}`));
+    if (fd < 0) return close();
+    maps.set(name, new BpfMap(name, fd, MAPS[name]));
+  }
+  const [first] = maps.values();
+  try {
+    // Each map is loaded with all types of its object.
+    if (
+      first &&
+      structs.every((name) => isDeepStrictEqual(readMapLayout(first.fd, name), layouts.structs[name]))
+    )
+      return maps;
+  } catch (error) {
+    // That build has no such struct.
+    if (!(error instanceof IsolatorError)) throw error;
+  }
+  return close();
+}
+
 /** Builds of the programs that are pinned for an instance, other than this one. */
 export function otherBuilds(instance: string): string[] {
   const own = buildId();

@@ -95,7 +95,7 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
       enforce: "audit",
       ephemeral: "deny",
       allowProtocols: ["sctp", "dccp"],
-      sockets: { raw: "deny", xdp: "deny" },
+      sockets: { raw: "deny", packet: "allow", xdp: "deny" },
       escape: "allow",
       remap: "off",
       judged: { begin: 31000, end: 32000 },
@@ -193,7 +193,7 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, remap, trusted_roles, exemptions, classes, marking, statistics, operator, endpoints, egress, egress_default, egress_errno, egress_exceptions, violations, agent_api",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, remap, trusted_roles, exemptions, classes, marking, statistics, operator, endpoints, egress, egress_default, egress_errno, egress_exceptions, egress_existing, violations, agent_api",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],
