@@ -606,7 +606,7 @@ describe("rules for files of an agent's containers", { skip }, () => {
       await until(
         () => log.includes("serving instance") || daemon.exitCode !== null,
         "it serves",
-        180_000,
+        400_000,
       ).catch((error: unknown) => assert.fail(`${String(error)}: ${log}`));
       assert.match(log, /"event":"upgraded"/);
       const linked = readdirSync(pinRoot(name)).filter(
