@@ -18,6 +18,7 @@
 #include "remap.h"
 #include "sockets.h"
 #include "statistics.h"
+#include "terminate.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -30,6 +31,8 @@ int sock_create(struct bpf_sock *ctx)
 	if (verdict == ALLOW)
 		verdict = sockets_sock_create(ctx, policy);
 	if (verdict == ALLOW)
+		verdict = ports_held_sock_create(ctx, policy);
+	if (verdict == ALLOW)
 		marking_sock_create(ctx, policy);
 	return verdict;
 }
@@ -41,8 +44,10 @@ int bind4(struct bpf_sock_addr *ctx)
 	__u32 asked = remap_bind(ctx, policy);
 	int verdict = ports_bind(ctx, policy, AF_INET, asked);
 
-	if (verdict == ALLOW)
+	if (verdict == ALLOW) {
+		ports_held_bind(ctx, policy);
 		marking_address(ctx, policy);
+	}
 	return verdict;
 }
 
@@ -53,21 +58,29 @@ int bind6(struct bpf_sock_addr *ctx)
 	__u32 asked = remap_bind(ctx, policy);
 	int verdict = ports_bind(ctx, policy, AF_INET6, asked);
 
-	if (verdict == ALLOW)
+	if (verdict == ALLOW) {
+		ports_held_bind(ctx, policy);
 		marking_address(ctx, policy);
+	}
 	return verdict;
 }
 
 SEC("cgroup/post_bind4")
 int post_bind4(struct bpf_sock *ctx)
 {
-	return ports_post_bind(ctx, AF_INET);
+	const struct policy *policy = container_policy();
+	int verdict = ports_post_bind(ctx, policy, AF_INET);
+
+	return verdict == ALLOW ? ports_held_post_bind(ctx, policy) : verdict;
 }
 
 SEC("cgroup/post_bind6")
 int post_bind6(struct bpf_sock *ctx)
 {
-	return ports_post_bind(ctx, AF_INET6);
+	const struct policy *policy = container_policy();
+	int verdict = ports_post_bind(ctx, policy, AF_INET6);
+
+	return verdict == ALLOW ? ports_held_post_bind(ctx, policy) : verdict;
 }
 
 SEC("cgroup/sendmsg4")
@@ -118,6 +131,8 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 		verdict = egress_connect(policy, &to);
 		if (verdict == ALLOW)
 			verdict = connections_connect(ctx, policy, &to);
+		else
+			connections_refused(ctx);
 	}
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
@@ -216,6 +231,7 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		policy = container_policy();
 		ports_listen(ctx, policy);
+		connections_listen(ctx, policy);
 		remap_tcp(ctx, policy);
 		marking_tcp(ctx, policy);
 		break;
@@ -323,6 +339,60 @@ SEC("iter/tcp")
 int bandwidth_arms(struct bpf_iter__tcp *ctx)
 {
 	bandwidth_arm(ctx->sk_common);
+	return 0;
+}
+
+/*
+ * Likewise, to end what a policy denies that is there already. The first of each kind does it itself, and is loaded
+ * where the kernel has bpf_sock_destroy(); the second leaves it to user space, and is loaded elsewhere.
+ */
+SEC("iter/tcp")
+int end_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	struct ended_socket found = {};
+
+	if (!sk || !must_end(sk, &found, IPPROTO_TCP))
+		return 0;
+	found.ended = 1;
+	if (tell_of(ctx->meta, &found))
+		bpf_sock_destroy(sk);
+	return 0;
+}
+
+SEC("iter/tcp")
+int list_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	struct ended_socket found = {};
+
+	if (sk && must_end(sk, &found, IPPROTO_TCP))
+		tell_of(ctx->meta, &found);
+	return 0;
+}
+
+SEC("iter/udp")
+int end_udp(struct bpf_iter__udp *ctx)
+{
+	struct sock_common *sk = (struct sock_common *)ctx->udp_sk;
+	struct ended_socket found = {};
+
+	if (!sk || !must_end(sk, &found, IPPROTO_UDP))
+		return 0;
+	found.ended = 1;
+	if (tell_of(ctx->meta, &found))
+		bpf_sock_destroy(sk);
+	return 0;
+}
+
+SEC("iter/udp")
+int list_udp(struct bpf_iter__udp *ctx)
+{
+	struct sock_common *sk = (struct sock_common *)ctx->udp_sk;
+	struct ended_socket found = {};
+
+	if (sk && must_end(sk, &found, IPPROTO_UDP))
+		tell_of(ctx->meta, &found);
 	return 0;
 }
 

@@ -99,12 +99,21 @@ program
   )
   .addOption(
     new Option(
+      "--allow-socket <list>",
+      "allow packet, xdp and received where rules of egress would deny them",
+    )
+      .argParser(listOf(SOCKET_KINDS))
+      .default([], "none"),
+  )
+  .addOption(
+    new Option(
       "--escape <mode>",
       "ways out of the container's cgroup (default: deny where the kernel can)",
     ).choices(ESCAPE_MODES),
   )
   .option("--max-connections <n>", "connections that it may hold to one destination", parseLimit)
   .option("--max-connections-total <n>", "connections that it may hold in all", parseLimit)
+  .option("--max-ephemeral-ports <n>", "ports that it may hold of those that the kernel chooses", parseLimit)
   .addOption(
     new Option("--connect-errno <errno>", "what a connect() over a limit gives (default: EAGAIN)").choices(
       CONNECT_ERRNOS,

@@ -180,12 +180,20 @@ export function connectionsText({
   shared = 0,
   limit,
   limit_total,
+  ports,
+  limit_ports,
+  share,
+  uncounted,
 }: bpf_isolator.Connections): string {
   return [
     `${held} held${held === live ? "" : `, ${live} of them live`}`,
     ...(shared > 0 ? [`${shared} without a count of their own`] : []),
     ...(limit === undefined ? [] : [`at most ${limit} to a destination`]),
     ...(limit_total === undefined ? [] : [`at most ${limit_total} in all`]),
+    ...(ports === undefined ? [] : [`${ports} ports that the kernel chose`]),
+    ...(limit_ports === undefined ? [] : [`at most ${limit_ports} of these`]),
+    ...(share === undefined ? [] : [`its share of a destination: at most ${share}`]),
+    ...(uncounted === undefined ? [] : [`none counted to ${printable(uncounted)}`]),
   ].join("; ");
 }
 

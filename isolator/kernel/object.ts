@@ -17,6 +17,7 @@ export const STRUCTS = [
   "connection_count",
   "connection_rule",
   "connection_pass",
+  "connection_share",
   "bandwidth_rule",
   "bandwidth_state",
   "socket_tally",
@@ -35,6 +36,9 @@ export const STRUCTS = [
   "egress_ranges",
   "egress_hit",
   "egress_verdict",
+  "termination",
+  "listening_ports",
+  "ended_socket",
 ] as const;
 export const ENUMS = [
   "ring_slot",

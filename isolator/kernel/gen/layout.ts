@@ -180,6 +180,28 @@ export const layouts = {
         }
       }
     },
+    "connection_share": {
+      "size": 24,
+      "fields": {
+        "address": {
+          "offset": 0,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 16,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 18,
+          "type": "u16"
+        },
+        "limit": {
+          "offset": 20,
+          "type": "u32"
+        }
+      }
+    },
     "connection_rule": {
       "size": 48,
       "fields": {
@@ -719,6 +741,38 @@ export const layouts = {
         }
       }
     },
+    "termination": {
+      "size": 48,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "by_class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "level": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "chain": {
+          "offset": 16,
+          "type": "u64",
+          "count": 4
+        }
+      }
+    },
+    "listening_ports": {
+      "size": 8192,
+      "fields": {
+        "ports": {
+          "offset": 0,
+          "type": "u64",
+          "count": 1024
+        }
+      }
+    },
     "event": {
       "size": 88,
       "fields": {
@@ -803,65 +857,6 @@ export const layouts = {
         }
       }
     },
-    "file_detail": {
-      "size": 400,
-      "fields": {
-        "ino": {
-          "offset": 0,
-          "type": "u64"
-        },
-        "dev": {
-          "offset": 8,
-          "type": "u32"
-        },
-        "operation": {
-          "offset": 12,
-          "type": "u8"
-        },
-        "verdict": {
-          "offset": 13,
-          "type": "u8"
-        },
-        "seen": {
-          "offset": 14,
-          "type": "u8"
-        },
-        "begin": {
-          "offset": 15,
-          "type": "u8"
-        },
-        "path": {
-          "offset": 16,
-          "type": "u8",
-          "count": 384
-        }
-      }
-    },
-    "file_identity": {
-      "size": 24,
-      "fields": {
-        "ino": {
-          "offset": 0,
-          "type": "u64"
-        },
-        "dev": {
-          "offset": 8,
-          "type": "u32"
-        },
-        "generation": {
-          "offset": 12,
-          "type": "u32"
-        },
-        "fd": {
-          "offset": 16,
-          "type": "u32"
-        },
-        "reserved": {
-          "offset": 20,
-          "type": "u32"
-        }
-      }
-    },
     "endpoint_key": {
       "size": 20,
       "fields": {
@@ -934,6 +929,112 @@ export const layouts = {
           "type": "u32"
         }
       }
+    },
+    "file_detail": {
+      "size": 400,
+      "fields": {
+        "ino": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "operation": {
+          "offset": 12,
+          "type": "u8"
+        },
+        "verdict": {
+          "offset": 13,
+          "type": "u8"
+        },
+        "seen": {
+          "offset": 14,
+          "type": "u8"
+        },
+        "begin": {
+          "offset": 15,
+          "type": "u8"
+        },
+        "path": {
+          "offset": 16,
+          "type": "u8",
+          "count": 384
+        }
+      }
+    },
+    "file_identity": {
+      "size": 24,
+      "fields": {
+        "ino": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "generation": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "fd": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 20,
+          "type": "u32"
+        }
+      }
+    },
+    "ended_socket": {
+      "size": 64,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "cookie": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "local": {
+          "offset": 16,
+          "type": "u8",
+          "count": 16
+        },
+        "remote": {
+          "offset": 32,
+          "type": "u8",
+          "count": 16
+        },
+        "local_port": {
+          "offset": 48,
+          "type": "u16"
+        },
+        "remote_port": {
+          "offset": 50,
+          "type": "u16"
+        },
+        "device": {
+          "offset": 52,
+          "type": "u32"
+        },
+        "family": {
+          "offset": 56,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 58,
+          "type": "u16"
+        },
+        "ended": {
+          "offset": 60,
+          "type": "u32"
+        }
+      }
     }
   },
   "enums": {
@@ -949,6 +1050,8 @@ export const layouts = {
       "CONNECTION_SETS": 4096,
       "CONNECTION_PLACES": 8,
       "CONNECTION_NO_PLACE": 16777215,
+      "CONNECTION_PORT": 16777216,
+      "CONNECTION_SHARES": 8,
       "CLOSED_CONNECTIONS": 32768,
       "SOCKET_HOLDS": 262144,
       "CONNECTION_SPAN_SHIFT": 33,
@@ -975,7 +1078,9 @@ export const layouts = {
       "POLICY_SET_MARK": 131072,
       "POLICY_SET_PRIORITY": 262144,
       "POLICY_DENY_MARKING": 524288,
-      "POLICY_DROP_DSCP": 1048576
+      "POLICY_DROP_DSCP": 1048576,
+      "POLICY_COUNT_PORTS": 2097152,
+      "POLICY_FAIR": 4194304
     },
     "enforcement": {
       "ENFORCE_UNSET": 0,
@@ -1017,7 +1122,8 @@ export const layouts = {
     "connection_total": {
       "IN_ALL": 0,
       "WITHOUT_PLACE": 1,
-      "CONNECTION_TOTALS": 2
+      "PORTS_HELD": 2,
+      "CONNECTION_TOTALS": 4
     },
     "reason": {
       "REASON_BIND": 0,
@@ -1040,7 +1146,23 @@ export const layouts = {
       "REASON_EGRESS": 17,
       "REASON_FILE": 18,
       "REASON_BANDWIDTH": 19,
+      "REASON_CONNECTIONS_PORTS": 21,
       "REASONS": 32
+    },
+    "endpoint_origin": {
+      "ORIGIN_NONE": 0,
+      "ORIGIN_OWNER": 1,
+      "ORIGIN_PORT": 2,
+      "ORIGIN_ADDRESS": 3,
+      "ORIGIN_BLOCK": 4
+    },
+    "endpoint_current": {
+      "ENDPOINTS_SLOT": 1,
+      "ENDPOINTS_EXACT": 2,
+      "ENDPOINTS_PORT": 4,
+      "ENDPOINTS_ADDRESS": 8,
+      "ENDPOINTS_BLOCKS": 16,
+      "ENDPOINTS_HOST": 32
     },
     "file_verdict": {
       "FILE_NO_RULE": 0,
@@ -1067,21 +1189,6 @@ export const layouts = {
       "FILE_ATTRIBUTES": 11,
       "FILE_XATTR": 12,
       "FILE_UMOUNT": 13
-    },
-    "endpoint_origin": {
-      "ORIGIN_NONE": 0,
-      "ORIGIN_OWNER": 1,
-      "ORIGIN_PORT": 2,
-      "ORIGIN_ADDRESS": 3,
-      "ORIGIN_BLOCK": 4
-    },
-    "endpoint_current": {
-      "ENDPOINTS_SLOT": 1,
-      "ENDPOINTS_EXACT": 2,
-      "ENDPOINTS_PORT": 4,
-      "ENDPOINTS_ADDRESS": 8,
-      "ENDPOINTS_BLOCKS": 16,
-      "ENDPOINTS_HOST": 32
     }
   }
 } as const;
