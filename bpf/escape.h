@@ -114,7 +114,7 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	     classes[16] = "owner_classes", addresses[16] = "host_addresses", one_set[16] = "endpoint_set",
 	     one_block[16] = "endpoint_block", holds[16] = "socket_holds", egress[16] = "egress_blocks",
 	     matrix[16] = "egress_classes", hits[16] = "egress_hits", tallies[16] = "socket_tallies",
-	     timewaits[16] = "timewaits";
+	     timewaits[16] = "timewaits", shares[16] = "connect_shares";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -125,7 +125,7 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		return same_name(name, counters);
 	case BPF_MAP_TYPE_ARRAY:
 		return same_name(name, owners) || same_name(name, sets) || same_name(name, pass) ||
-		       same_name(name, states) || same_name(name, holds);
+		       same_name(name, states) || same_name(name, holds) || same_name(name, shares);
 	case BPF_MAP_TYPE_SK_STORAGE:
 		return same_name(name, notes) || same_name(name, sockets) || same_name(name, remap) ||
 		       same_name(name, paced);

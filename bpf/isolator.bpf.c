@@ -30,6 +30,8 @@ int sock_create(struct bpf_sock *ctx)
 	if (verdict == ALLOW)
 		verdict = sockets_sock_create(ctx, policy);
 	if (verdict == ALLOW)
+		verdict = ports_held_sock_create(ctx, policy);
+	if (verdict == ALLOW)
 		marking_sock_create(ctx, policy);
 	return verdict;
 }
@@ -41,8 +43,10 @@ int bind4(struct bpf_sock_addr *ctx)
 	__u32 asked = remap_bind(ctx, policy);
 	int verdict = ports_bind(ctx, policy, AF_INET, asked);
 
-	if (verdict == ALLOW)
+	if (verdict == ALLOW) {
+		ports_held_bind(ctx, policy);
 		marking_address(ctx, policy);
+	}
 	return verdict;
 }
 
@@ -53,21 +57,29 @@ int bind6(struct bpf_sock_addr *ctx)
 	__u32 asked = remap_bind(ctx, policy);
 	int verdict = ports_bind(ctx, policy, AF_INET6, asked);
 
-	if (verdict == ALLOW)
+	if (verdict == ALLOW) {
+		ports_held_bind(ctx, policy);
 		marking_address(ctx, policy);
+	}
 	return verdict;
 }
 
 SEC("cgroup/post_bind4")
 int post_bind4(struct bpf_sock *ctx)
 {
-	return ports_post_bind(ctx, AF_INET);
+	const struct policy *policy = container_policy();
+	int verdict = ports_post_bind(ctx, policy, AF_INET);
+
+	return verdict == ALLOW ? ports_held_post_bind(ctx, policy) : verdict;
 }
 
 SEC("cgroup/post_bind6")
 int post_bind6(struct bpf_sock *ctx)
 {
-	return ports_post_bind(ctx, AF_INET6);
+	const struct policy *policy = container_policy();
+	int verdict = ports_post_bind(ctx, policy, AF_INET6);
+
+	return verdict == ALLOW ? ports_held_post_bind(ctx, policy) : verdict;
 }
 
 SEC("cgroup/sendmsg4")
@@ -216,6 +228,7 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		policy = container_policy();
 		ports_listen(ctx, policy);
+		connections_listen(ctx, policy);
 		remap_tcp(ctx, policy);
 		marking_tcp(ctx, policy);
 		break;

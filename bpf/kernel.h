@@ -151,6 +151,7 @@ struct sock {
 	__u8 sk_userlocks : 4;
 	__u16 sk_protocol;
 	struct sock_cgroup_data sk_cgrp_data;
+	void *sk_bpf_storage;
 };
 
 struct tcp_sock {

@@ -55,6 +55,10 @@ enum policy_flags {
 	POLICY_SET_PRIORITY = 262144,
 	POLICY_DENY_MARKING = 524288, /* setsockopt() that would change it is refused, not ignored */
 	POLICY_DROP_DSCP = 1048576,   /* a packet with another DSCP is dropped, not only counted */
+	/* With POLICY_COUNT_CONNECTIONS. */
+	POLICY_COUNT_PORTS =
+	    2097152,           /* ports that the kernel chooses are counted, under connection_rules.max_ports */
+	POLICY_FAIR = 4194304, /* it gets no more of a destination than connect_shares says */
 };
 
 /* Mappings that a policy has in itself. */
@@ -135,6 +139,8 @@ enum reason {
 	REASON_EGRESS = 17,            /* connect(), send or packet to where a rule denies it */
 	REASON_FILE = 18,              /* a file that the policy keeps from the container, or from being changed */
 	REASON_BANDWIDTH = 19,         /* a packet or a send over the limit of the bandwidth */
+	/* 20 is another feature's. */
+	REASON_CONNECTIONS_PORTS = 21, /* over the limit for ports that the kernel chooses */
 	REASONS = 32,                  /* a power of two, so that the verifier sees the bound of a masked index */
 };
 
@@ -257,6 +263,8 @@ enum connection_sizes {
 	CONNECTION_SETS = 4096,
 	CONNECTION_PLACES = 8,
 	CONNECTION_NO_PLACE = 0xffffff, /* hold.place of one that found its set full */
+	CONNECTION_PORT = 0x1000000, /* or'ed to hold.place of one whose port the kernel chose, where that counts */
+	CONNECTION_SHARES = 8,       /* destinations with a share of their own */
 	CLOSED_CONNECTIONS = 32768,
 	SOCKET_HOLDS = 262144, /* sockets whose hold needs no memory of their own */
 	/* Time is counted in spans of 2^33 ns, about 8.6 s. */
@@ -295,7 +303,8 @@ struct connection_count {
 enum connection_total {
 	IN_ALL = 0,
 	WITHOUT_PLACE = 1, /* to destinations that found their set full */
-	CONNECTION_TOTALS = 2,
+	PORTS_HELD = 2,    /* ports that the kernel has chosen, and sockets to which it may give one unasked */
+	CONNECTION_TOTALS = 4,
 };
 
 /* Part of the value of connect_rules: the first that fits the destination holds. */
@@ -310,6 +319,21 @@ struct connection_rule {
 	__u32 reserved2;
 };
 
+/* Of what a host has for a destination, how much a container may have. */
+struct connection_share {
+	__u8 address[16]; /* IPv4 as v4-mapped */
+	__u16 port;       /* host byte order */
+	__u16 protocol;
+	__u32 limit;
+};
+
+/* One line, of POLICY_FAIR. Written by user space only. */
+struct connection_shares {
+	__u32 other; /* limit for a destination that is not among them; 0: none yet */
+	__u32 count;
+	struct connection_share shares[CONNECTION_SHARES];
+};
+
 /* One line: what user space tells a pass over the sockets, and what that found of closed connections. */
 struct connection_pass {
 	__u64 netns;   /* cookie of the network namespace that is looked through */
@@ -322,9 +346,10 @@ struct connection_pass {
 
 /* A connection that a socket holds, at one level of nesting. */
 struct hold {
-	__u64 cgroup_id;             /* 0: none */
-	enum connection_sizes place; /* set * CONNECTION_PLACES + place in it, or CONNECTION_NO_PLACE */
-	__u32 lapses;                /* 0: live; else the span at whose start it lapses */
+	__u64 cgroup_id; /* 0: none */
+	enum connection_sizes
+	    place;    /* set * CONNECTION_PLACES + place in it, or CONNECTION_NO_PLACE; CONNECTION_PORT */
+	__u32 lapses; /* 0: live; else the span at whose start it lapses */
 };
 
 /*
@@ -335,7 +360,7 @@ struct socket_hold {
 	__u64 cookie; /* 0: nobody's */
 	struct hold hold;
 	__u32 watched; /* its state callback will say when it is closed */
-	__u32 reserved;
+	__u32 spilled; /* sockets for which this is the first place and that have their second */
 };
 
 /* Value of closed_connects. */
@@ -364,8 +389,12 @@ struct socket_connections {
 	struct hold now[LEVELS];
 	struct hold next[LEVELS];   /* UDP: of a connect() that an outer level may still refuse */
 	struct destination refused; /* the last that was: asked for again and again (io_uring), it counts once */
-	__u8 watched;               /* its state callback will say when it is closed */
-	__u8 reserved[7];
+	/* Of POLICY_COUNT_PORTS, for a port that no hold of `now` is counted with: cgroup id of the container, or 0.
+	 */
+	__u64 ports[LEVELS];
+	__u8 watched;   /* its state callback will say when it is closed */
+	__u8 by_number; /* bind() was last asked for a port, not for any */
+	__u8 reserved[6];
 };
 
 enum statistics_sizes {
@@ -546,7 +575,7 @@ enum bandwidth_flags {
  */
 struct bandwidth_rule {
 	__u64 rate[BANDWIDTH_SIDES];  /* bytes/s of the IP layer; 0: no limit */
-	__u64 burst[BANDWIDTH_SIDES]; /* bytes; 0: what 20 ms take, at least 64 KiB */
+	__u64 burst[BANDWIDTH_SIDES]; /* bytes; 0: what 20 ms take, received 100 ms */
 	__u32 weight;                 /* share of the host's budget; 0: not of it */
 	enum bandwidth_flags flags;   /* any of them */
 };
@@ -577,7 +606,8 @@ struct bandwidth_state {
 	__u64 generation_due;
 	__u64 senders;
 	__u64 senders_before;
-	__u64 host_generation; /* in which the container has been counted */
+	__u64 generation_bytes; /* received in the present one */
+	__u64 host_generation;  /* in which the container has been counted */
 	__u64 passed_packets;
 	__u64 passed_bytes;
 	__u64 dropped_packets;
@@ -607,6 +637,8 @@ struct socket_bandwidth {
 	__u64 set;                 /* what it was set to here; 0: nothing yet */
 	__u64 levels[LEVELS];      /* that each level of nesting allows, plus 1; 0: any */
 	__u64 generations[LEVELS]; /* in which it has been counted as a sender */
+	__u64 receptions[LEVELS];  /* of what is received, in which it has been counted */
+	__u64 received[LEVELS];    /* bytes in that */
 	__u32 window;              /* bound of the congestion window, packets; 0: none */
 	__u32 receiving;           /* bound of the window that it offers, bytes; 0: none */
 	__u32 windows[LEVELS];     /* that each level wants that to be */
@@ -678,6 +710,7 @@ _Static_assert(sizeof(struct counters) == 8 * (20 + 2 * REASONS), "counters has 
 _Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tally has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");
+_Static_assert(sizeof(struct connection_share) == 24, "connection_share has a hole");
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
 _Static_assert(sizeof(struct file_key) == 24, "file_key has a hole");
 _Static_assert(sizeof(struct file_detail) == 16 + FILE_PATH, "file_detail has a hole");

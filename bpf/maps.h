@@ -84,6 +84,8 @@ struct {
 
 struct connection_rules {
 	struct connection_rule rules[CONNECTION_RULES];
+	__u32 max_ports; /* of POLICY_COUNT_PORTS */
+	__u32 reserved;
 };
 
 /* By cgroup id. Written by user space only. */
@@ -108,6 +110,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct socket_hold);
 } socket_holds SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct connection_shares);
+} connect_shares SEC(".maps");
 
 /* Connections in timewait whose ends are known. One that finds it full lapses by time alone. */
 struct {

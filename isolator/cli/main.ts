@@ -105,6 +105,7 @@ program
   )
   .option("--max-connections <n>", "connections that it may hold to one destination", parseLimit)
   .option("--max-connections-total <n>", "connections that it may hold in all", parseLimit)
+  .option("--max-ephemeral-ports <n>", "ports that it may hold of those that the kernel chooses", parseLimit)
   .addOption(
     new Option("--connect-errno <errno>", "what a connect() over a limit gives (default: EAGAIN)").choices(
       CONNECT_ERRNOS,

@@ -37,6 +37,7 @@ export interface RunOptions {
   escape?: EscapeMode;
   maxConnections?: number;
   maxConnectionsTotal?: number;
+  maxEphemeralPorts?: number;
   connectErrno?: ConnectErrno;
   dscp?: number;
   mark?: Mark;
@@ -71,12 +72,14 @@ export interface RunOptions {
 
 /** Without a limit nothing is counted. */
 function connectionsOf(options: RunOptions): { connections?: ConnectionsPolicy } {
-  const { maxConnections: max, maxConnectionsTotal: total, connectErrno: errno } = options;
-  if (max === undefined && total === undefined) return {};
+  const { maxConnections: max, maxConnectionsTotal: total, maxEphemeralPorts: ports } = options;
+  const { connectErrno: errno } = options;
+  if (max === undefined && total === undefined && ports === undefined) return {};
   return {
     connections: {
       ...(max === undefined ? {} : { max }),
       ...(total === undefined ? {} : { total }),
+      ...(ports === undefined ? {} : { ports }),
       ...(errno === undefined ? {} : { errno }),
     },
   };

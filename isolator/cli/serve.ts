@@ -28,7 +28,7 @@ export interface ServeOptions {
 }
 
 /** What it can do beyond the protocol's version, by name. */
-const FEATURES = ["ports", "accounting", "audit", "break-glass"] as const;
+const FEATURES = ["ports", "accounting", "audit", "break-glass", "usage-of-many"] as const;
 
 function logEvent(logger: Logger, event: IsolatorEvent): void {
   const { kind, container, message, denial, count } = event;

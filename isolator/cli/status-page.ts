@@ -91,6 +91,8 @@ export class OperatorPages {
       const server = await OperatorServer.listen({
         config: () => holder.config.operator,
         cgroup2: isolator.instance.cgroup2,
+        agentNodes: () =>
+          isolator.list().flatMap(({ container }) => (container?.isAgents ? [container.node.path] : [])),
         pages: {
           ...assets,
           "/container/:name": json((name) => board.container(name)),

@@ -48,8 +48,11 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const marking = markingFor(config.marking, classes);
   const bandwidth = bandwidthFor(config.bandwidth, facts, classes, config.trustedRoles);
   const egress = egressFor(config.egress, classes, agent);
+  const limits = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
+  // The host's ports are none of its own network's.
+  const { fair: _, ...unshared } = limits ?? {};
+  const connections = limits && facts.ownNetwork ? unshared : limits;
   const files = filesFor(config.files, classes, facts);
-  const connections = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
   return {
     ...(ports ? { ports } : {}),
     enforce: enforcementFor(config, facts),

@@ -17,6 +17,7 @@ import {
 } from "../features/ports.js";
 import { bandwidthProblems, BandwidthSchema, toBandwidth, type BandwidthConfig } from "./bandwidth.js";
 import { AgentApiSchema, toAgentApi, type AgentApi } from "./agent-api.js";
+import { CgroupSchema, toCgroup, type CgroupConfig } from "./cgroup.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
 import {
   EgressDefaultSchema,
@@ -145,6 +146,10 @@ export const ConfigSchema = z
           "The range of the agent's ports resource, as in 31000-32000; one range. For judge: agent_range.",
       }),
     sockets: SocketsSchema,
+    net_raw: z.enum(["keep", "take"]).default("keep").meta({
+      description:
+        "take: where sockets denies raw or packet sockets and the kernel cannot refuse all of them, containers are launched without CAP_NET_RAW.",
+    }),
     escape: z.enum(ESCAPE_MODES).optional().meta({
       default: "deny",
       description:
@@ -178,6 +183,7 @@ export const ConfigSchema = z
     egress_exceptions: EgressExceptionsSchema,
     violations: ViolationsSchema.optional(),
     agent_api: AgentApiSchema.optional(),
+    cgroup: CgroupSchema,
   })
   .meta({
     title: "bpf-isolator",
@@ -198,6 +204,8 @@ export interface Config {
   ephemeral: EphemeralMode;
   allowProtocols: ExtraProtocol[];
   sockets: SocketsPolicy;
+  /** Whether containers lose CAP_NET_RAW where nothing else refuses the sockets that `sockets` denies. */
+  netRaw: "keep" | "take";
   /** Undefined: deny, with no word of what this kernel cannot refuse. */
   escape?: EscapeMode;
   /** The only ports that are judged; undefined: all. */
@@ -222,6 +230,7 @@ export interface Config {
   violations?: ViolationRule;
   /** Undefined: the agent is not asked. */
   agentApi?: AgentApi;
+  cgroup: CgroupConfig;
 }
 
 function asList(value: unknown): unknown[] {
@@ -298,6 +307,7 @@ export function toConfig(input: ConfigInput): Config {
     allowProtocols: [...new Set(input.allow_protocols)],
     // Only what is denied, so that the same rules are the same policy.
     sockets: Object.fromEntries(Object.entries(input.sockets).filter(([, verdict]) => verdict === "deny")),
+    netRaw: input.net_raw,
     ...(input.escape === undefined ? {} : { escape: input.escape }),
     ...(typeof judged === "object" ? { judged } : {}),
     ...toConnections(input),
@@ -323,5 +333,6 @@ export function toConfig(input: ConfigInput): Config {
     },
     ...(input.violations === undefined ? {} : { violations: input.violations }),
     ...(input.agent_api === undefined ? {} : { agentApi: toAgentApi(input.agent_api) }),
+    cgroup: toCgroup(input.cgroup),
   };
 }

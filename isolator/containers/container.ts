@@ -2,7 +2,7 @@
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
 import { bandwidthStatistics, type BandwidthUsage } from "../features/bandwidth.js";
 import { sumCounters, sumSome, type Usage } from "../features/accounting.js";
-import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
+import { keepConnections, type HeldConnections, type HeldDestination } from "../features/connections.js";
 import type { EgressHits } from "../features/egress.js";
 import { gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
@@ -18,6 +18,7 @@ import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
+import { leaveNode, requireInside, requireNotAgents } from "./placement.js";
 import { closeConnections, readConnections, readDestinations } from "./connections.js";
 import { requireFiles } from "./files.js";
 import { policyFaults, writePolicy, type PolicyTarget } from "./kernel-policy.js";
@@ -39,6 +40,10 @@ export interface ContainerOptions {
   source?: Source;
   /** Bytes of an agent's ContainerConfig, to be kept with the record. */
   config?: Uint8Array;
+  /** Path of a node of the agent's that is used; without, one is made. */
+  agentNode?: string;
+  /** It is launched without CAP_NET_RAW. */
+  withoutNetRaw?: boolean;
   /** Called for each event, by a ring of the container's own. */
   onEvent?: (event: KernelEvent) => void;
   /** A ring that the container's events go to instead; it stays its maker's. */
@@ -60,9 +65,10 @@ const IN_THE_WAY: readonly ErrorCode[] = [
  * nothing is limited any more.
  */
 function keepCounting(before: Policy, next: Policy): Policy {
+  const connections = keepConnections(before.connections, next.connections);
   return {
     ...next,
-    ...(!next.connections && before.connections ? { connections: withoutLimits(before.connections) } : {}),
+    ...(connections ? { connections } : {}),
     ...(!next.bandwidth && before.bandwidth ? { bandwidth: {} } : {}),
   };
 }
@@ -122,6 +128,11 @@ export class Container {
     return this.current;
   }
 
+  /** Whether its node is the agent's (placement.ts). */
+  get isAgents(): boolean {
+    return this.current.agentNode === true;
+  }
+
   /** cgroup ids from the root container down to this one. */
   get chain(): Chain {
     return this.current.chain.map(BigInt);
@@ -173,9 +184,10 @@ export class Container {
 
   private static build(
     instance: Instance,
-    { id, policy, parent, source = "run", config, onEvent, ring, onTakeOver }: ContainerOptions,
+    { id, policy, parent, source = "run", config, ...more }: ContainerOptions,
     undo: Undo,
   ): Container {
+    const { agentNode, withoutNetRaw = false, onEvent, ring, onTakeOver } = more;
     const held = instance.records.reserve(id, source);
     undo.push((clean) => {
       if (clean) instance.records.remove(held);
@@ -188,14 +200,19 @@ export class Container {
     });
     reach("prepare:programs");
     requireFiles(programs, policy, `container ${formatId(id)} is not started`);
-    const node = CgroupNode.create(instance.nodePath(id));
-    undo.push(() => node.remove());
+    const node = agentNode === undefined ? CgroupNode.create(instance.nodePath(id)) : openAgents(agentNode);
+    undo.push(async () => {
+      if (agentNode === undefined) await node.remove();
+      else leaveNode(programs, node, formatId(id));
+    });
     reach("prepare:node");
     const chain: Chain = [...(parent?.chain ?? []), node.id];
     const record: ContainerRecord = {
       version: RECORD_VERSION,
       ...{ id, source, stage: "preparing", policy },
       cgroup: node.path,
+      ...(agentNode === undefined ? {} : { agentNode: true }),
+      ...(withoutNetRaw ? { withoutNetRaw } : {}),
       chain: chain.map(String),
       ...{ build: buildId(), layout: layoutId() },
       pid: process.pid,
@@ -297,6 +314,8 @@ export class Container {
   faults(): string[] {
     const { glass } = this;
     if (glass === "detach" || this.removed) return [];
+    // An agent removes its node before it says so by cleanup().
+    if (this.isAgents && !CgroupNode.open(this.node.path)) return [];
     const missing = this.node.withFd((fd) => this.programs.missing(fd, hooksOf(this.policy)));
     return [
       ...(missing.length > 0 ? [`its programs on ${missing.join(", ")} were gone`] : []),
@@ -350,15 +369,27 @@ export class Container {
   }
 
   /**
-   * Moves a process into the node: it and all that it makes from then on are under the policy.
+   * Moves a process into the node, unless that is the agent's, who has done so: it and all that it makes from then on are
+   * under the policy.
    * @param pid as this process sees it
-   * @throws no-process when it is gone; cgroup-failed
+   * @throws no-process when it is gone; cgroup-failed; conflict where the agent keeps it elsewhere
    */
   async isolate(pid: number): Promise<void> {
-    await moveInto(this.node, pid, this.name);
+    if (!this.isAgents) requireNotAgents(this.id, pid);
+    await this.join(pid, this.name);
     reach("isolate:moved");
     if (this.current.stage === "prepared") this.save({ stage: "isolated" });
     reach("isolate:done");
+  }
+
+  /**
+   * Has a process that is not the container's first one in the node.
+   * @param name of whose it is, for messages
+   * @throws as isolate()
+   */
+  async join(pid: number, name: string): Promise<void> {
+    if (this.isAgents) requireInside(this.node, this.instance.cgroup2, pid, name);
+    else await moveInto(this.node, pid, name);
   }
 
   /**
@@ -395,7 +426,12 @@ export class Container {
 
   /** What the policy asks by name to be refused and this kernel cannot refuse, in words. */
   gaps(): string[] {
-    return gapsOf(this.policy, (hook) => this.programs.has(hook));
+    const { sockets } = this.policy;
+    const policy =
+      this.current.withoutNetRaw && sockets
+        ? { ...this.policy, sockets: { ...sockets, raw: "allow" as const, packet: "allow" as const } }
+        : this.policy;
+    return gapsOf(policy, (hook) => this.programs.has(hook));
   }
 
   /** Paths of its rules for files that are not there yet. */
@@ -505,14 +541,19 @@ export class Container {
     return this.current.stage === "prepared" || this.current.stage === "preparing" || this.node.populated();
   }
 
-  /** Kills what still runs in the node and waits until it is gone. @param timeout ms @throws cgroup-failed */
+  /**
+   * Kills what still runs in the node, unless that is the agent's to do, and waits until it is gone.
+   * @param timeout ms
+   * @throws cgroup-failed
+   */
   async killAll(timeout?: number): Promise<void> {
-    if (this.node.populated()) this.node.kill();
+    if (!this.isAgents && this.node.populated()) this.node.kill();
     await this.node.emptied(timeout);
   }
 
   /**
-   * Kills what still runs in the node, takes the last counts, frees the ports and removes the node. Safe to repeat.
+   * Kills what still runs in the node, takes the last counts, frees the ports and removes the node; an agent's stays. Safe
+   * to repeat.
    * @param timeout ms to wait for its processes to be gone
    * @throws IsolatorError when the node cannot be removed; the next run of the instance sweeps it then
    */
@@ -530,7 +571,8 @@ export class Container {
       // Taken first, and what is told from now on: the kernel's counts go with the node.
       this.final = this.statistics();
       try {
-        await this.node.remove(timeout);
+        if (this.isAgents) leaveNode(this.programs, this.node, this.name);
+        else await this.node.remove(timeout);
       } catch (error) {
         this.final = undefined;
         throw error;
@@ -568,12 +610,19 @@ export class Container {
   }
 }
 
+/** @throws cgroup-failed */
+function openAgents(path: string): CgroupNode {
+  const node = CgroupNode.open(path);
+  if (node) return node;
+  throw new IsolatorError("cgroup-failed", `the cgroup ${path}, which the agent had made, is gone`);
+}
+
 /**
  * Moves a process into a node.
  * @param container for the message
  * @throws no-process, cgroup-failed
  */
-export async function moveInto(node: CgroupNode, pid: number, container: string): Promise<void> {
+async function moveInto(node: CgroupNode, pid: number, container: string): Promise<void> {
   try {
     await node.move(pid);
   } catch (error) {

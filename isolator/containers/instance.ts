@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
-import type { HostBandwidth } from "../features/bandwidth.js";
+import type { BandwidthUsage, HostBandwidth } from "../features/bandwidth.js";
 import { egressSet } from "../features/egress.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
@@ -14,9 +14,24 @@ import { fileSetNumber } from "../features/files.js";
 import { attachedToMachine, detachFromMachine } from "../kernel/links.js";
 import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
-import { isPinned, openPinnedMap, otherBuilds, pinRoot, unpin, unpinBuild } from "../kernel/pins.js";
+import { detachAll } from "../kernel/attach.js";
+import {
+  isPinned,
+  openPinnedMap,
+  otherBuilds,
+  PinnedBuild,
+  pinRoot,
+  unpin,
+  unpinBuild,
+} from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
-import { closeBandwidth, OlderConnections, writeHostBandwidth, type BandwidthMaps } from "./bandwidth.js";
+import {
+  closeBandwidth,
+  OlderConnections,
+  readHostBandwidth,
+  writeHostBandwidth,
+  type BandwidthMaps,
+} from "./bandwidth.js";
 import { forgetHits, sweepEgress, type EgressMaps } from "./egress.js";
 import { closeConnections, type ConnectionMaps } from "./connections.js";
 import { dropSets, FileRules, forgetFiles } from "./files.js";
@@ -25,6 +40,7 @@ import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { forgetClasses, type OwnerMaps } from "./owner-classes.js";
 import { PortTable } from "./port-table.js";
 import { deleteMappings } from "./remap.js";
+import { agentNode, leaveNode } from "./placement.js";
 import { buildsOf, nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
 import { SocketPasses } from "./socket-passes.js";
 
@@ -77,6 +93,8 @@ export class Instance {
    * ports may be taken over. A daemon knows better than the records, and sets its own.
    */
   liveName = (cgroupId: bigint): string | undefined => this.nameOf(cgroupId);
+  /** The agent's --cgroups_root, where nodes of it are used. A daemon sets it. */
+  agentRoot: string | undefined;
 
   private constructor(
     readonly name: string,
@@ -196,6 +214,45 @@ export class Instance {
     return join(this.root, ...nodeNames(key));
   }
 
+  /** The node that there is of a record's container, also where the record is damaged. */
+  findNode(key: string): { node: CgroupNode; isAgents: boolean } | undefined {
+    const record = this.records.read(key);
+    const own = CgroupNode.open(record?.cgroup ?? this.nodeOf(key));
+    if (own || record || this.agentRoot === undefined) {
+      return own && { node: own, isAgents: record?.agentNode === true };
+    }
+    // An agent's ids are short and plain, so that the key has them whole.
+    const agents = CgroupNode.open(agentNode(this.cgroup2, this.agentRoot, nodeNames(key)));
+    return agents && { node: agents, isAgents: true };
+  }
+
+  /**
+   * Ends what there is of a record's node. Under the lock.
+   * @throws cgroup-failed, attach-failed
+   */
+  async removeNode(key: string, timeout?: number): Promise<void> {
+    const found = this.findNode(key);
+    if (!found?.isAgents) {
+      await found?.node.remove(timeout);
+      return;
+    }
+    leaveNode(this.loaded, found.node, key);
+    // Of a version before this one, which ended while it prepared the container.
+    for (const build of otherBuilds(this.name)) {
+      const pinned = PinnedBuild.open(this.name, build);
+      leaveNode(
+        {
+          detach: (fd, name) => {
+            detachAll(pinned.programs, fd, name);
+          },
+        },
+        found.node,
+        key,
+      );
+      pinned.close();
+    }
+  }
+
   /** Path of the node of the guards (task.ts); no container's name begins with a dot. */
   guardNode(): string {
     return join(this.root, ".guards");
@@ -209,7 +266,7 @@ export class Instance {
    */
   async removeAgents(key: string, timeout: number): Promise<void> {
     if (!this.records.isAgents(key)) return;
-    await CgroupNode.open(this.nodeOf(key))?.remove(timeout);
+    await this.removeNode(key, timeout);
     const record = this.records.read(key);
     if (record) this.releasePorts(record);
     if (record) this.endConnections(record);
@@ -295,6 +352,11 @@ export class Instance {
     if (this.programs) writeHostBandwidth(this.programs, host);
   }
 
+  /** What all together use of the host's budget; undefined: there is none. */
+  hostBandwidth(): BandwidthUsage | undefined {
+    return this.programs && readHostBandwidth(this.programs);
+  }
+
   /**
    * Removes the sets of egress rules that no container has any more. Under the lock.
    * @param without key of the record of a container that is on its way out
@@ -341,7 +403,7 @@ export class Instance {
     const abandoned = this.records.abandoned().reverse();
     const swept: string[] = [];
     for (const { held, record, unknown } of abandoned) {
-      const node = CgroupNode.open(this.nodeOf(held.key));
+      const { node } = this.findNode(held.key) ?? {};
       // Half made, or an agent's whose record is damaged: that one is the daemon's to judge.
       if (unknown && (node?.populated() ?? false)) continue;
       try {

@@ -4,7 +4,7 @@
  * are replaced. One that is broken never keeps the others from being taken up.
  */
 import { existsSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { join } from "node:path";
 import { messageOf } from "../errors.js";
 import { decodePolicy } from "../features/policy.js";
 import { listPorts } from "../features/ports.js";
@@ -22,6 +22,7 @@ import type { Instance } from "./instance.js";
 import { formatId, type ContainerId } from "./names.js";
 import { writePolicy } from "./kernel-policy.js";
 import { reach } from "./points.js";
+import { AGENT_STEP } from "./placement.js";
 import { PortTable, type Chain } from "./port-table.js";
 import { readMappings, sweepMappings } from "./remap.js";
 import { buildsOf, nodeNames, RECORD_VERSION, type ContainerRecord } from "./records.js";
@@ -90,7 +91,7 @@ async function findWhole(instance: Instance, log: EventLog): Promise<Found[]> {
   for (const key of undo.reverse()) {
     const name = formatId(nodeNames(key) as [string, ...string[]]);
     try {
-      await CgroupNode.open(instance.nodeOf(key))?.remove();
+      await instance.removeNode(key);
       instance.records.remove(instance.records.take(key));
       log.add("undone", name, "a daemon was ended while it prepared this container: undone");
     } catch (error) {
@@ -101,7 +102,7 @@ async function findWhole(instance: Instance, log: EventLog): Promise<Found[]> {
 }
 
 function isPopulated(instance: Instance, key: string): boolean {
-  return CgroupNode.open(instance.nodeOf(key))?.populated() ?? false;
+  return instance.findNode(key)?.node.populated() ?? false;
 }
 
 /**
@@ -110,7 +111,7 @@ function isPopulated(instance: Instance, key: string): boolean {
  */
 function rebuildRecord(instance: Instance, key: string, log: EventLog): ContainerRecord | undefined {
   const names = nodeNames(key) as [string, ...string[]];
-  const node = CgroupNode.open(instance.nodeOf(key));
+  const { node, isAgents = false } = instance.findNode(key) ?? {};
   if (!node?.populated()) return undefined;
   const known = [buildId(), ...otherBuilds(instance.name)].flatMap((build) => {
     const value = lookUp(instance, build, "policies", (map) => map.lookup(u64Key(node.id)));
@@ -132,7 +133,8 @@ function rebuildRecord(instance: Instance, key: string, log: EventLog): Containe
     version: RECORD_VERSION,
     ...{ id: names, source: "agent", stage: "isolated" },
     cgroup: node.path,
-    chain: chainOf(node.path, names.length),
+    ...(isAgents ? { agentNode: true } : {}),
+    chain: chainOf(node.path, names.length, isAgents ? AGENT_STEP : 1),
     policy: inheritsPorts ? policy : { ...policy, ports },
     ...{ build, layout: build === buildId() ? layoutId() : "unknown" },
     pid: process.pid,
@@ -157,10 +159,10 @@ function lookUp<T>(
   }
 }
 
-/** cgroup ids from the root container's node down to this one. */
-function chainOf(path: string, levels: number): string[] {
+/** cgroup ids from the root container's node down to this one. @param step directories from one to the next */
+function chainOf(path: string, levels: number, step: number): string[] {
   const paths = [path];
-  while (paths.length < levels) paths.unshift(dirname(paths[0] ?? path));
+  while (paths.length < levels) paths.unshift(join(paths[0] ?? path, ...Array<string>(step).fill("..")));
   return paths.map((each) => statSync(each, { bigint: true }).ino.toString());
 }
 

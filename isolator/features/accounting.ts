@@ -30,6 +30,8 @@ export const REASONS = [
   "egress",
   "file",
   "bandwidth",
+  "service",
+  "connections_ports",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

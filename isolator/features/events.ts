@@ -102,7 +102,14 @@ function formatAddress(bytes: Uint8Array, ipv6: boolean): string {
 }
 
 /** Reasons whose event has an address: that asked for by bind(), or the destination. */
-const KNOWN_ADDRESS: readonly Reason[] = ["bind", "bind_zero", "connections", "connections_total", "egress"];
+const KNOWN_ADDRESS: readonly Reason[] = [
+  "bind",
+  "bind_zero",
+  "connections",
+  "connections_total",
+  "egress",
+  "connections_ports",
+];
 
 const { file_operation: operations, file_verdict: verdicts } = layouts.enums;
 
@@ -254,6 +261,10 @@ function describeAction(denial: Denial): string {
       return `connect() ${protocol} ${at}, over the limit for this destination`;
     case "connections_total":
       return `connect() ${protocol} ${at}, over the limit for all destinations`;
+    case "connections_ports":
+      return `${port === 0 ? `socket() or bind(0) ${protocol}` : `connect() ${protocol} ${at}`}, over the limit for ports that the kernel chooses`;
+    case "service":
+      return reason;
     case "bandwidth":
       return `${protocol === "" ? "packets" : `${protocol} packets`}${port === 0 ? "" : ` of ${at}`}, over the limit of the bandwidth`;
     case "egress":

@@ -15,7 +15,9 @@ export const MAPS = {
     LOCK_BYTES + layouts.enums.connection_total.CONNECTION_TOTALS * layouts.structs.connection_count.size,
   connect_sets:
     LOCK_BYTES + layouts.enums.connection_sizes.CONNECTION_PLACES * layouts.structs.connection_count.size,
-  connect_rules: layouts.enums.connection_sizes.CONNECTION_RULES * layouts.structs.connection_rule.size,
+  connect_rules: layouts.enums.connection_sizes.CONNECTION_RULES * layouts.structs.connection_rule.size + 8,
+  connect_shares:
+    8 + layouts.enums.connection_sizes.CONNECTION_SHARES * layouts.structs.connection_share.size,
   sock_connects: 0,
   socket_holds: 0,
   closed_connects: 0,

@@ -17,6 +17,7 @@ export const STRUCTS = [
   "connection_count",
   "connection_rule",
   "connection_pass",
+  "connection_share",
   "bandwidth_rule",
   "bandwidth_state",
   "socket_tally",

@@ -168,6 +168,7 @@ type OwnMap =
   | "connect_totals"
   | "connect_rules"
   | "connect_sets"
+  | "connect_shares"
   | "bandwidth_rules"
   | "bandwidths"
   | "owner_classes"

@@ -32,9 +32,14 @@ function isOfThisHost(address: Uint8Array): boolean {
 
 /**
  * Why a peer is not answered; undefined: it is.
- * @param cgroup2 mount point, below which every instance's containers are
+ * @param cgroup2 mount point
+ * @param agentNodes paths of nodes of containers that are not in the isolator's own tree
  */
-export function refusePeer(socket: Socket, cgroup2: string): string | undefined {
+export function refusePeer(
+  socket: Socket,
+  cgroup2: string,
+  agentNodes: readonly string[],
+): string | undefined {
   const { remoteAddress, remotePort, localAddress, localPort } = socket;
   if (remoteAddress === undefined || localAddress === undefined) return "it is gone";
   const peer = endOf(remoteAddress, remotePort ?? 0);
@@ -43,8 +48,10 @@ export function refusePeer(socket: Socket, cgroup2: string): string | undefined 
   const path = cgroup === 0n ? undefined : pathOfCgroup(cgroup2, cgroup);
   // A cgroup that is gone may have been a container's.
   if (path === undefined) return "its socket is of a cgroup that is gone";
-  const root = join(cgroup2, "bpf-isolator");
-  return path === root || path.startsWith(`${root}/`) ? "its socket is a container's" : undefined;
+  const isInside = (node: string): boolean => path === node || path.startsWith(`${node}/`);
+  return [join(cgroup2, "bpf-isolator"), ...agentNodes].some(isInside)
+    ? "its socket is a container's"
+    : undefined;
 }
 
 /** @throws forbidden */

@@ -45,6 +45,8 @@ export interface OperatorOptions {
   config: () => OperatorConfig;
   /** Mount point of cgroup2. */
   cgroup2: string;
+  /** Paths of the nodes of containers that are not in the isolator's own tree. */
+  agentNodes: () => readonly string[];
   /** By path, as in "/metrics" and "/container/:name". */
   pages: Readonly<Record<string, Page>>;
   /** By path. */
@@ -132,7 +134,7 @@ export class OperatorServer {
     socket.on("error", () => undefined);
     let why: string | undefined;
     try {
-      why = refusePeer(socket, this.options.cgroup2);
+      why = refusePeer(socket, this.options.cgroup2, this.options.agentNodes());
     } catch (error) {
       why = messageOf(error);
     }

@@ -3,11 +3,12 @@ import type { SourceSummary } from "../cluster/cluster.js";
 import type { Container } from "../containers/container.js";
 import type { Entry } from "../containers/registry.js";
 import type { IsolatorEvent } from "../containers/event-log.js";
-import type { HeldView, HostDestination } from "../containers/held.js";
+import { ephemeralPorts, fairShare, type HeldView, type HostDestination } from "../containers/held.js";
 import { formatId } from "../containers/names.js";
 import type { ContainerRecord } from "../containers/records.js";
 import { type BandwidthPolicy, type BandwidthUsage, type BandwidthUse } from "../features/bandwidth.js";
 import { REASONS, type Reason, type Usage } from "../features/accounting.js";
+import { MAX_LIMIT, type ConnectionRule } from "../features/connections.js";
 import { ruleName } from "../features/egress.js";
 import { escapeUntrusted, type Denial } from "../features/events.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
@@ -62,16 +63,29 @@ function toMarking({ dscp, mark, priority }: MarkingPolicy): bpf_isolator.Markin
 /** Destinations in a summary and in the daemon's status. */
 const TOP = 10;
 
+/** A first rule that says so of one place: the agent's own address is such a one. */
+function uncounted(rule: ConnectionRule | undefined): { uncounted?: string } {
+  const { cidr, ports = [] } = rule?.to ?? {};
+  const [only] = ports;
+  if (rule?.limit !== "none" || cidr === undefined || !only || ports.length > 1 || only.begin !== only.end)
+    return {};
+  return { uncounted: `${cidr.includes(":") ? `[${cidr}]` : cidr}:${only.begin}` };
+}
+
 function toConnections(
   policy: Policy,
   held: ReturnType<HeldView["of"]>,
 ): bpf_isolator.Connections | undefined {
   if (!policy.connections || !held) return undefined;
-  const { max, total } = policy.connections;
+  const { max, total, ports, fair, rules } = policy.connections;
   return {
     ...{ held: held.held, live: held.live, shared: held.shared },
     ...(max === undefined ? {} : { limit: max }),
     ...(total === undefined ? {} : { limit_total: total }),
+    ...(ports === undefined ? {} : { ports: held.ports }),
+    ...(ports === undefined || ports === MAX_LIMIT ? {} : { limit_ports: ports }),
+    ...(fair ? { share: fairShare(ephemeralPorts()) } : {}),
+    ...uncounted(rules?.[0]),
     top: held.top
       .slice(0, TOP)
       .map(({ protocol, address, port, held: count }) => ({ protocol, address, port, held: count })),
@@ -162,8 +176,13 @@ function networkOf({ config, container }: Entry): string | undefined {
 }
 
 /** How far a container is: the one place that says so. */
-export function stateOf({ container, recovered, cleaning }: Entry): bpf_isolator.ContainerSummary.State {
-  if (!container) return State.UNMANAGED;
+export function stateOf({
+  container,
+  shares,
+  recovered,
+  cleaning,
+}: Entry): bpf_isolator.ContainerSummary.State {
+  if (!container) return shares ? State.ISOLATED : State.UNMANAGED;
   if (cleaning) return State.CLEANING;
   if (recovered) return State.RECOVERED;
   return container.record.stage === "isolated" ? State.ISOLATED : State.PREPARED;
@@ -204,6 +223,13 @@ export function toSummary(entry: Entry, time: number, held: HeldView): bpf_isola
           pids: container.node.allPids().length,
           prepared_at: container.record.started,
           cgroup: container.node.path,
+        }
+      : {}),
+    ...(entry.shares
+      ? {
+          inherits_ports: true,
+          enforcement: ENFORCEMENT[entry.shares.policy.enforce],
+          cgroup: entry.shares.node.path,
         }
       : {}),
   };

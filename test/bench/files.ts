@@ -177,7 +177,10 @@ async function guest(count: number): Promise<string> {
         }
       }
       const { median, low, high } = spread(pairs(samples[1], samples[0], (x, y) => x / y));
-      rows.push([what, WHAT[operation], median.toFixed(3), `${low.toFixed(3)}–${high.toFixed(3)}`]);
+      rows.push([
+        ...[what, WHAT[operation], median.toFixed(3), `${low.toFixed(3)}–${high.toFixed(3)}`],
+        spread(samples[0]).median.toFixed(0),
+      ]);
       process.stderr.write(`${rows.at(-1)?.join(" ") ?? ""}\n`);
     }
   } finally {

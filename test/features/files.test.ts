@@ -90,7 +90,7 @@ async function shell(box: Cell | Container, command: string): Promise<string> {
 async function shells({ container: { node } }: Cell, ...commands: string[]): Promise<string[]> {
   const each = commands.map((command) => `out=$( (${command}) 2>&1 ); echo "$? $(echo "$out" | tail -n 1)"`);
   const { stdout } = await execute(inNode(node, ["sh", "-c", each.join("\n")]));
-  const lines = stdout.trimEnd().split("\n");
+  const lines = stdout.replace(/\n$/, "").split("\n");
   return lines.map((line) => {
     const said = line.slice(line.indexOf(" ") + 1);
     return line.startsWith("0 ") ? said || "ok" : said.replace(/.*: /, "");

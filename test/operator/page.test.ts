@@ -282,6 +282,7 @@ describeUnless(whyNoBrowser(), "the status page of a machine that is not well", 
   const server = await OperatorServer.listen({
     config: () => ({ address: { ip: "127.0.0.1", port: 5999 }, hosts: [] }),
     cgroup2: requireCgroup2(),
+    agentNodes: () => [],
     pages: readAssets(),
     streams: {
       "/events": (response) => {

@@ -176,6 +176,28 @@ export const layouts = {
         }
       }
     },
+    "connection_share": {
+      "size": 24,
+      "fields": {
+        "address": {
+          "offset": 0,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 16,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 18,
+          "type": "u16"
+        },
+        "limit": {
+          "offset": 20,
+          "type": "u32"
+        }
+      }
+    },
     "connection_rule": {
       "size": 48,
       "fields": {
@@ -945,6 +967,8 @@ export const layouts = {
       "CONNECTION_SETS": 4096,
       "CONNECTION_PLACES": 8,
       "CONNECTION_NO_PLACE": 16777215,
+      "CONNECTION_PORT": 16777216,
+      "CONNECTION_SHARES": 8,
       "CLOSED_CONNECTIONS": 32768,
       "SOCKET_HOLDS": 262144,
       "CONNECTION_SPAN_SHIFT": 33,
@@ -971,7 +995,9 @@ export const layouts = {
       "POLICY_SET_MARK": 131072,
       "POLICY_SET_PRIORITY": 262144,
       "POLICY_DENY_MARKING": 524288,
-      "POLICY_DROP_DSCP": 1048576
+      "POLICY_DROP_DSCP": 1048576,
+      "POLICY_COUNT_PORTS": 2097152,
+      "POLICY_FAIR": 4194304
     },
     "enforcement": {
       "ENFORCE_UNSET": 0,
@@ -1013,7 +1039,8 @@ export const layouts = {
     "connection_total": {
       "IN_ALL": 0,
       "WITHOUT_PLACE": 1,
-      "CONNECTION_TOTALS": 2
+      "PORTS_HELD": 2,
+      "CONNECTION_TOTALS": 4
     },
     "reason": {
       "REASON_BIND": 0,
@@ -1036,6 +1063,7 @@ export const layouts = {
       "REASON_EGRESS": 17,
       "REASON_FILE": 18,
       "REASON_BANDWIDTH": 19,
+      "REASON_CONNECTIONS_PORTS": 21,
       "REASONS": 32
     },
     "file_verdict": {
