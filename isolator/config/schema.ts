@@ -15,6 +15,7 @@ import {
   type ExtraProtocol,
   type PortRange,
 } from "../features/ports.js";
+import { bandwidthProblems, BandwidthSchema, toBandwidth, type BandwidthConfig } from "./bandwidth.js";
 import { AgentApiSchema, toAgentApi, type AgentApi } from "./agent-api.js";
 import { CgroupSchema, toCgroup, type CgroupConfig } from "./cgroup.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
@@ -27,6 +28,7 @@ import {
   toEgressRules,
   type EgressConfig,
 } from "./egress.js";
+import { filesProblems, FilesSchema, toFiles, type FilesRule } from "./files.js";
 import { CONNECTION_KEYS, toConnections } from "./connections.js";
 import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } from "./endpoints.js";
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
@@ -170,8 +172,10 @@ export const ConfigSchema = z
       .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
     classes: ClassesSchema,
     marking: MarkingSchema,
+    bandwidth: BandwidthSchema,
     statistics: StatisticsSchema,
     operator: OperatorSchema,
+    files: FilesSchema,
     endpoints: EndpointsSchema,
     egress: EgressSchema,
     egress_default: EgressDefaultSchema,
@@ -215,8 +219,11 @@ export interface Config {
   exemptions: Exemption[];
   classes: ContainerClass[];
   marking: MarkingRule[];
+  /** Undefined: nothing is limited. */
+  bandwidth?: BandwidthConfig;
   statistics: StatisticsConfig;
   operator: OperatorConfig;
+  files: FilesRule[];
   endpoints: EndpointsConfig;
   egress: EgressConfig;
   /** Undefined: what is refused is refused, and nothing more. */
@@ -240,8 +247,8 @@ function asMap(value: unknown): Record<string, unknown> {
  */
 export function crossProblems(value: unknown): Problem[] {
   const keys = asMap(value);
-  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, endpoints, egress } = keys;
-  const { statistics } = keys;
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, files, endpoints, egress } = keys;
+  const { statistics, bandwidth } = keys;
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -282,7 +289,9 @@ export function crossProblems(value: unknown): Problem[] {
     ...problems,
     ...classProblems(classes),
     ...markingProblems(marking, classes),
+    ...bandwidthProblems(bandwidth, classes),
     ...statisticsProblems(statistics),
+    ...filesProblems(files, classes),
     ...endpointProblems(endpoints, classes),
     ...egressProblems(egress, classes),
   ];
@@ -311,8 +320,10 @@ export function toConfig(input: ConfigInput): Config {
     })),
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
+    ...(input.bandwidth ? { bandwidth: toBandwidth(input.bandwidth) } : {}),
     statistics: toStatistics(input.statistics),
     operator: toOperator(input.operator),
+    files: toFiles(input.files),
     endpoints: toEndpoints(input.endpoints),
     egress: {
       rules: toEgressRules(input.egress),

@@ -1,9 +1,10 @@
 /** One container, from prepare() to cleanup(). */
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
+import { bandwidthStatistics, type BandwidthUsage } from "../features/bandwidth.js";
 import { sumCounters, sumSome, type Usage } from "../features/accounting.js";
-import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
+import { keepConnections, type HeldConnections, type HeldDestination } from "../features/connections.js";
 import type { EgressHits } from "../features/egress.js";
-import { encodePolicy, gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
+import { gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { Rates, type RateOptions } from "../features/rates.js";
 import type { ContainerStatistics, SocketCounts, StatisticsFields } from "../features/statistics.js";
@@ -12,16 +13,19 @@ import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
+import { closeBandwidth, readBandwidth } from "./bandwidth.js";
 import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
 import { leaveNode, requireInside, requireNotAgents } from "./placement.js";
-import { closeConnections, openConnections, readConnections, readDestinations } from "./connections.js";
+import { closeConnections, readConnections, readDestinations } from "./connections.js";
+import { requireFiles } from "./files.js";
+import { policyFaults, writePolicy, type PolicyTarget } from "./kernel-policy.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
-import { forgetHits, readHits, writeEgress } from "./egress.js";
+import { forgetHits, readHits } from "./egress.js";
 import { reach } from "./points.js";
-import { deleteMappings, writeMappings } from "./remap.js";
+import { deleteMappings } from "./remap.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
 import { openRing } from "./rings.js";
@@ -56,10 +60,17 @@ const IN_THE_WAY: readonly ErrorCode[] = [
   "map-full",
 ];
 
-/** What sockets hold already is given back where it was counted, also when nothing is limited any more. */
+/**
+ * What sockets hold already is given back where it was counted, and what they are paced to is taken back, also when
+ * nothing is limited any more.
+ */
 function keepCounting(before: Policy, next: Policy): Policy {
-  if (next.connections || !before.connections) return next;
-  return { ...next, connections: withoutLimits(before.connections) };
+  const connections = keepConnections(before.connections, next.connections);
+  return {
+    ...next,
+    ...(connections ? { connections } : {}),
+    ...(!next.bandwidth && before.bandwidth ? { bandwidth: {} } : {}),
+  };
 }
 
 /** Each is told whether all before it went well. */
@@ -83,6 +94,8 @@ async function unwind(undo: Undo): Promise<void> {
 export class Container {
   /** Its last counts: its node is gone. */
   private final: ContainerStatistics | undefined;
+  /** Likewise, of its bandwidth. */
+  finalBandwidth: BandwidthUsage | undefined;
   private rates: Rates | undefined;
   /** All of it is gone. */
   private removed = false;
@@ -186,6 +199,7 @@ export class Container {
       instance.releasePrograms();
     });
     reach("prepare:programs");
+    requireFiles(programs, policy, `container ${formatId(id)} is not started`);
     const node = agentNode === undefined ? CgroupNode.create(instance.nodePath(id)) : openAgents(agentNode);
     undo.push(async () => {
       if (agentNode === undefined) await node.remove();
@@ -221,9 +235,14 @@ export class Container {
     undo.push(async () => {
       await instance.sockets.delete(node.id);
       closeConnections(programs, node.id);
+      closeBandwidth(programs, node.id);
       deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
       if (policy.egress) instance.sweepEgress(programs, held.key);
+    });
+    undo.push(() => {
+      instance.files.close(programs, node.id);
+      instance.endFiles(held.key);
     });
     container.applyPolicy(glass);
     instance.sockets.begin(node.id, container.usage());
@@ -280,20 +299,12 @@ export class Container {
   applyPolicy(glass = this.glass): void {
     if (glass === "detach") return;
     writeClasses(this.programs, this.cgroupId, this.policy.classes);
-    if (this.policy.egress) writeEgress(this.programs, this.policy.egress);
-    openConnections(this.programs, this.cgroupId, this.policy.connections);
     this.watchSockets();
-    writeMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
-    this.programs.map("policies").update(u64Key(this.cgroupId), this.encoded(glass));
+    writePolicy(this.instance, this.programs, throughGlass(this.policy, glass), this.target);
   }
 
-  private encoded(glass: GlassMode | undefined): Uint8Array {
-    return encodePolicy(
-      throughGlass(this.policy, glass),
-      this.cgroupId,
-      this.chain.length - 1,
-      this.ringSlot,
-    );
+  private get target(): PolicyTarget {
+    return { cgroupId: this.cgroupId, level: this.chain.length - 1, ring: this.ringSlot };
   }
 
   /**
@@ -306,12 +317,9 @@ export class Container {
     // An agent removes its node before it says so by cleanup().
     if (this.isAgents && !CgroupNode.open(this.node.path)) return [];
     const missing = this.node.withFd((fd) => this.programs.missing(fd, hooksOf(this.policy)));
-    const policy = this.programs.map("policies").lookup(u64Key(this.cgroupId));
     return [
       ...(missing.length > 0 ? [`its programs on ${missing.join(", ")} were gone`] : []),
-      ...(policy && Buffer.compare(policy, this.encoded(glass)) === 0
-        ? []
-        : [`its policy in the kernel was ${policy ? "another one" : "gone"}`]),
+      ...policyFaults(this.instance, this.programs, throughGlass(this.policy, glass), this.target),
     ];
   }
 
@@ -393,6 +401,7 @@ export class Container {
     return this.instance.locked(async () => {
       const { chain, table } = this;
       const before = this.policy;
+      requireFiles(this.programs, next, `container ${this.name} stays under its old policy`);
       const policy = keepCounting(before, next);
       const wanted = policy.ports ?? [];
       const dropped = subtractRanges(before.ports ?? [], wanted);
@@ -407,6 +416,8 @@ export class Container {
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, before.remap, policy.remap);
       if (before.egress) this.instance.sweepEgressLater();
       if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
+      if (policy.bandwidth && !before.bandwidth) this.instance.older.add(this.cgroupId, this.programs);
+      if (before.files) this.instance.endFiles();
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
       reach("update:done");
       return Promise.resolve(dropped);
@@ -421,6 +432,11 @@ export class Container {
         ? { ...this.policy, sockets: { ...sockets, raw: "allow" as const, packet: "allow" as const } }
         : this.policy;
     return gapsOf(policy, (hook) => this.programs.has(hook));
+  }
+
+  /** Paths of its rules for files that are not there yet. */
+  missingPaths(): string[] {
+    return this.instance.files.missing(this.policy.files);
   }
 
   /** What finds processes that left the node, where the policy denies it and this kernel cannot refuse it. */
@@ -438,7 +454,9 @@ export class Container {
   usage(): Usage {
     if (this.final) return this.final.usage;
     const counters = this.programs.map("counters");
-    const now = sumCounters(counters.lookupPerCpu(u64Key(this.cgroupId)) ?? []);
+    const key = u64Key(this.cgroupId);
+    const ofFiles = this.programs.map("file_counts").lookup(key);
+    const now = sumCounters([...(counters.lookupPerCpu(key) ?? []), ...(ofFiles ? [ofFiles] : [])]);
     return totalUsage(this.current, counters.id, now);
   }
 
@@ -470,7 +488,7 @@ export class Container {
    * `id` of its own, and the limits themselves.
    */
   private limiterFields(): StatisticsFields {
-    return {};
+    return bandwidthStatistics(this.policy.bandwidth, this.bandwidth());
   }
 
   /** Takes a sample for the rates of its traffic. @param time seconds, of a clock that only goes forward */
@@ -487,6 +505,12 @@ export class Container {
   /** Connections that it holds; undefined: they are not counted. */
   connections(): HeldConnections | undefined {
     return this.policy.connections && readConnections(this.programs.map("connect_totals"), this.cgroupId);
+  }
+
+  /** What it uses of its bandwidth; undefined: it is not limited. */
+  bandwidth(): BandwidthUsage | undefined {
+    if (this.removed) return this.finalBandwidth;
+    return this.policy.bandwidth && readBandwidth(this.programs, this.cgroupId);
   }
 
   /** Whether a port is its own, or of one that is nested in it. */
@@ -541,6 +565,7 @@ export class Container {
     if (!this.final) await this.killAll(timeout);
     reach("cleanup:killed");
     await this.instance.locked(async () => {
+      this.finalBandwidth = this.bandwidth();
       this.table.release(this.policy.ports ?? [], this.chain, this.parent?.policy.ports);
       reach("cleanup:released");
       // Taken first, and what is told from now on: the kernel's counts go with the node.
@@ -555,13 +580,17 @@ export class Container {
       reach("cleanup:node");
       await this.instance.sockets.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
+      await this.instance.older.delete(this.cgroupId);
+      closeBandwidth(this.programs, this.cgroupId);
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
+      if (this.policy.files) this.instance.files.close(this.programs, this.cgroupId);
       forgetClasses(this.programs, this.cgroupId);
       forgetHits(this.programs, this.cgroupId);
       if (this.policy.egress) this.instance.sweepEgress(this.programs, this.held.key);
       // Its last events are told by its name, which goes with the record.
       while (this.ownRing?.poll() === false);
       this.instance.records.remove(this.held);
+      if (this.policy.files) this.instance.endFiles();
       this.removed = true;
       this.ownRing?.close();
       this.instance.releasePrograms();

@@ -8,7 +8,17 @@ import { readlinkSync } from "node:fs";
 import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
 import { badLimits } from "../config/connections.js";
-import { factsOf, portsOf, tasksAreUntold, withTask, type TaskFacts } from "../config/facts.js";
+import { badPaths } from "../config/files.js";
+import {
+  bandwidthOf,
+  factsOf,
+  portsOf,
+  rateLabelsOf,
+  tasksAreUntold,
+  withTask,
+  type ContainerFacts,
+  type TaskFacts,
+} from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { parseAddress } from "../features/addresses.js";
@@ -44,6 +54,14 @@ const RETRY_FIRST = 1_000;
 const RETRY_MOST = 30_000;
 /** ms between two looks at denials that were not shown. */
 const FLUSH = 1_000;
+
+/** What update() gives anew. */
+function withoutBandwidth(facts: ContainerFacts): ContainerFacts {
+  const rest = { ...facts };
+  delete rest.networkBandwidth;
+  delete rest.cpus;
+  return rest;
+}
 
 function networkOf(pid: number | "self"): string | undefined {
   try {
@@ -469,7 +487,8 @@ export class Isolator {
       const { container } = entry;
       if (!container || entry.cleaning) return;
       const ports = portsOf(requests, name);
-      if (entry.facts) entry.facts = { ...entry.facts, ports };
+      if (entry.facts)
+        entry.facts = { ...withoutBandwidth(entry.facts), ports, ...bandwidthOf(requests, name) };
       const policy = entry.facts
         ? policyFor(this.config, entry.facts, this.agent)
         : container.policy.ownNetwork
@@ -566,6 +585,7 @@ export class Isolator {
   /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
   async reconfigure(config: Config): Promise<void> {
     this.config = config;
+    this.instance.setHostBandwidth(config.bandwidth?.host);
     this.measure(config);
     this.place(config);
     this.endpoints?.reconfigure(config);
@@ -663,8 +683,15 @@ export class Isolator {
       const parent = parentId && this.find(parentId);
       // Without what an earlier answer has said.
       const plain = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
-      const { ports, ownNetwork } = facts;
-      entry.facts = withTask({ ...plain, ...(ports ? { ports } : {}), ownNetwork }, task);
+      const { ports, ownNetwork, networkBandwidth, cpus } = facts;
+      const given = {
+        ...(ports ? { ports } : {}),
+        ...(networkBandwidth === undefined ? {} : { networkBandwidth }),
+        ...(cpus === undefined ? {} : { cpus }),
+      };
+      entry.facts = withTask({ ...withoutBandwidth(plain), ...given, ownNetwork }, task);
+      for (const problem of rateLabelsOf(task.labels).bad)
+        this.log.add("warning", name, `${problem}: it is left out, since the task runs already`);
       await this.judgeAgain(entry);
     });
   }
@@ -736,8 +763,16 @@ export class Isolator {
         // In a network of its own its policy has none of them.
         if (ports && !ownNetwork) facts.ports = ports;
         if (!ownNetwork) facts.ownNetwork = false;
+        const { asked } = container.policy.bandwidth ?? {};
+        const known: ContainerFacts = asked
+          ? {
+              ...withoutBandwidth(facts),
+              ...(asked.resource === undefined ? {} : { networkBandwidth: asked.resource }),
+              ...(asked.cpus === undefined ? {} : { cpus: asked.cpus }),
+            }
+          : facts;
         const task = this.instance.records.readTask(recordKey(container.id));
-        Object.assign(entry, { bytes, config, facts: task ? withTask(facts, task) : facts, task });
+        Object.assign(entry, { bytes, config, facts: task ? withTask(known, task) : known, task });
       }
     } catch (error) {
       this.log.add(
@@ -756,6 +791,8 @@ export class Isolator {
     if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
     for (const what of entry.facts ? badLimits(entry.facts) : [])
       this.log.add("warning", entry.name, `no limit for connections: ${what}`);
+    for (const what of entry.facts ? badPaths(entry.facts) : [])
+      this.log.add("warning", entry.name, `no rule for files: ${what}`);
     const watch = entry.container?.escapeWatch();
     if (watch) this.patrol.add(entry.name, watch);
   }

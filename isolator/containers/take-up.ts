@@ -6,7 +6,7 @@
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../errors.js";
-import { decodePolicy, encodePolicy } from "../features/policy.js";
+import { decodePolicy } from "../features/policy.js";
 import { listPorts } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
@@ -16,16 +16,15 @@ import { buildId, layoutId } from "../kernel/object.js";
 import { openPinnedMap, otherBuilds, PinnedBuild, unpinBuild } from "../kernel/pins.js";
 import type { Programs } from "../kernel/programs.js";
 import { Container } from "./container.js";
-import { writeEgress } from "./egress.js";
 import type { EventLog } from "./event-log.js";
 import { throughGlass } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { formatId, type ContainerId } from "./names.js";
-import { openConnections } from "./connections.js";
+import { writePolicy } from "./kernel-policy.js";
 import { reach } from "./points.js";
 import { AGENT_STEP } from "./placement.js";
 import { PortTable, type Chain } from "./port-table.js";
-import { readMappings, sweepMappings, writeMappings } from "./remap.js";
+import { readMappings, sweepMappings } from "./remap.js";
 import { buildsOf, nodeNames, RECORD_VERSION, type ContainerRecord } from "./records.js";
 import { daemonRingPin, openDaemonRing } from "./rings.js";
 import { openForDaemon, upgrade } from "./upgrade.js";
@@ -71,6 +70,7 @@ export async function takeUp(
     // Now that nothing is written there any more, and all containers have their names.
     drainOldRings(instance, log, onEvent);
     removeOldBuilds(instance, log);
+    instance.endFiles();
     reach("start:done");
     return ring;
   });
@@ -213,11 +213,8 @@ function adoptAll(
       const current = upgrade(instance, programs, key, record, () => {
         const id = BigInt(record.chain.at(-1) ?? 0);
         const policy = throughGlass(record.policy, instance.glassOf(key));
-        openConnections(programs, id, policy.connections);
-        writeMappings(programs.map("port_remaps"), id, policy.remap);
-        if (policy.egress) writeEgress(programs, policy.egress);
-        const value = encodePolicy(policy, id, record.chain.length - 1, ring.slot);
-        programs.map("policies").update(u64Key(id), value);
+        const level = record.chain.length - 1;
+        writePolicy(instance, programs, policy, { cgroupId: id, level, ring: ring.slot });
       });
       const container = Container.adopt(instance, key, current, parent, ring);
       reach("start:adopted");

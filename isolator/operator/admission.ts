@@ -71,13 +71,29 @@ export function checkHost(
   );
 }
 
-/** @throws forbidden where there is a token and the request does not have it, or the token cannot be read */
+/** A browser's page has no other way than a password, whatever the user's name. */
+function givenToken(authorization: string): string | undefined {
+  const [, scheme = "", value = ""] = /^(Bearer|Basic) +(\S+)$/i.exec(authorization) ?? [];
+  if (scheme.toLowerCase() !== "basic") return scheme === "" ? undefined : value;
+  const [, password] = /^[^:]*:(.*)$/.exec(Buffer.from(value, "base64").toString("utf8")) ?? [];
+  return password;
+}
+
+/** @throws no-token where there is a token and the request does not have it; forbidden where it cannot be read */
 export function checkToken(headers: IncomingHttpHeaders, { tokenFile }: OperatorConfig): void {
   if (tokenFile === undefined) return;
   const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
-  const given = /^Bearer +(\S+)$/i.exec(headers.authorization ?? "")?.[1];
+  const given = givenToken(headers.authorization ?? "");
   if (given !== undefined && timingSafeEqual(digest(given), digest(readToken(tokenFile)))) return;
-  throw new IsolatorError("forbidden", "this server asks for a token: Authorization: Bearer TOKEN");
+  throw new IsolatorError(
+    "no-token",
+    "this server asks for a token: Authorization: Bearer TOKEN, or in a browser the token as the password",
+  );
+}
+
+/** Whether whoever can reach the address is on this machine. */
+export function isLoopback(ip: string): boolean {
+  return ip === "::1" || ip.startsWith("127.");
 }
 
 function readToken(file: string): string {

@@ -30,6 +30,7 @@ const DEFAULTS: Config = {
   marking: [],
   statistics: { interval: 10 },
   operator: { hosts: [] },
+  files: [],
   endpoints: { static: [] },
   egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
 };
@@ -93,6 +94,8 @@ marking:
   - { priority: 0 }
 statistics: { interval: 2.5, rates: { window: 60, interval: 0.5 } }
 operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/token }
+files:
+  - { class: shop, deny: [/etc/mesos/], readonly: [//etc], allow: [/etc/ssl], errno: EPERM }
 `;
     const expected: Config = {
       instance: "blue",
@@ -139,6 +142,17 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
         hosts: ["node1.example"],
         tokenFile: "/etc/token",
       },
+      files: [
+        {
+          class: "shop",
+          rules: [
+            { path: "/etc", mode: "readonly" },
+            { path: "/etc/mesos", mode: "deny" },
+            { path: "/etc/ssl", mode: "allow" },
+          ],
+          errno: "EPERM",
+        },
+      ],
       endpoints: { static: [] },
       egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
     };
@@ -193,7 +207,7 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, net_raw, escape, connections, connections_total, connections_errno, remap, trusted_roles, exemptions, classes, marking, statistics, operator, endpoints, egress, egress_default, egress_errno, egress_exceptions, violations, agent_api, cgroup",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, net_raw, escape, connections, connections_total, connections_errno, remap, trusted_roles, exemptions, classes, marking, bandwidth, statistics, operator, files, endpoints, egress, egress_default, egress_errno, egress_exceptions, violations, agent_api, cgroup",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],

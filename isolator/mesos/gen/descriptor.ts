@@ -580,6 +580,14 @@ export const descriptor = {
        "type": "Marking",
        "id": 41
       },
+      "bandwidth": {
+       "type": "Bandwidth",
+       "id": 42
+      },
+      "files": {
+       "type": "FileRules",
+       "id": 46
+      },
       "port_mappings": {
        "rule": "repeated",
        "type": "mesos.NetworkInfo.PortMapping",
@@ -644,6 +652,22 @@ export const descriptor = {
        "rule": "repeated",
        "type": "HeldDestination",
        "id": 6
+      },
+      "ports": {
+       "type": "uint32",
+       "id": 7
+      },
+      "limit_ports": {
+       "type": "uint32",
+       "id": 8
+      },
+      "share": {
+       "type": "uint32",
+       "id": 9
+      },
+      "uncounted": {
+       "type": "string",
+       "id": 10
       }
      }
     },
@@ -676,6 +700,49 @@ export const descriptor = {
       }
      }
     },
+    "Bandwidth": {
+     "edition": "proto2",
+     "fields": {
+      "egress": {
+       "type": "Direction",
+       "id": 1
+      },
+      "ingress": {
+       "type": "Direction",
+       "id": 2
+      },
+      "weight": {
+       "type": "uint32",
+       "id": 3
+      }
+     },
+     "nested": {
+      "Direction": {
+       "fields": {
+        "rate": {
+         "type": "uint64",
+         "id": 1
+        },
+        "measured": {
+         "type": "uint64",
+         "id": 2
+        },
+        "throttled_ms": {
+         "type": "uint64",
+         "id": 3
+        },
+        "dropped": {
+         "type": "uint64",
+         "id": 4
+        },
+        "marked": {
+         "type": "uint64",
+         "id": 5
+        }
+       }
+      }
+     }
+    },
     "Marking": {
      "edition": "proto2",
      "fields": {
@@ -694,6 +761,32 @@ export const descriptor = {
       "priority": {
        "type": "uint32",
        "id": 4
+      }
+     }
+    },
+    "FileRules": {
+     "edition": "proto2",
+     "fields": {
+      "deny": {
+       "type": "uint32",
+       "id": 1
+      },
+      "readonly": {
+       "type": "uint32",
+       "id": 2
+      },
+      "allow": {
+       "type": "uint32",
+       "id": 3
+      },
+      "errno": {
+       "type": "string",
+       "id": 4
+      },
+      "missing": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 5
       }
      }
     },
@@ -915,9 +1008,41 @@ export const descriptor = {
          "type": "uint32",
          "id": 14
         },
+        "file": {
+         "type": "File",
+         "id": 20
+        },
         "rule": {
          "type": "uint32",
          "id": 30
+        }
+       }
+      },
+      "File": {
+       "fields": {
+        "operation": {
+         "type": "string",
+         "id": 1
+        },
+        "rule": {
+         "type": "string",
+         "id": 2
+        },
+        "path": {
+         "type": "string",
+         "id": 3
+        },
+        "within": {
+         "type": "bool",
+         "id": 4
+        },
+        "device": {
+         "type": "string",
+         "id": 5
+        },
+        "inode": {
+         "type": "uint64",
+         "id": 6
         }
        }
       }

@@ -335,6 +335,9 @@ export namespace bpf_isolator {
     readonly classes?: readonly bpf_isolator.ClassMembership[] | undefined;
     /** Absent: packets are as the task makes them. */
     readonly marking?: bpf_isolator.Marking | undefined;
+    /** Absent: neither limited nor measured. */
+    readonly bandwidth?: bpf_isolator.Bandwidth | undefined;
+    readonly files?: bpf_isolator.FileRules | undefined;
     /** bind() to the container port gives the host port. Without a protocol: TCP and UDP. */
     readonly port_mappings?: readonly mesos.NetworkInfo.PortMapping[] | undefined;
     /** Rules of egress that it has; 0 with egress_default "deny": nothing is allowed. */
@@ -377,6 +380,13 @@ export namespace bpf_isolator {
     readonly limit_total?: number | undefined;
     /** Some destinations, those that most are held to first. */
     readonly top?: readonly bpf_isolator.HeldDestination[] | undefined;
+    /** Ports held that the kernel has chosen; absent: not counted. */
+    readonly ports?: number | undefined;
+    readonly limit_ports?: number | undefined;
+    /** To a destination that has none of its own, by the host's view; absent: connections_fair is off. */
+    readonly share?: number | undefined;
+    /** What the first rule leaves out, most often the agent's own address: "10.0.0.1:5051". */
+    readonly uncounted?: string | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -392,7 +402,32 @@ export namespace bpf_isolator {
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
-  /** What the packets of a container have. What is absent is the task's own. */
+  /** What the packets of a container have. What is absent is the task's own.
+   * What a container may send and receive, and what of it it uses. */
+  export interface Bandwidth {
+    readonly egress?: bpf_isolator.Bandwidth.Direction | undefined;
+    readonly ingress?: bpf_isolator.Bandwidth.Direction | undefined;
+    /** Share of the host's budget; absent: not under it. */
+    readonly weight?: number | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace Bandwidth {
+    export interface Direction {
+      /** Bytes a second, IP headers included; absent: no limit. Where it is a share of the host's budget, that of now. */
+      readonly rate?: bigint | undefined;
+      /** Bytes a second in the last step of the programs; absent: nothing in the last second. */
+      readonly measured?: bigint | undefined;
+      /** In which all of the rate was used. */
+      readonly throttled_ms?: bigint | undefined;
+      /** Packets over the limit. */
+      readonly dropped?: bigint | undefined;
+      /** Packets that ECN marked. */
+      readonly marked?: bigint | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
   export interface Marking {
     /** 0 to 63. */
     readonly dscp?: number | undefined;
@@ -400,6 +435,18 @@ export namespace bpf_isolator {
     /** Bits of `mark` that are set; the others are the task's. */
     readonly mark_mask?: number | undefined;
     readonly priority?: number | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** Rules for files: numbers of paths. */
+  export interface FileRules {
+    readonly deny?: number | undefined;
+    readonly readonly?: number | undefined;
+    readonly allow?: number | undefined;
+    /** "EACCES" or "EPERM". */
+    readonly errno?: string | undefined;
+    /** Paths that are not there yet, at most 100. Only a daemon knows them. */
+    readonly missing?: readonly string[] | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -520,8 +567,28 @@ export namespace bpf_isolator {
       readonly dscp?: number | undefined;
       /** Of "bind": the port that was asked for, where a mapping made it `port`. */
       readonly asked_port?: number | undefined;
+      /** Of "file". */
+      readonly file?: bpf_isolator.Event.File | undefined;
       /** Of "egress": the rule that decided, by its number; 8191: the default. */
       readonly rule?: number | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    /** What a container asked for of a file. */
+    export interface File {
+      /** "open", "open_write", "exec", "create", "mkdir", "mknod", "symlink", "link", "unlink", "rmdir", "rename",
+       * "attributes", "xattr" or "umount". */
+      readonly operation?: string | undefined;
+      /** "deny" or "readonly", or what stands for a rule: "disconnected", "too_deep", "pin", "subvolume". */
+      readonly rule?: string | undefined;
+      /** As the task sees it, with everything but printable ASCII as \xNN. Absent where it could not be had. */
+      readonly path?: string | undefined;
+      /** The path begins at the root of its file system; a long one lacks its beginning. */
+      readonly within?: boolean | undefined;
+      /** Of the file system, as MAJOR:MINOR. */
+      readonly device?: string | undefined;
+      /** 0: not there yet. */
+      readonly inode?: bigint | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }

@@ -47,6 +47,26 @@ export function readCount(
   return read && { ...read.output, containers: Number(read.own["containers"]) };
 }
 
+/** How much bench:bandwidth does. */
+export interface BandwidthOptions extends Output {
+  /** Seconds that each flow sends. */
+  seconds: number;
+  /** Mbit/s of the lowest and the highest limit. */
+  least: number;
+  most: number;
+}
+
+export function readBandwidthOptions(name: string): BandwidthOptions | undefined {
+  const read = parse(name, {
+    seconds: { help: "seconds that each measurement takes", default: 10, least: 1 },
+    least: { help: "Mbit/s of the lowest limit", default: 10, least: 10 },
+    most: { help: "Mbit/s of the highest limit", default: 10_000, least: 10 },
+  });
+  if (!read) return undefined;
+  const [seconds, least, most] = ["seconds", "least", "most"].map((name) => Number(read.own[name]));
+  return { ...read.output, seconds: seconds ?? 0, least: least ?? 0, most: most ?? 0 };
+}
+
 /** How much bench:daemon does. */
 export interface DaemonOptions extends Output {
   containers: number;
