@@ -31,7 +31,7 @@ function direction(packets = 0n, bytes = 0n, dropped = 0n): string {
 function fileRows(files: bpf_isolator.FileRules): Row[] {
   const missing = (files.missing ?? []).map(printable);
   return [
-    ["files", `${filesText(files)}, ${files.errno ?? "EACCES"}`],
+    ["files", `${filesText(files)}, ${files.errno_name ?? "EACCES"}`],
     ...(missing.length > 0 ? [["not there yet", missing.join(", ")] as const] : []),
   ];
 }

@@ -2,6 +2,8 @@
 // same.
 #include "answers.hpp"
 
+#include <fstream>
+
 #include <mesos/resources.hpp>
 
 #include <stout/error.hpp>
@@ -31,6 +33,18 @@ bool hasNetRaw(const mesos::CapabilityInfo& set) {
   return false;
 }
 
+// Of /proc/self/status; none where it cannot be read, which takes everything away.
+uint64_t ownBoundingSet() {
+  std::ifstream status("/proc/self/status");
+  string line;
+  while (std::getline(status, line)) {
+    if (line.compare(0, 7, "CapBnd:") == 0) {
+      return std::stoull(line.substr(7), nullptr, 16);
+    }
+  }
+  return 0;
+}
+
 bool mayHaveResources(TaskStatus::Reason reason) {
   return reason == TaskStatus::REASON_CONTAINER_LIMITATION ||
          reason == TaskStatus::REASON_CONTAINER_LIMITATION_DISK ||
@@ -51,6 +65,23 @@ ContainerLimitation checked(const ContainerLimitation& limitation) {
   result.set_reason(known ? limitation.reason() : TaskStatus::REASON_CONTAINER_LIMITATION);
   if (Resources::validate(limitation.resources()).isNone()) {
     *result.mutable_resources() = limitation.resources();
+  }
+  return result;
+}
+
+ContainerLaunchInfo checked(const ContainerLaunchInfo& launchInfo) {
+  ContainerLaunchInfo result = launchInfo;
+  if (!launchInfo.has_bounding_capabilities()) {
+    return result;
+  }
+  static const uint64_t own = ownBoundingSet();
+  result.mutable_bounding_capabilities()->clear_capabilities();
+  for (const int capability : launchInfo.bounding_capabilities().capabilities()) {
+    const int bit = capability - mesos::CapabilityInfo::CHOWN;
+    if (bit >= 0 && bit < 64 && (own >> bit & 1) != 0) {
+      result.mutable_bounding_capabilities()->add_capabilities(
+          static_cast<mesos::CapabilityInfo::Capability>(capability));
+    }
   }
   return result;
 }

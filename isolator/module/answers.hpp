@@ -19,6 +19,9 @@ mesos::slave::ContainerLimitation checked(const mesos::slave::ContainerLimitatio
 // Why an agent could not launch with this, or none.
 Option<std::string> problemOf(const mesos::slave::ContainerLaunchInfo& launchInfo);
 
+// With no capability that this process, an agent, could not give: its launcher would fail.
+mesos::slave::ContainerLaunchInfo checked(const mesos::slave::ContainerLaunchInfo& launchInfo);
+
 // Whether a container names that capability: with Mesos's linux/capabilities it has it, whatever other
 // isolators say.
 bool asksForNetRaw(const mesos::slave::ContainerConfig& config);

@@ -134,7 +134,7 @@ void CallsProcess::learnStatus(const ContainerID& containerId) {
         }
         if (answer.type() == Response::STATUS && answer.status().has_session_launch_info() &&
             problemOf(answer.status().session_launch_info()).isNone()) {
-          sessions[containerId] = answer.status().session_launch_info();
+          sessions[containerId] = checked(answer.status().session_launch_info());
         }
       }));
 }
@@ -168,8 +168,8 @@ Future<Option<ContainerLaunchInfo>> CallsProcess::prepare(const ContainerID& con
           return Failure("bpf-isolator answered PREPARE of container " + stringify(containerId) + " with a " +
                          problem.get() + ", which no isolator may give: is it of another version?");
         }
-        sessions[containerId] = answer.prepare().launch_info();
-        return answer.prepare().launch_info();
+        sessions[containerId] = checked(answer.prepare().launch_info());
+        return sessions.at(containerId);
       }));
 }
 

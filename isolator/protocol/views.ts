@@ -112,7 +112,7 @@ const MAX_MISSING = 100;
 function toFileRules({ rules, errno }: FilesPolicy, missing: readonly string[]): bpf_isolator.FileRules {
   const count = (mode: FileMode): number => rules.filter((rule) => rule.mode === mode).length;
   return {
-    ...{ deny: count("deny"), readonly: count("readonly"), allow: count("allow"), errno },
+    ...{ deny: count("deny"), readonly: count("readonly"), allow: count("allow"), errno_name: errno },
     ...(missing.length > 0 ? { missing: missing.slice(0, MAX_MISSING) } : {}),
   };
 }

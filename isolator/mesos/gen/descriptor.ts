@@ -779,7 +779,7 @@ export const descriptor = {
        "type": "uint32",
        "id": 3
       },
-      "errno": {
+      "errno_name": {
        "type": "string",
        "id": 4
       },

@@ -443,8 +443,8 @@ export namespace bpf_isolator {
     readonly deny?: number | undefined;
     readonly readonly?: number | undefined;
     readonly allow?: number | undefined;
-    /** "EACCES" or "EPERM". */
-    readonly errno?: string | undefined;
+    /** "EACCES" or "EPERM". (C++ makes code of the names here, and errno is a macro there.) */
+    readonly errno_name?: string | undefined;
     /** Paths that are not there yet, at most 100. Only a daemon knows them. */
     readonly missing?: readonly string[] | undefined;
     /** Fields that this program does not know, as they came. */
