@@ -50,8 +50,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const egress = egressFor(config.egress, classes, agent);
   const limits = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
   // The host's ports are none of its own network's.
-  const { fair: _, ...unshared } = limits ?? {};
-  const connections = limits && facts.ownNetwork ? unshared : limits;
+  const connections = limits?.fair && facts.ownNetwork ? { ...limits, fair: false } : limits;
   const files = filesFor(config.files, classes);
   return {
     ...(ports ? { ports } : {}),

@@ -263,7 +263,6 @@ function describeAction(denial: Denial): string {
     case "connections_ports":
       return `${port === 0 ? `socket() or bind(0) ${protocol}` : `connect() ${protocol} ${at}`}, over the limit for ports that the kernel chooses`;
     case "service":
-    case "file":
       return reason;
     case "bandwidth":
       return `${protocol === "" ? "packets" : `${protocol} packets`}${port === 0 ? "" : ` of ${at}`}, over the limit of the bandwidth`;
