@@ -41,9 +41,9 @@ static __always_inline __u64 clamp64(__u64 value, __u64 least, __u64 most)
  */
 static __always_inline __u64 default_burst(__u64 rate, __u32 side)
 {
-	__u64 bytes = rate / (side == BANDWIDTH_INGRESS ? 20 : 50);
+	__u64 bytes = rate / (side == BANDWIDTH_INGRESS ? 10 : 50), least = side == BANDWIDTH_INGRESS ? 131072 : 65536;
 
-	return bytes < 65536 ? 65536 : bytes;
+	return bytes < least ? least : bytes;
 }
 
 static __always_inline __u64 ns_of(__u64 bytes, __u64 rate)
@@ -138,6 +138,7 @@ static __always_inline void turn_generation(struct bandwidth_state *state, __u64
 		return;
 	state->senders_before = now - state->generation_due < NS_PER_SEC ? state->senders : 0;
 	state->senders = 0;
+	state->generation_bytes = 0;
 	state->generation++;
 	state->generation_due =
 	    now + clamp64(train_time(state) * 2, host ? 300 * NS_PER_MS : 50 * NS_PER_MS, 400 * NS_PER_MS);
@@ -178,7 +179,7 @@ static __always_inline bool move_level(struct bandwidth_state *state, __u64 now,
 		least = clamp64(target / senders, MIN_LEVEL, most);
 	if (target < sent + sent / 2)
 		factor = (target << 16) / sent;
-	if (sent >= rate - rate / 16)
+	if (sent + state->other * NS_PER_SEC / elapsed >= rate - rate / 16)
 		state->throttled += elapsed;
 	if (settling && factor > 65536)
 		factor = 65536;
@@ -366,6 +367,53 @@ static __always_inline void count_sender(struct __sk_buff *skb, struct bandwidth
 	count(&state->senders, 1);
 }
 
+/* What is remembered of the connection that a packet is for, its count of the present generation begun. */
+static __always_inline struct socket_bandwidth *receiver_of(struct __sk_buff *skb, const struct bandwidth_state *state,
+                                                            __u32 level)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct socket_bandwidth *note;
+
+	if (!sk)
+		return NULL;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return NULL;
+	note = bpf_sk_storage_get(&sock_bandwidth, sk, 0, 0);
+	if (note && note->receptions[level & (LEVELS - 1)] != state->generation) {
+		note->receptions[level & (LEVELS - 1)] = state->generation;
+		note->received[level & (LEVELS - 1)] = 0;
+	}
+	return note;
+}
+
+/* Counts a connection that gets something, once in a generation. */
+static __always_inline void count_receiver(struct socket_bandwidth *note, struct bandwidth_state *state, __u32 level,
+                                           __u64 bytes)
+{
+	if (!note->received[level & (LEVELS - 1)])
+		count(&state->senders, 1);
+	count(&note->received[level & (LEVELS - 1)], bytes);
+	count(&state->generation_bytes, bytes);
+}
+
+/*
+ * The debt with which what comes for a connection is dropped: that of a burst; sooner where it has had more than its part
+ * lately, later where it has had less. A sender whose packets are lost waits longer each time.
+ */
+static __always_inline __s64 most_debt(const struct socket_bandwidth *note, const struct bandwidth_state *state,
+                                       __u32 level)
+{
+	__u64 senders = state->senders > state->senders_before ? state->senders : state->senders_before, had;
+
+	if (!note)
+		return state->credit;
+	had = note->received[level & (LEVELS - 1)] * senders;
+	if (had * 2 < state->generation_bytes)
+		return state->credit * 3;
+	return had > state->generation_bytes * 2 ? state->credit / 4 : state->credit;
+}
+
 /* The host's budget, where the container has a share of it: before its own step, which goes by that. */
 static __always_inline struct bandwidth_state *host_of(const struct bandwidth_rule *rule, __u32 side, __u64 now)
 {
@@ -474,6 +522,7 @@ static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 	struct bandwidth_rule *rule = bpf_map_lookup_elem(&bandwidth_rules, &id);
 	struct bandwidth *bandwidth = bpf_map_lookup_elem(&bandwidths, &id);
 	struct bandwidth_state *state, *host;
+	struct socket_bandwidth *note;
 	struct on_wire wire;
 	int verdict;
 	__s64 debt;
@@ -487,9 +536,10 @@ static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 	step_if_due(state, id, BANDWIDTH_INGRESS, now);
 	measure(skb, &wire, false);
 	tcp = is_tcp(skb);
+	note = tcp && skb->len > SMALL_PACKET ? receiver_of(skb, state, policy->level) : NULL;
 	if (state->rate && !(tcp && skb->len <= SMALL_PACKET)) {
 		debt = debt_of(state, now);
-		if (debt > (tcp ? (__s64)state->credit : 0)) {
+		if (debt > (tcp ? most_debt(note, state, policy->level) : 0)) {
 			verdict = over_limit(skb, state, rule, &wire, false);
 			if (verdict != ALLOW)
 				return verdict;
@@ -499,8 +549,8 @@ static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 		}
 	}
 	pass(state, &wire, now, tcp);
-	if (tcp)
-		count_sender(skb, state, policy->level);
+	if (note)
+		count_receiver(note, state, policy->level, wire.bytes);
 	pass_host(host, state, rule, &wire, now);
 	return ALLOW;
 }

@@ -32,15 +32,20 @@ static __always_inline __u32 file_bit(__u64 ino, __u32 dev)
 	return (((__u32)ino ^ (__u32)(ino >> 32) ^ dev) * 0x9e3779b1U) >> 25;
 }
 
-static __always_inline enum file_verdict rule_of_inode(const struct policy *policy, __u64 ino, __u32 dev)
+/* Whether there may be one for the inode: of all others, most are sorted out here. */
+static __always_inline bool may_have_rule(const struct policy *policy, __u64 ino, __u32 dev)
 {
-	struct file_key key = {.set = policy->file_set, .ino = ino, .dev = dev};
 	__u32 bit = file_bit(ino, dev);
-	__u32 *verdict;
 
-	if (!(policy->file_filter[(bit >> 6) & 1] >> (bit & 63) & 1))
-		return FILE_NO_RULE;
-	verdict = bpf_map_lookup_elem(&file_rules, &key);
+	return policy->file_filter[(bit >> 6) & 1] >> (bit & 63) & 1;
+}
+
+static __always_inline enum file_verdict find_rule(const struct policy *policy, __u64 ino, __u32 dev,
+                                                   __u32 generation)
+{
+	struct file_key key = {.set = policy->file_set, .ino = ino, .dev = dev, .generation = generation};
+	__u32 *verdict = bpf_map_lookup_elem(&file_rules, &key);
+
 	return verdict ? *verdict : FILE_NO_RULE;
 }
 
@@ -61,9 +66,12 @@ struct file_walk {
 static long walk_one(__u64 i, struct file_walk *walk)
 {
 	struct dentry *dentry = walk->dentry;
-	__u64 ino = BPF_CORE_READ(dentry, d_inode, i_ino);
+	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
+	__u64 ino = BPF_CORE_READ(inode, i_ino);
 
-	walk->verdict = rule_of_inode(walk->policy, ino, walk->dev);
+	walk->verdict = FILE_NO_RULE;
+	if (may_have_rule(walk->policy, ino, walk->dev))
+		walk->verdict = find_rule(walk->policy, ino, walk->dev, BPF_CORE_READ(inode, i_generation));
 	if (walk->verdict)
 		return 1;
 	walk->dentry = BPF_CORE_READ(dentry, d_parent);
@@ -102,10 +110,15 @@ static __always_inline enum file_verdict rule_of(const struct policy *policy, st
 	struct dentry *parent;
 
 	for (int i = 0; i < FILE_NEAR_ANCESTORS; i++) {
-		enum file_verdict verdict = rule_of_inode(policy, dentry->d_inode->i_ino, dev);
+		struct inode *inode = dentry->d_inode;
+		__u64 ino = inode->i_ino;
 
-		if (verdict)
-			return verdict;
+		if (may_have_rule(policy, ino, dev)) {
+			enum file_verdict verdict = find_rule(policy, ino, dev, inode->i_generation);
+
+			if (verdict)
+				return verdict;
+		}
 		parent = dentry->d_parent;
 		if (parent == dentry)
 			return is_disconnected(dentry->d_flags) ? FILE_DISCONNECTED : FILE_NO_RULE;
@@ -282,7 +295,7 @@ static __always_inline int files_file_open(const struct policy *policy, struct f
 struct file_change {
 	__u64 dentries[4];
 	enum file_operation operation;
-	bool pin; /* it would take a link of the isolator's away */
+	enum file_verdict verdict; /* whatever the dentries are; FILE_NO_RULE: by them */
 };
 
 __noinline int judge_change(const struct policy *policy, const struct file_change *change)
@@ -299,7 +312,7 @@ __noinline int judge_change(const struct policy *policy, const struct file_chang
 
 		if (!address.dentry)
 			continue;
-		verdict = change->pin ? FILE_PIN : rule_of_address(policy, &address);
+		verdict = change->verdict ? change->verdict : rule_of_address(policy, &address);
 		if (!forbids(verdict, true))
 			continue;
 		/* What the operation is about, whichever of them is why. */
@@ -335,7 +348,7 @@ static __noinline int judge_levels(const struct file_change *change)
 			return result;
 	}
 	/* Others' rules hang on it, whatever this one's are. */
-	return change->pin ? -EPERM : 0;
+	return change->verdict == FILE_PIN ? -EPERM : 0;
 }
 
 static __always_inline int files_change(const struct file_change *change)
@@ -384,7 +397,7 @@ static __always_inline bool is_pin(struct dentry *dentry)
 /* Something that goes out of its directory. */
 static __always_inline int files_gone(enum file_operation operation, struct dentry *dentry)
 {
-	struct file_change change = {.operation = operation, .pin = is_pin(dentry)};
+	struct file_change change = {.operation = operation, .verdict = is_pin(dentry) ? FILE_PIN : FILE_NO_RULE};
 
 	change.dentries[0] = (__u64)dentry;
 	change.dentries[1] = (__u64)dentry->d_parent;
@@ -393,12 +406,14 @@ static __always_inline int files_gone(enum file_operation operation, struct dent
 
 static __always_inline int files_rename(struct dentry *old, struct dentry *new)
 {
-	struct file_change change = {.operation = FILE_RENAME, .pin = is_pin(old) || is_pin(new)};
+	struct file_change change = {.operation = FILE_RENAME};
 
 	change.dentries[0] = (__u64)old;
 	change.dentries[1] = (__u64)old->d_parent;
 	change.dentries[2] = (__u64) new;
 	change.dentries[3] = (__u64) new->d_parent;
+	if (is_pin(old) || is_pin(new))
+		change.verdict = FILE_PIN;
 	return files_change(&change);
 }
 
@@ -420,12 +435,49 @@ static __always_inline int files_attributes(enum file_operation operation, struc
 	return files_change(&change);
 }
 
+/*
+ * By the type and number of the ioctl()s that change attributes, or make and remove what no other hook sees. Sizes
+ * and directions are not compared: 32-bit processes have others.
+ */
+static __always_inline int files_command(struct file *file, unsigned int command)
+{
+	struct file_change change = {.operation = FILE_ATTRIBUTES};
+
+	switch (command & 0xffff) {
+	case 0x940f: /* BTRFS_IOC_SNAP_DESTROY */
+	case 0x943f: /* BTRFS_IOC_SNAP_DESTROY_V2 */
+		change.operation = FILE_RMDIR;
+		change.verdict = FILE_SUBVOLUME;
+		break;
+	case 0x9401: /* BTRFS_IOC_SNAP_CREATE */
+	case 0x940e: /* BTRFS_IOC_SUBVOL_CREATE */
+	case 0x9417: /* BTRFS_IOC_SNAP_CREATE_V2 */
+	case 0x9418: /* BTRFS_IOC_SUBVOL_CREATE_V2 */
+		change.operation = FILE_MKDIR;
+		break;
+	case 0x941a: /* BTRFS_IOC_SUBVOL_SETFLAGS */
+	case 0x6602: /* FS_IOC_SETFLAGS */
+	case 0x6604: /* EXT4_IOC_SETVERSION: i_generation */
+	case 0x7602: /* FS_IOC_SETVERSION */
+	case 0x6613: /* FS_IOC_SET_ENCRYPTION_POLICY */
+	case 0x6685: /* FS_IOC_ENABLE_VERITY */
+	case 0x5820: /* FS_IOC_FSSETXATTR */
+		break;
+	default:
+		return 0;
+	}
+	if (!can_be_readonly(file->f_inode))
+		return 0;
+	change.dentries[0] = (__u64)file->f_path.dentry;
+	return files_change(&change);
+}
+
 /* Where bpffs is gone, so are the links that are pinned there. */
 static __always_inline int files_umount(struct vfsmount *mount)
 {
-	struct file_change change = {.operation = FILE_UMOUNT, .pin = mount->mnt_sb->s_magic == BPF_FS_MAGIC};
+	struct file_change change = {.operation = FILE_UMOUNT, .verdict = FILE_PIN};
 
-	if (!change.pin)
+	if (mount->mnt_sb->s_magic != BPF_FS_MAGIC)
 		return 0;
 	change.dentries[0] = (__u64)mount->mnt_sb->s_root;
 	return files_change(&change);
@@ -449,9 +501,11 @@ static __always_inline void files_identify_one(struct file_identity *identity)
 
 	identity->ino = 0;
 	identity->dev = 0;
+	identity->generation = 0;
 	if (!open_file(BPF_CORE_READ(task, files), identity->fd, &file))
 		return;
 	dentry = BPF_CORE_READ(file, f_path.dentry);
 	identity->ino = BPF_CORE_READ(dentry, d_inode, i_ino);
 	identity->dev = BPF_CORE_READ(dentry, d_sb, s_dev);
+	identity->generation = BPF_CORE_READ(dentry, d_inode, i_generation);
 }

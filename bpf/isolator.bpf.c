@@ -18,6 +18,7 @@
 #include "remap.h"
 #include "sockets.h"
 #include "statistics.h"
+#include "terminate.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -130,6 +131,8 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 		verdict = egress_connect(policy, &to);
 		if (verdict == ALLOW)
 			verdict = connections_connect(ctx, policy, &to);
+		else
+			connections_refused(ctx);
 	}
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
@@ -339,6 +342,60 @@ int bandwidth_arms(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
+/*
+ * Likewise, to end what a policy denies that is there already. The first of each kind does it itself, and is loaded
+ * where the kernel has bpf_sock_destroy(); the second leaves it to user space, and is loaded elsewhere.
+ */
+SEC("iter/tcp")
+int end_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	struct ended_socket found = {};
+
+	if (!sk || !must_end(sk, &found, IPPROTO_TCP))
+		return 0;
+	found.ended = 1;
+	if (tell_of(ctx->meta, &found))
+		bpf_sock_destroy(sk);
+	return 0;
+}
+
+SEC("iter/tcp")
+int list_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	struct ended_socket found = {};
+
+	if (sk && must_end(sk, &found, IPPROTO_TCP))
+		tell_of(ctx->meta, &found);
+	return 0;
+}
+
+SEC("iter/udp")
+int end_udp(struct bpf_iter__udp *ctx)
+{
+	struct sock_common *sk = (struct sock_common *)ctx->udp_sk;
+	struct ended_socket found = {};
+
+	if (!sk || !must_end(sk, &found, IPPROTO_UDP))
+		return 0;
+	found.ended = 1;
+	if (tell_of(ctx->meta, &found))
+		bpf_sock_destroy(sk);
+	return 0;
+}
+
+SEC("iter/udp")
+int list_udp(struct bpf_iter__udp *ctx)
+{
+	struct sock_common *sk = (struct sock_common *)ctx->udp_sk;
+	struct ended_socket found = {};
+
+	if (sk && must_end(sk, &found, IPPROTO_UDP))
+		tell_of(ctx->meta, &found);
+	return 0;
+}
+
 /* On no interface: user space runs it (BPF_PROG_TEST_RUN). */
 SEC("xdp")
 int endpoint_query(struct xdp_md *ctx)
@@ -422,7 +479,7 @@ int BPF_PROG(bpf_prog, struct bpf_prog *program)
 
 /*
  * Attached to no cgroup (files.h), so that they return what the system call gives: 0 or -errno. The name of each is
- * that of its hook, with "files_" for "inode_".
+ * that of its hook, with "files_" for "inode_" or "file_".
  */
 SEC("lsm/inode_create")
 int BPF_PROG(files_create, struct inode *directory, struct dentry *dentry)
@@ -504,6 +561,20 @@ SEC("lsm/inode_remove_acl")
 int BPF_PROG(files_remove_acl, void *mapping, struct dentry *dentry)
 {
 	return files_attributes(FILE_XATTR, dentry);
+}
+
+SEC("lsm/file_ioctl")
+int BPF_PROG(files_ioctl, struct file *file, unsigned int command)
+{
+	return files_command(file, command);
+}
+
+/* From here on 6.8, and in later versions of older kernels; before, the one above sees those of 32-bit processes too.
+ */
+SEC("lsm/file_ioctl_compat")
+int BPF_PROG(files_ioctl_compat, struct file *file, unsigned int command)
+{
+	return files_command(file, command);
 }
 
 SEC("lsm/sb_umount")

@@ -425,8 +425,8 @@ struct timewait {
 struct file_key {
 	__u64 set;
 	__u64 ino;
-	__u32 dev; /* as the kernel has it: super_block.s_dev */
-	__u32 reserved;
+	__u32 dev;        /* as the kernel has it: super_block.s_dev */
+	__u32 generation; /* inode.i_generation: file systems use a number again, with another one of these */
 };
 
 /* Value of file_rules, and what became of a look for one. The nearest on the way up from the file holds. */
@@ -439,6 +439,7 @@ enum file_verdict {
 	FILE_DISCONNECTED = 4, /* found by its handle: nobody knows where it is */
 	FILE_TOO_DEEP = 5,     /* deeper than FILE_ANCESTORS */
 	FILE_PIN = 6,          /* of the isolator's in bpffs */
+	FILE_SUBVOLUME = 7,    /* of btrfs, to be removed: nobody knows which */
 };
 
 enum file_operation {
@@ -453,7 +454,7 @@ enum file_operation {
 	FILE_UNLINK = 8,
 	FILE_RMDIR = 9,
 	FILE_RENAME = 10,
-	FILE_ATTRIBUTES = 11, /* chmod, chown, utimes, truncate */
+	FILE_ATTRIBUTES = 11, /* chmod, chown, utimes, truncate, and what ioctl() sets of them */
 	FILE_XATTR = 12,      /* extended attributes and ACLs */
 	FILE_UMOUNT = 13,
 };
@@ -483,7 +484,9 @@ struct file_detail {
 struct file_identity {
 	__u64 ino;
 	__u32 dev;
+	__u32 generation;
 	__u32 fd; /* in */
+	__u32 reserved;
 };
 
 /* Classes that an endpoint or a container is in, as far as programs know them. */
@@ -572,7 +575,7 @@ enum bandwidth_flags {
  */
 struct bandwidth_rule {
 	__u64 rate[BANDWIDTH_SIDES];  /* bytes/s of the IP layer; 0: no limit */
-	__u64 burst[BANDWIDTH_SIDES]; /* bytes; 0: what 20 ms take, at least 64 KiB */
+	__u64 burst[BANDWIDTH_SIDES]; /* bytes; 0: what 20 ms take, received 100 ms */
 	__u32 weight;                 /* share of the host's budget; 0: not of it */
 	enum bandwidth_flags flags;   /* any of them */
 };
@@ -603,7 +606,8 @@ struct bandwidth_state {
 	__u64 generation_due;
 	__u64 senders;
 	__u64 senders_before;
-	__u64 host_generation; /* in which the container has been counted */
+	__u64 generation_bytes; /* received in the present one */
+	__u64 host_generation;  /* in which the container has been counted */
 	__u64 passed_packets;
 	__u64 passed_bytes;
 	__u64 dropped_packets;
@@ -633,6 +637,8 @@ struct socket_bandwidth {
 	__u64 set;                 /* what it was set to here; 0: nothing yet */
 	__u64 levels[LEVELS];      /* that each level of nesting allows, plus 1; 0: any */
 	__u64 generations[LEVELS]; /* in which it has been counted as a sender */
+	__u64 receptions[LEVELS];  /* of what is received, in which it has been counted */
+	__u64 received[LEVELS];    /* bytes in that */
 	__u32 window;              /* bound of the congestion window, packets; 0: none */
 	__u32 receiving;           /* bound of the window that it offers, bytes; 0: none */
 	__u32 windows[LEVELS];     /* that each level wants that to be */
@@ -696,9 +702,40 @@ struct egress_verdict {
 	enum class_bit class; /* of by_class */
 };
 
+/* Value of terminations, by cgroup id: a container whose rules for egress hold for connections that exist too. */
+struct termination {
+	__u64 set; /* as policy.egress_set, and so on */
+	__u32 by_class;
+	__u32 level;
+	__u64 chain[LEVELS]; /* as of struct port_owner */
+};
+
+/* Words of struct listening_ports. */
+#define LISTENING_WORDS 1024
+
+/* One line: ports that the pass has found listeners on. */
+struct listening_ports {
+	__u64 ports[LISTENING_WORDS];
+};
+
+/* What a pass that ends sockets writes of each. Addresses in network byte order, IPv4 as v4-mapped. */
+struct ended_socket {
+	__u64 cgroup_id; /* the container whose policy wants it */
+	__u64 cookie;    /* 0: nobody has asked for it yet */
+	__u8 local[16];
+	__u8 remote[16];
+	__u16 local_port; /* host byte order */
+	__u16 remote_port;
+	__u32 device; /* index of the one that it is bound to, or 0 */
+	__u16 family; /* AF_*: IPv4 over an IPv6 socket is AF_INET6 */
+	__u16 protocol;
+	__u32 ended; /* 1: it is; 0: user space is to do it */
+};
+
 _Static_assert(sizeof(struct policy) == 128, "policy has a hole");
 _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
+_Static_assert(sizeof(struct ended_socket) == 64, "ended_socket has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
 _Static_assert(sizeof(struct counters) == 8 * (20 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tally has a hole");
@@ -708,7 +745,7 @@ _Static_assert(sizeof(struct connection_share) == 24, "connection_share has a ho
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
 _Static_assert(sizeof(struct file_key) == 24, "file_key has a hole");
 _Static_assert(sizeof(struct file_detail) == 16 + FILE_PATH, "file_detail has a hole");
-_Static_assert(sizeof(struct file_identity) == 16, "file_identity has a hole");
+_Static_assert(sizeof(struct file_identity) == 24, "file_identity has a hole");
 _Static_assert(sizeof(struct port_remap_key) == 16, "port_remap_key has a hole");
 _Static_assert(sizeof(struct event) == 88, "event has a hole");
 _Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key has a hole");

@@ -150,8 +150,8 @@ struct {
 	__type(value, struct remap_note);
 } remap_notes SEC(".maps");
 /*
- * enum file_verdict of what rules name, by file_set: containers with the same rules share them. Made and removed by
- * user space (isolator/containers/files.ts).
+ * enum file_verdict by file_set and inode, of what rules name: containers with the same rules share them. Made and
+ * removed by user space (isolator/containers/files.ts).
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -317,3 +317,19 @@ struct {
 	__type(key, __u64);
 	__type(value, struct timewait);
 } timewaits SEC(".maps");
+
+/* Containers whose rules end what they deny. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct termination);
+} terminations SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct listening_ports);
+} listening SEC(".maps");

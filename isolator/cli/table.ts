@@ -132,13 +132,22 @@ export function markingText({ dscp, mark, mark_mask, priority }: bpf_isolator.Ma
   });
 }
 
-/** "egress 100Mbit, ingress 1Gbit"; "none". */
+/** "egress 96.5Mbit of 100Mbit (throttled 12 s, dropped 3), ingress 0 of 1Gbit"; "none". */
 export function limitsText({ egress, ingress, weight }: bpf_isolator.Bandwidth): string {
-  const limit = (name: string, rate: bigint | undefined): string[] =>
-    rate === undefined ? [] : [`${name} ${formatRate(Number(rate))}`];
+  const limit = (name: string, direction: bpf_isolator.Bandwidth.Direction = {}): string[] => {
+    const { rate, measured = 0n, throttled_ms = 0n, dropped = 0n } = direction;
+    if (rate === undefined) return [];
+    const now = measured > 0n ? formatRate(Number(measured)) : "0";
+    const much = [
+      ...(throttled_ms > 0n ? [`throttled ${Number(throttled_ms) / 1000} s`] : []),
+      ...(dropped > 0n ? [`dropped ${dropped}`] : []),
+    ];
+    const more = much.length > 0 ? ` (${much.join(", ")})` : "";
+    return [`${name} ${now} of ${formatRate(Number(rate))}${more}`];
+  };
   const parts = [
-    ...limit("egress", egress?.rate),
-    ...limit("ingress", ingress?.rate),
+    ...limit("egress", egress),
+    ...limit("ingress", ingress),
     ...(weight === undefined ? [] : [`weight ${weight}`]),
   ];
   return parts.length > 0 ? parts.join(", ") : "none";

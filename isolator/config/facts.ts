@@ -1,6 +1,6 @@
 /** What an agent says of a container that its policy depends on, taken from Mesos's messages and bounded. */
 import { IsolatorError, messageOf } from "../errors.js";
-import { checkRate, parseRate } from "../features/bandwidth.js";
+import { parseRate } from "../features/bandwidth.js";
 import { mergeRanges, type PortRange } from "../features/ports.js";
 import type { PortMapping } from "../features/remap.js";
 import { mesos } from "../mesos/messages.js";
@@ -24,6 +24,8 @@ export interface ContainerFacts {
   roles: string[];
   /** Given by the master. */
   frameworkId?: string;
+  /** That its framework has authenticated as with the master: no agent tells it, only a master's stream. */
+  principal?: string;
   /** Chosen by the framework. */
   executorId?: string;
   /** Chosen by users: as a path, "/shop/cart". */
@@ -114,22 +116,34 @@ export function bandwidthOf(
 
 export const RATE_LABELS = { egress: "network_egress_rate", ingress: "network_ingress_rate" } as const;
 
-/** @throws bad-argument where one is no rate */
-function rateLabelsOf(labels: ContainerFacts["labels"], name: string): Pick<ContainerFacts, "rateLabels"> {
+/** What labels ask for; `bad`: what is wrong with those that are no rate. */
+export function rateLabelsOf(labels: ContainerFacts["labels"]): {
+  rates: Pick<ContainerFacts, "rateLabels">;
+  bad: string[];
+} {
   const rates: { egress?: number; ingress?: number } = {};
+  const bad: string[] = [];
   for (const side of ["egress", "ingress"] as const) {
     const found = labels.find(([key]) => key === RATE_LABELS[side])?.[1];
     if (found === undefined) continue;
     try {
-      rates[side] = checkRate(parseRate(found), found);
+      rates[side] = parseRate(found);
     } catch (error) {
-      throw new IsolatorError(
-        "bad-argument",
-        `container ${name}, label ${RATE_LABELS[side]}: ${messageOf(error)}`,
-      );
+      bad.push(`label ${RATE_LABELS[side]}: ${messageOf(error)}`);
     }
   }
-  return rates.egress === undefined && rates.ingress === undefined ? {} : { rateLabels: rates };
+  const none = rates.egress === undefined && rates.ingress === undefined;
+  return { rates: none ? {} : { rateLabels: rates }, bad };
+}
+
+/** @throws bad-argument where one is no rate */
+function wholeRateLabelsOf(
+  labels: ContainerFacts["labels"],
+  name: string,
+): Pick<ContainerFacts, "rateLabels"> {
+  const { rates, bad } = rateLabelsOf(labels);
+  if (bad.length > 0) throw new IsolatorError("bad-argument", `container ${name}, ${bad.join("; ")}`);
+  return rates;
 }
 
 /** The roles that resources are allocated to, each once. */
@@ -206,7 +220,7 @@ export function factsOf(
     ...labels,
     ...bandwidthOf(resources, name),
     // A nested container's executor_info is its root's, which is under that already.
-    ...(parent ? {} : rateLabelsOf(labels.labels, name)),
+    ...(parent ? {} : wholeRateLabelsOf(labels.labels, name)),
   };
 }
 
@@ -252,6 +266,8 @@ export function withTask(facts: ContainerFacts, task: TaskFacts): ContainerFacts
     ...facts,
     ...(task.appId === undefined ? {} : { appId: task.appId }),
     labels: labels.slice(0, MAX_LABELS),
+    // Its own labels, where it is nested: the others are its root's.
+    ...rateLabelsOf(facts.nested ? task.labels : labels).rates,
     labelsIgnored: facts.labelsIgnored + Math.max(0, labels.length - MAX_LABELS),
   };
 }

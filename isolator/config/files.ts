@@ -11,9 +11,11 @@ import {
   parseFilePath,
   sortRules,
   type FileMode,
+  type FileRule,
   type FilesPolicy,
 } from "../features/files.js";
 import { classNames } from "./classes.js";
+import type { ContainerFacts } from "./facts.js";
 import type { Problem } from "./problem.js";
 
 const MAX_ENTRIES = 1000;
@@ -126,22 +128,52 @@ function problemOf(lists: Record<FileMode, string[]>): string | undefined {
   }
 }
 
+/** Keys of the labels with which a task asks for rules of its own: a path each, as often as needed. */
+export const PATH_LABELS = {
+  deny: "bpf-isolator.deny_path",
+  readonly: "bpf-isolator.readonly_path",
+} as const;
+type PathLabel = keyof typeof PATH_LABELS;
+
+/** @returns undefined for another label; the error where the value is no path */
+function parseLabel([key, value]: [string, string]): FileRule | IsolatorError | undefined {
+  const mode = (Object.keys(PATH_LABELS) as PathLabel[]).find((each) => PATH_LABELS[each] === key);
+  if (mode === undefined) return undefined;
+  try {
+    return { path: parseFilePath(value), mode };
+  } catch (error) {
+    if (error instanceof IsolatorError) return error;
+    throw error;
+  }
+}
+
+/** Labels that ask for a rule and give no path, in words. */
+export function badPaths({ labels }: ContainerFacts): string[] {
+  return labels.flatMap((label) => {
+    const found = parseLabel(label);
+    return found instanceof IsolatorError ? [`its label ${label[0]} is none: ${found.message}`] : [];
+  });
+}
+
 /**
  * The rules for a container: those of the first entry that is for it, and on top what is stricter of entries for classes
- * that it only claims. So nobody gains by a claim.
+ * that it only claims, and of its labels. So nobody gains by a claim.
  * @param classes that it is in
  */
 export function filesFor(
   entries: readonly FilesRule[],
   classes: readonly Membership[],
+  { labels }: Pick<ContainerFacts, "labels">,
 ): FilesPolicy | undefined {
   const first = entries.find((entry) => entry.class === undefined || isIn(classes, entry.class, false));
   const claimed = entries.filter((entry) => entry.class !== undefined && isIn(classes, entry.class, true));
   const rules = new Map(first?.rules.map(({ path, mode }) => [path, mode]));
-  for (const entry of claimed) {
-    for (const { path, mode } of entry.rules)
-      if (isStricter(mode, modeOf(rules, path))) rules.set(path, mode);
-  }
+  const asked = labels.flatMap((label) => {
+    const rule = parseLabel(label);
+    return rule === undefined || rule instanceof IsolatorError ? [] : [rule];
+  });
+  for (const { path, mode } of [...claimed.flatMap((entry) => entry.rules), ...asked])
+    if (isStricter(mode, modeOf(rules, path))) rules.set(path, mode);
   if (![...rules.values()].some((mode) => mode !== "allow")) return undefined;
   return { rules: sortRules(rules), errno: (first ?? claimed[0])?.errno ?? "EACCES" };
 }

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { IsolatorError } from "../errors.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import { ESCAPE_MODES, type EscapeMode } from "../features/escape.js";
-import { SOCKET_KINDS, type SocketKind, type SocketsPolicy } from "../features/sockets.js";
+import { passesRules, SOCKET_KINDS, type SocketKind, type SocketsPolicy } from "../features/sockets.js";
 import {
   EPHEMERAL_MODES,
   EXTRA_PROTOCOLS,
@@ -17,11 +17,13 @@ import {
 } from "../features/ports.js";
 import { bandwidthProblems, BandwidthSchema, toBandwidth, type BandwidthConfig } from "./bandwidth.js";
 import { AgentApiSchema, toAgentApi, type AgentApi } from "./agent-api.js";
+import { CgroupSchema, toCgroup, type CgroupConfig } from "./cgroup.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
 import {
   EgressDefaultSchema,
   EgressErrnoSchema,
   EgressExceptionsSchema,
+  EgressExistingSchema,
   egressProblems,
   EgressSchema,
   toEgressRules,
@@ -81,16 +83,26 @@ const ExemptionMatch = z
   })
   .meta({ description: "Which containers: all that is given here must hold. At least one key." });
 
+const DEFAULT_TEXT = Object.fromEntries(
+  SOCKET_KINDS.map((kind) => [
+    kind,
+    passesRules(kind) ? "allow, and deny for a container with rules of egress" : "allow",
+  ]),
+) as Record<SocketKind, string>;
+
 const SocketsSchema = z
   .strictObject(
     Object.fromEntries(
       SOCKET_KINDS.map((kind) => [
         kind,
-        z.enum(["allow", "deny"]).default("allow").meta({ description: SOCKET_TEXT[kind] }),
+        z
+          .enum(["allow", "deny"])
+          .optional()
+          .meta({ description: `${SOCKET_TEXT[kind]} Default: ${DEFAULT_TEXT[kind]}.` }),
       ]),
-    ) as Record<SocketKind, z.ZodDefault<z.ZodEnum<{ allow: "allow"; deny: "deny" }>>>,
+    ) as Record<SocketKind, z.ZodOptional<z.ZodEnum<{ allow: "allow"; deny: "deny" }>>>,
   )
-  .default(Object.fromEntries(SOCKET_KINDS.map((kind) => [kind, "allow"])) as Record<SocketKind, "allow">)
+  .default({})
   .meta({ description: "Kinds of sockets that containers may not have." });
 
 const ExemptionSchema = z
@@ -145,6 +157,10 @@ export const ConfigSchema = z
           "The range of the agent's ports resource, as in 31000-32000; one range. For judge: agent_range.",
       }),
     sockets: SocketsSchema,
+    net_raw: z.enum(["keep", "take"]).default("keep").meta({
+      description:
+        "take: where sockets denies raw or packet sockets and the kernel cannot refuse all of them, containers are launched without CAP_NET_RAW.",
+    }),
     escape: z.enum(ESCAPE_MODES).optional().meta({
       default: "deny",
       description:
@@ -176,8 +192,10 @@ export const ConfigSchema = z
     egress_default: EgressDefaultSchema,
     egress_errno: EgressErrnoSchema,
     egress_exceptions: EgressExceptionsSchema,
+    egress_existing: EgressExistingSchema,
     violations: ViolationsSchema.optional(),
     agent_api: AgentApiSchema.optional(),
+    cgroup: CgroupSchema,
   })
   .meta({
     title: "bpf-isolator",
@@ -198,6 +216,8 @@ export interface Config {
   ephemeral: EphemeralMode;
   allowProtocols: ExtraProtocol[];
   sockets: SocketsPolicy;
+  /** Whether containers lose CAP_NET_RAW where nothing else refuses the sockets that `sockets` denies. */
+  netRaw: "keep" | "take";
   /** Undefined: deny, with no word of what this kernel cannot refuse. */
   escape?: EscapeMode;
   /** The only ports that are judged; undefined: all. */
@@ -222,6 +242,7 @@ export interface Config {
   violations?: ViolationRule;
   /** Undefined: the agent is not asked. */
   agentApi?: AgentApi;
+  cgroup: CgroupConfig;
 }
 
 function asList(value: unknown): unknown[] {
@@ -296,8 +317,13 @@ export function toConfig(input: ConfigInput): Config {
     enforce: input.enforce,
     ephemeral: input.ephemeral,
     allowProtocols: [...new Set(input.allow_protocols)],
-    // Only what is denied, so that the same rules are the same policy.
-    sockets: Object.fromEntries(Object.entries(input.sockets).filter(([, verdict]) => verdict === "deny")),
+    sockets: Object.fromEntries(
+      SOCKET_KINDS.flatMap((kind) => {
+        const verdict = input.sockets[kind];
+        return verdict === undefined ? [] : [[kind, verdict]];
+      }),
+    ),
+    netRaw: input.net_raw,
     ...(input.escape === undefined ? {} : { escape: input.escape }),
     ...(typeof judged === "object" ? { judged } : {}),
     ...toConnections(input),
@@ -320,8 +346,10 @@ export function toConfig(input: ConfigInput): Config {
       byDefault: input.egress_default,
       errno: input.egress_errno,
       exceptions: input.egress_exceptions,
+      existing: input.egress_existing,
     },
     ...(input.violations === undefined ? {} : { violations: input.violations }),
     ...(input.agent_api === undefined ? {} : { agentApi: toAgentApi(input.agent_api) }),
+    cgroup: toCgroup(input.cgroup),
   };
 }

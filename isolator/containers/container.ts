@@ -3,7 +3,7 @@ import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.
 import { bandwidthStatistics, type BandwidthUsage } from "../features/bandwidth.js";
 import { sumCounters, sumSome, type Usage } from "../features/accounting.js";
 import { keepConnections, type HeldConnections, type HeldDestination } from "../features/connections.js";
-import type { EgressHits } from "../features/egress.js";
+import { egressSet, type EgressHits, type EgressPolicy } from "../features/egress.js";
 import { gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { Rates, type RateOptions } from "../features/rates.js";
@@ -13,16 +13,18 @@ import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
+import { endingWay } from "../kernel/terminate.js";
 import { closeBandwidth, readBandwidth } from "./bandwidth.js";
 import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
+import { leaveNode, requireInside, requireNotAgents } from "./placement.js";
 import { closeConnections, readConnections, readDestinations } from "./connections.js";
 import { requireFiles } from "./files.js";
 import { policyFaults, writePolicy, type PolicyTarget } from "./kernel-policy.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
-import { forgetHits, readHits } from "./egress.js";
+import { forgetHits, readHits, writeTermination } from "./egress.js";
 import { reach } from "./points.js";
 import { deleteMappings } from "./remap.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
@@ -39,6 +41,10 @@ export interface ContainerOptions {
   source?: Source;
   /** Bytes of an agent's ContainerConfig, to be kept with the record. */
   config?: Uint8Array;
+  /** Path of a node of the agent's that is used; without, one is made. */
+  agentNode?: string;
+  /** It is launched without CAP_NET_RAW. */
+  withoutNetRaw?: boolean;
   /** Called for each event, by a ring of the container's own. */
   onEvent?: (event: KernelEvent) => void;
   /** A ring that the container's events go to instead; it stays its maker's. */
@@ -70,6 +76,10 @@ function keepCounting(before: Policy, next: Policy): Policy {
 
 /** Each is told whether all before it went well. */
 type Undo = ((clean: boolean) => void | Promise<void>)[];
+
+function sameRules({ egress: a }: Policy, { egress: b }: Policy): boolean {
+  return a !== undefined && b !== undefined && egressSet(a) === egressSet(b);
+}
 
 /**
  * Takes back what was done, last first. What cannot be taken back keeps its record, unlocked, so that the next sweep
@@ -123,6 +133,11 @@ export class Container {
     return this.current;
   }
 
+  /** Whether its node is the agent's (placement.ts). */
+  get isAgents(): boolean {
+    return this.current.agentNode === true;
+  }
+
   /** cgroup ids from the root container down to this one. */
   get chain(): Chain {
     return this.current.chain.map(BigInt);
@@ -174,9 +189,10 @@ export class Container {
 
   private static build(
     instance: Instance,
-    { id, policy, parent, source = "run", config, onEvent, ring, onTakeOver }: ContainerOptions,
+    { id, policy, parent, source = "run", config, ...more }: ContainerOptions,
     undo: Undo,
   ): Container {
+    const { agentNode, withoutNetRaw = false, onEvent, ring, onTakeOver } = more;
     const held = instance.records.reserve(id, source);
     undo.push((clean) => {
       if (clean) instance.records.remove(held);
@@ -189,14 +205,19 @@ export class Container {
     });
     reach("prepare:programs");
     requireFiles(programs, policy, `container ${formatId(id)} is not started`);
-    const node = CgroupNode.create(instance.nodePath(id));
-    undo.push(() => node.remove());
+    const node = agentNode === undefined ? CgroupNode.create(instance.nodePath(id)) : openAgents(agentNode);
+    undo.push(async () => {
+      if (agentNode === undefined) await node.remove();
+      else leaveNode(programs, node, formatId(id));
+    });
     reach("prepare:node");
     const chain: Chain = [...(parent?.chain ?? []), node.id];
     const record: ContainerRecord = {
       version: RECORD_VERSION,
       ...{ id, source, stage: "preparing", policy },
       cgroup: node.path,
+      ...(agentNode === undefined ? {} : { agentNode: true }),
+      ...(withoutNetRaw ? { withoutNetRaw } : {}),
       chain: chain.map(String),
       ...{ build: buildId(), layout: layoutId() },
       pid: process.pid,
@@ -222,7 +243,7 @@ export class Container {
       closeBandwidth(programs, node.id);
       deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
-      if (policy.egress) instance.sweepEgress(programs, held.key);
+      if (policy.egress) container.dropEgress(policy.egress);
     });
     undo.push(() => {
       instance.files.close(programs, node.id);
@@ -298,6 +319,8 @@ export class Container {
   faults(): string[] {
     const { glass } = this;
     if (glass === "detach" || this.removed) return [];
+    // An agent removes its node before it says so by cleanup().
+    if (this.isAgents && !CgroupNode.open(this.node.path)) return [];
     const missing = this.node.withFd((fd) => this.programs.missing(fd, hooksOf(this.policy)));
     return [
       ...(missing.length > 0 ? [`its programs on ${missing.join(", ")} were gone`] : []),
@@ -331,9 +354,23 @@ export class Container {
         const held = this.connections();
         return held !== undefined && held.held !== held.live;
       },
+      ends: () => this.writeTermination(),
       ownNetwork: this.policy.ownNetwork ?? false,
     };
-    this.instance.sockets.add(this.cgroupId, container, this.policy.connections !== undefined);
+    const { connections, egress } = this.policy;
+    this.instance.sockets.add(this.cgroupId, container, Boolean(connections ?? egress?.existing));
+  }
+
+  /** Its rules are not wanted for it any more. */
+  private dropEgress(policy: EgressPolicy): void {
+    if (this.current.source === "agent") this.instance.dropEgressLater(policy);
+    else this.instance.dropEgress(this.programs, this.held.key, policy);
+  }
+
+  /** @returns whether its rules end connections that exist, as things are now */
+  private writeTermination(): boolean {
+    const enforced = this.policy.enforce === "on" && this.glass === undefined;
+    return writeTermination(this.programs, enforced ? this.policy.egress : undefined, this.chain);
   }
 
   /** Another policy may have a use for other hooks of BPF LSM. */
@@ -351,15 +388,27 @@ export class Container {
   }
 
   /**
-   * Moves a process into the node: it and all that it makes from then on are under the policy.
+   * Moves a process into the node, unless that is the agent's, who has done so: it and all that it makes from then on are
+   * under the policy.
    * @param pid as this process sees it
-   * @throws no-process when it is gone; cgroup-failed
+   * @throws no-process when it is gone; cgroup-failed; conflict where the agent keeps it elsewhere
    */
   async isolate(pid: number): Promise<void> {
-    await moveInto(this.node, pid, this.name);
+    if (!this.isAgents) requireNotAgents(this.id, pid);
+    await this.join(pid, this.name);
     reach("isolate:moved");
     if (this.current.stage === "prepared") this.save({ stage: "isolated" });
     reach("isolate:done");
+  }
+
+  /**
+   * Has a process that is not the container's first one in the node.
+   * @param name of whose it is, for messages
+   * @throws as isolate()
+   */
+  async join(pid: number, name: string): Promise<void> {
+    if (this.isAgents) requireInside(this.node, this.instance.cgroup2, pid, name);
+    else await moveInto(this.node, pid, name);
   }
 
   /**
@@ -384,7 +433,11 @@ export class Container {
       reach("update:released");
       this.applyPolicy();
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, before.remap, policy.remap);
-      if (before.egress) this.instance.sweepEgressLater();
+      if (before.egress && !sameRules(before, policy)) this.instance.dropEgressLater(before.egress);
+      if (policy.egress?.existing) this.instance.sockets.soon();
+      // Numbers of rules are others' now.
+      if (before.egress && !sameRules(before, policy))
+        forgetHits(this.programs, this.cgroupId, before.egress);
       if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
       if (policy.bandwidth && !before.bandwidth) this.instance.older.add(this.cgroupId, this.programs);
       if (before.files) this.instance.endFiles();
@@ -396,7 +449,17 @@ export class Container {
 
   /** What the policy asks by name to be refused and this kernel cannot refuse, in words. */
   gaps(): string[] {
-    return gapsOf(this.policy, (hook) => this.programs.has(hook));
+    const { sockets } = this.policy;
+    const policy =
+      this.current.withoutNetRaw && sockets
+        ? { ...this.policy, sockets: { ...sockets, raw: "allow" as const, packet: "allow" as const } }
+        : this.policy;
+    return [
+      ...gapsOf(policy, (hook) => this.programs.has(hook)),
+      ...(policy.egress?.existing && endingWay() === undefined
+        ? ["connections that exist when rules come to deny them"]
+        : []),
+    ];
   }
 
   /** Paths of its rules for files that are not there yet. */
@@ -485,7 +548,7 @@ export class Container {
 
   /** What each rule of egress has refused and reported. */
   egressHits(): EgressHits[] {
-    return this.policy.egress ? readHits(this.programs, this.cgroupId) : [];
+    return this.policy.egress ? readHits(this.programs, this.cgroupId, this.policy.egress) : [];
   }
 
   /** Finds out which of them are closed for good (socket-passes.ts). @throws map-failed */
@@ -506,14 +569,19 @@ export class Container {
     return this.current.stage === "prepared" || this.current.stage === "preparing" || this.node.populated();
   }
 
-  /** Kills what still runs in the node and waits until it is gone. @param timeout ms @throws cgroup-failed */
+  /**
+   * Kills what still runs in the node, unless that is the agent's to do, and waits until it is gone.
+   * @param timeout ms
+   * @throws cgroup-failed
+   */
   async killAll(timeout?: number): Promise<void> {
-    if (this.node.populated()) this.node.kill();
+    if (!this.isAgents && this.node.populated()) this.node.kill();
     await this.node.emptied(timeout);
   }
 
   /**
-   * Kills what still runs in the node, takes the last counts, frees the ports and removes the node. Safe to repeat.
+   * Kills what still runs in the node, takes the last counts, frees the ports and removes the node; an agent's stays. Safe
+   * to repeat.
    * @param timeout ms to wait for its processes to be gone
    * @throws IsolatorError when the node cannot be removed; the next run of the instance sweeps it then
    */
@@ -531,7 +599,8 @@ export class Container {
       // Taken first, and what is told from now on: the kernel's counts go with the node.
       this.final = this.statistics();
       try {
-        await this.node.remove(timeout);
+        if (this.isAgents) leaveNode(this.programs, this.node, this.name);
+        else await this.node.remove(timeout);
       } catch (error) {
         this.final = undefined;
         throw error;
@@ -544,8 +613,11 @@ export class Container {
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
       if (this.policy.files) this.instance.files.close(this.programs, this.cgroupId);
       forgetClasses(this.programs, this.cgroupId);
-      forgetHits(this.programs, this.cgroupId);
-      if (this.policy.egress) this.instance.sweepEgress(this.programs, this.held.key);
+      if (this.policy.egress) {
+        forgetHits(this.programs, this.cgroupId, this.policy.egress);
+        writeTermination(this.programs, undefined, this.chain);
+        this.dropEgress(this.policy.egress);
+      }
       // Its last events are told by its name, which goes with the record.
       while (this.ownRing?.poll() === false);
       this.instance.records.remove(this.held);
@@ -569,12 +641,19 @@ export class Container {
   }
 }
 
+/** @throws cgroup-failed */
+function openAgents(path: string): CgroupNode {
+  const node = CgroupNode.open(path);
+  if (node) return node;
+  throw new IsolatorError("cgroup-failed", `the cgroup ${path}, which the agent had made, is gone`);
+}
+
 /**
  * Moves a process into a node.
  * @param container for the message
  * @throws no-process, cgroup-failed
  */
-export async function moveInto(node: CgroupNode, pid: number, container: string): Promise<void> {
+async function moveInto(node: CgroupNode, pid: number, container: string): Promise<void> {
   try {
     await node.move(pid);
   } catch (error) {

@@ -24,8 +24,8 @@ export interface Resolved {
   directories: Map<string, Set<string>>;
 }
 
-export function inodeKey({ dev, ino }: FileIdentity): string {
-  return `${dev}:${ino}`;
+export function inodeKey({ dev, ino, generation }: FileIdentity): string {
+  return `${dev}:${ino}:${generation}`;
 }
 
 interface Wanted {

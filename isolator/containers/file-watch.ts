@@ -6,8 +6,14 @@ import { basename } from "node:path";
 const SETTLE = 10;
 /** Between two looks at the mounts. ms */
 const MOUNTS = 2_000;
-/** Between two looks at everything, where inotify has no room for more. ms */
+/**
+ * Between two looks at everything: inotify tells nothing of network file systems, of a symlink that a symlink leads to, and
+ * nothing at all where it has no room for more. ms
+ */
+const EVERYTHING = 30_000;
 const WITHOUT_INOTIFY = 2_000;
+/** Of the time, what looking may take: a task that changes directories all the time keeps nobody else waiting. */
+const SHARE = 0.05;
 
 interface Watched {
   watcher: FSWatcher;
@@ -33,22 +39,31 @@ export class PathWatch {
   /** Directories that inotify has no room for. */
   private blind = false;
   private closed = false;
+  /** Until the next look after a change, and when the last one was. ms */
+  private pause = SETTLE;
+  private looked = performance.now();
 
   /** @param onChange called a moment after a change; what changes meanwhile is told by another call */
   constructor(private readonly onChange: () => void) {
     this.ticker = setInterval(
       () => {
         const mounts = mountsText();
-        if (mounts !== this.mounts || this.blind) this.changed();
+        const stale = performance.now() - this.looked > (this.blind ? WITHOUT_INOTIFY / 2 : EVERYTHING);
+        if (mounts !== this.mounts || stale) this.changed();
         this.mounts = mounts;
       },
       Math.min(MOUNTS, WITHOUT_INOTIFY),
     ).unref();
   }
 
-  /** @param directories to be watched from now on, those that are there, with the names in them that matter */
-  update(directories: ReadonlyMap<string, ReadonlySet<string>>): void {
+  /**
+   * @param directories to be watched from now on, those that are there, with the names in them that matter
+   * @param took what the look at them has taken, ms
+   */
+  update(directories: ReadonlyMap<string, ReadonlySet<string>>, took: number): void {
     this.blind = false;
+    this.looked = performance.now();
+    this.pause = Math.min(Math.max(SETTLE, took / SHARE), WITHOUT_INOTIFY);
     for (const [directory, { watcher }] of this.watched) {
       if (directories.has(directory)) continue;
       watcher.close();
@@ -88,7 +103,7 @@ export class PathWatch {
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
       this.onChange();
-    }, SETTLE).unref();
+    }, this.pause).unref();
   }
 
   close(): void {

@@ -27,6 +27,11 @@ import { PathWatch } from "./file-watch.js";
 
 const KEY = layouts.structs.file_key;
 const POLICY = layouts.structs.policy;
+/**
+ * Inodes of a set that paths led to once and do not any more, at most: a task that moves directories to and fro makes many.
+ * The oldest go first, but those from before this process had the set never: what a task has kept away is among them.
+ */
+const MAX_LEFT = 4096;
 
 /** Entries of a set that are in the kernel. */
 function readSet(map: BpfMap, set: bigint): Map<string, RuledInode> {
@@ -37,7 +42,7 @@ function readSet(map: BpfMap, set: bigint): Map<string, RuledInode> {
     const value = map.lookup(bytes);
     const verdict = value && new DataView(value.buffer).getUint32(0, true);
     const mode = FILE_MODES.find((each) => FILE_VERDICTS[each] === verdict);
-    if (mode) found.set(inodeKey(key), { ino: key.ino, dev: key.dev, mode });
+    if (mode) found.set(inodeKey(key), { ...key, mode });
   }
   return found;
 }
@@ -52,14 +57,21 @@ export function dropSets(map: BpfMap, used: ReadonlySet<bigint>): void {
 class FileRuleSet {
   readonly users = new Set<bigint>();
   private readonly set: bigint;
+  /** The oldest first. */
   private readonly inodes: Map<string, RuledInode>;
+  /** Of them those that stay, whatever comes. */
+  private lasting: ReadonlySet<string> = new Set();
   private readonly watch: PathWatch;
   missing: string[] = [];
 
-  /** @param onChange called when paths may lead elsewhere: refresh() is to be called, under the instance's lock */
+  /**
+   * @param maxLeft MAX_LEFT, or less
+   * @param onChange called when paths may lead elsewhere: refresh() is to be called, under the instance's lock
+   */
   constructor(
     private readonly policy: FilesPolicy,
     readonly programs: Programs,
+    private readonly maxLeft: number,
     onChange: () => void,
   ) {
     this.set = fileSetNumber(policy);
@@ -67,6 +79,7 @@ class FileRuleSet {
     this.watch = new PathWatch(onChange);
     try {
       this.resolve();
+      this.lasting = new Set(this.inodes.keys());
     } catch (error) {
       this.watch.close();
       throw error;
@@ -81,20 +94,31 @@ class FileRuleSet {
     return filterOf(this.inodes.values());
   }
 
-  /** @returns whether there is more than before */
+  /** @returns whether there are others than before */
   private resolve(): boolean {
+    const began = performance.now();
     const program = this.programs.call("files_identify");
     const { inodes, missing, directories } = resolveRules(this.policy.rules, (fds) => identify(program, fds));
-    let more = false;
+    let changed = false;
     for (const [key, inode] of inodes) {
       if (this.inodes.get(key)?.mode === inode.mode) continue;
       this.map.update(fileKey(this.set, inode), u32Key(FILE_VERDICTS[inode.mode]));
-      more ||= !this.inodes.has(key);
+      changed ||= !this.inodes.has(key);
       this.inodes.set(key, inode);
     }
+    if (changed) this.dropOldest(inodes);
     this.missing = missing;
-    this.watch.update(directories);
-    return more;
+    this.watch.update(directories, performance.now() - began);
+    return changed;
+  }
+
+  /** @param current that paths lead to */
+  private dropOldest(current: ReadonlyMap<string, RuledInode>): void {
+    const left = [...this.inodes].filter(([key]) => !current.has(key) && !this.lasting.has(key));
+    for (const [key, inode] of left.slice(0, Math.max(0, left.length - this.maxLeft))) {
+      this.map.delete(fileKey(this.set, inode));
+      this.inodes.delete(key);
+    }
   }
 
   /** Looks again, and tells the policies of all that use it. Under the instance's lock. */
@@ -136,7 +160,10 @@ export interface FileRulesHost {
 export class FileRules {
   private readonly sets = new Map<string, FileRuleSet>();
 
-  constructor(private readonly host: FileRulesHost) {}
+  constructor(
+    private readonly host: FileRulesHost,
+    private readonly maxLeft = MAX_LEFT,
+  ) {}
 
   /**
    * Makes sure that a container's rules are in the kernel: before the policy that asks for them. Under the instance's lock.
@@ -154,7 +181,7 @@ export class FileRules {
     if (!counts.lookup(key)) counts.update(key, new Uint8Array(counts.valueSize));
     const set =
       this.sets.get(name) ??
-      new FileRuleSet(policy, programs, () => {
+      new FileRuleSet(policy, programs, this.maxLeft, () => {
         this.refresh(name);
       });
     this.sets.set(name, set);

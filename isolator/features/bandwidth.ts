@@ -17,7 +17,10 @@ export type FullMode = (typeof FULL_MODES)[number];
 export interface Rate {
   /** Bytes/s, IP headers included. */
   rate: number;
-  /** Bytes that may be sent at once after a pause; undefined: what 20 ms take, and 64 KiB at least. */
+  /**
+   * Bytes that may be sent at once after a pause; undefined: what 20 ms take, 64 KiB at least, and received what 100 ms
+   * take, 128 KiB at least.
+   */
   burst?: number;
 }
 
@@ -97,7 +100,7 @@ export function parseRate(text: string): number {
 }
 
 /** @param rate bytes/s @param text for the error @returns a whole number @throws bad-argument */
-export function checkRate(rate: number, text: string): number {
+function checkRate(rate: number, text: string): number {
   if (!(rate >= MIN_RATE)) throw bad("rate", text, `give at least ${formatRate(MIN_RATE)}`);
   if (rate > MAX_RATE) throw bad("rate", text, `give at most ${formatRate(MAX_RATE)}`);
   return Math.round(rate);

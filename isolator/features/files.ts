@@ -127,10 +127,13 @@ export function fileSetNumber(policy: FilesPolicy): bigint {
 export interface FileIdentity {
   ino: bigint;
   dev: number;
+  /** Another one for each file that gets the same number, one after the other. */
+  generation: number;
 }
 
-export function fileKey(set: bigint, { ino, dev }: FileIdentity): Uint8Array {
-  return encode(layouts.structs.file_key, { set, ino, dev, reserved: 0 });
+export function fileKey(set: bigint, identity: FileIdentity): Uint8Array {
+  const { ino, dev, generation } = identity;
+  return encode(layouts.structs.file_key, { set, ino, dev, generation });
 }
 
 const { file_verdict: verdicts, policy_flags: flags } = layouts.enums;
@@ -142,7 +145,7 @@ export const FILE_VERDICTS: Readonly<Record<FileMode, number>> = {
 };
 
 /** Bit of policy.file_filter: file_bit() of bpf/files.h. */
-function fileBit({ ino, dev }: FileIdentity): number {
+function fileBit({ ino, dev }: Pick<FileIdentity, "ino" | "dev">): number {
   const folded = Number(ino & 0xffffffffn) ^ Number(ino >> 32n) ^ dev;
   return Math.imul(folded, 0x9e3779b1) >>> 25;
 }

@@ -28,7 +28,7 @@ export interface Hook {
  * The kernel has room for ten distinct hooks of lsm_cgroup, for all programs of the machine together (CGROUP_LSM_NUM in
  * include/linux/bpf-cgroup-defs.h). The budget: socket_listen in every container; socket_create and file_receive where
  * `sockets` asks for them; file_open, task_alloc, sb_set_mnt_opts, bpf_map and bpf_prog where `escape` is deny. That is
- * eight, and two are left, for others' software. `files` shares file_open; what else it must see takes twelve to fourteen
+ * eight, and two are left, for others' software. `files` shares file_open; what else it must see takes thirteen to sixteen
  * hooks more, so those are MACHINE_HOOKS.
  */
 
@@ -101,6 +101,19 @@ export const MACHINE_HOOKS: readonly MachineHook[] = [
     hook: "inode_remove_acl",
     since: "6.2",
     purpose: "refuses removing ACLs",
+    newer: true,
+  },
+  {
+    name: "files_ioctl",
+    hook: "file_ioctl",
+    since: "5.7",
+    purpose: "refuses ioctl() that changes attributes, or makes and removes subvolumes",
+  },
+  {
+    name: "files_ioctl_compat",
+    hook: "file_ioctl_compat",
+    since: "6.8",
+    purpose: "the same for 32-bit processes",
     newer: true,
   },
   {

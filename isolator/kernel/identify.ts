@@ -1,5 +1,5 @@
 /**
- * How the kernel knows a file that this process has open: the number of its inode and the device of its file system. stat()
+ * How the kernel knows a file that this process has open: number and generation of its inode, device of its file system. stat()
  * tells others for files of overlayfs and btrfs, and rules are judged by the kernel's.
  */
 import { IsolatorError } from "../errors.js";
@@ -10,9 +10,10 @@ import { addressOf, errnoName, libbpf } from "./native.js";
 /** What one call has room for: FILE_IDENTITIES of bpf/layout.h. */
 const AT_ONCE = 16;
 const NO_FD = 0xffffffff;
+const NOTHING = { ino: 0n, dev: 0, generation: 0, reserved: 0 };
 const LAYOUT = layouts.structs.file_identity;
 
-export type KernelFile = Pick<Struct<typeof LAYOUT>, "ino" | "dev">;
+export type KernelFile = Pick<Struct<typeof LAYOUT>, "ino" | "dev" | "generation">;
 
 /** struct bpf_test_run_opts of libbpf: the program's context, in and out. */
 function runOptions(context: Uint8Array): Uint8Array {
@@ -34,7 +35,7 @@ export function identify(program: number, fds: readonly number[]): KernelFile[] 
     const some = fds.slice(at, at + AT_ONCE);
     const context = new Uint8Array(AT_ONCE * LAYOUT.size);
     for (let i = 0; i < AT_ONCE; i++)
-      context.set(encode(LAYOUT, { ino: 0n, dev: 0, fd: some[i] ?? NO_FD }), i * LAYOUT.size);
+      context.set(encode(LAYOUT, { ...NOTHING, fd: some[i] ?? NO_FD }), i * LAYOUT.size);
     const result = libbpf().programTestRun(program, runOptions(context));
     if (result < 0) {
       throw new IsolatorError(
@@ -43,8 +44,8 @@ export function identify(program: number, fds: readonly number[]): KernelFile[] 
       );
     }
     for (let i = 0; i < some.length; i++) {
-      const { ino, dev } = decode(LAYOUT, context.subarray(i * LAYOUT.size));
-      found.push({ ino, dev });
+      const { ino, dev, generation } = decode(LAYOUT, context.subarray(i * LAYOUT.size));
+      found.push({ ino, dev, generation });
     }
   }
   return found;

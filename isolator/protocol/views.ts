@@ -176,8 +176,13 @@ function networkOf({ config, container }: Entry): string | undefined {
 }
 
 /** How far a container is: the one place that says so. */
-export function stateOf({ container, recovered, cleaning }: Entry): bpf_isolator.ContainerSummary.State {
-  if (!container) return State.UNMANAGED;
+export function stateOf({
+  container,
+  shares,
+  recovered,
+  cleaning,
+}: Entry): bpf_isolator.ContainerSummary.State {
+  if (!container) return shares ? State.ISOLATED : State.UNMANAGED;
   if (cleaning) return State.CLEANING;
   if (recovered) return State.RECOVERED;
   return container.record.stage === "isolated" ? State.ISOLATED : State.PREPARED;
@@ -218,6 +223,13 @@ export function toSummary(entry: Entry, time: number, held: HeldView): bpf_isola
           pids: container.node.allPids().length,
           prepared_at: container.record.started,
           cgroup: container.node.path,
+        }
+      : {}),
+    ...(entry.shares
+      ? {
+          inherits_ports: true,
+          enforcement: ENFORCEMENT[entry.shares.policy.enforce],
+          cgroup: entry.shares.node.path,
         }
       : {}),
   };
@@ -271,6 +283,7 @@ function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
     ...(askedPort === undefined ? {} : { asked_port: askedPort }),
     ...(denial.rule === undefined ? {} : { rule: denial.rule }),
     ...(file ? { file: { ...file, inode: BigInt(file.inode) } } : {}),
+    ...(denial.ruleName === undefined ? {} : { rule_name: denial.ruleName }),
     boot_time: BigInt(time),
   };
 }

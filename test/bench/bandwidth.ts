@@ -25,7 +25,11 @@ interface Row {
   method: string;
   /** Of the limit, in bytes of the IP layer. */
   share: number;
+  /** The same of the first second. */
+  first: number;
   jain: number;
+  /** What the flow with least has of the mean. */
+  least: number;
   retransmitted: number;
   /** us of a request beside the flows. */
   p99: number;
@@ -75,28 +79,40 @@ async function measure(
   flows: number,
   ms: number,
 ): Promise<Row> {
-  const { node, end } = await start(rate);
-  try {
-    const bulk = (length: number): Promise<Flows> => traffic(node, `${words} flows=${flows} ms=${length}`);
-    const told = await bulk(ms);
-    const [, asked] = await Promise.all([
-      bulk(ms / 2),
-      traffic<{ p99: number }>(node, `ask to=${THERE} port=${ECHO} ms=${ms / 2 - 200}`),
-    ]);
-    const bytes = told.bytes.reduce((sum, each) => sum + each, 0);
-    return {
-      ...{ rate, flows, method },
-      share: ((bytes / PACKET.payload) * PACKET.bytes) / (told.ms / 1000) / (rate * MBIT),
-      jain: jain(told.bytes),
-      retransmitted: told.retransmitted,
-      p99: asked.p99,
-    };
-  } finally {
-    await end();
-  }
+  // Each anew: what a queue still has of the run before is none of its own.
+  const run = async <T>(what: (node: CgroupNode | undefined) => Promise<T>): Promise<T> => {
+    const { node, end } = await start(rate);
+    try {
+      return await what(node);
+    } finally {
+      await end();
+    }
+  };
+  const bulk = (node: CgroupNode | undefined, length: number): Promise<Flows> =>
+    traffic(node, `${words} flows=${flows} ms=${length}`);
+  const told = await run((node) => bulk(node, ms));
+  const beside = Math.max(ms / 2, 1000);
+  const [, asked] = await run((node) =>
+    Promise.all([
+      bulk(node, beside),
+      traffic<{ p99: number }>(node, `ask to=${THERE} port=${ECHO} ms=${beside - 200}`),
+    ]),
+  );
+  const share = (bytes: number, length: number): number =>
+    ((bytes / PACKET.payload) * PACKET.bytes) / (length / 1000) / (rate * MBIT);
+  const bytes = told.bytes.reduce((sum, each) => sum + each, 0);
+  return {
+    ...{ rate, flows, method },
+    share: share(bytes, told.ms),
+    first: share(told.first, 1000),
+    jain: jain(told.bytes),
+    least: (Math.min(...told.bytes) * flows) / bytes,
+    retransmitted: told.retransmitted,
+    p99: asked.p99,
+  };
 }
 
-async function measureAll({ seconds, most }: BandwidthOptions, cleanup: Cleanup): Promise<Row[]> {
+async function measureAll({ seconds, least, most }: BandwidthOptions, cleanup: Cleanup): Promise<Row[]> {
   enterOwnNetwork();
   const link = await Link.create();
   cleanup.add("the hosts", () => {
@@ -150,11 +166,11 @@ async function measureAll({ seconds, most }: BandwidthOptions, cleanup: Cleanup)
     ["this, ingress", withLimit(instance, "ingress"), `receive to=${THERE} port=${SOURCE}`],
   ];
   const rows: Row[] = [];
-  for (const rate of RATES.filter((rate) => rate <= most)) {
+  for (const rate of RATES.filter((rate) => rate >= least && rate <= most)) {
     for (const flows of FLOWS) {
       for (const [name, start, words] of methods) {
-        process.stderr.write(`${rate} Mbit/s, ${flows} flows: ${name}\n`);
         rows.push(await measure(name, start, words, rate, flows, seconds * 1000));
+        process.stderr.write(`${JSON.stringify(rows.at(-1))}\n`);
       }
     }
   }
@@ -163,10 +179,20 @@ async function measureAll({ seconds, most }: BandwidthOptions, cleanup: Cleanup)
 
 function report(rows: readonly Row[], seconds: number): string {
   const text = table(
-    ["limit, Mbit/s", "flows", "by", "of the limit", "Jain's index", "retransmitted", "request p99, ms"],
-    rows.map(({ rate, flows, method, share, jain: fairness, retransmitted, p99 }) => [
-      ...[`${rate}`, `${flows}`, method, share.toFixed(3), fairness.toFixed(3)],
-      ...[method === "this, ingress" ? "" : `${retransmitted}`, figure(p99 / 1000)],
+    [
+      ...["limit, Mbit/s", "flows", "by", "of the limit", "first second", "Jain's index"],
+      ...["least flow", "retransmitted", "request p99, ms"],
+    ],
+    rows.map(({ rate, flows, method, share, first, jain: fairness, least, retransmitted, p99 }) => [
+      ...[
+        `${rate}`,
+        `${flows}`,
+        method,
+        share.toFixed(3),
+        first < 0 ? "" : first.toFixed(2),
+        fairness.toFixed(3),
+      ],
+      ...[least.toFixed(2), method === "this, ingress" ? "" : `${retransmitted}`, figure(p99 / 1000)],
     ]),
     3,
   );
@@ -175,7 +201,8 @@ ${machineLine()}. ${seconds} s each, over a veth.
 
 ${text}
 
-"of the limit": bytes of the IP layer that were acknowledged; what is queued at the end is not. tc counts 14 bytes of
+"of the limit": bytes of the IP layer that were acknowledged; what is queued at the end is not. "least flow": what the flow
+that got least has of the mean. tc counts 14 bytes of
 Ethernet for each packet too. Bursts of tc: what 4 ms take, and 64 KiB at least; tbf queues 50 ms, htb 1,000 packets. A
 request is 100 bytes there and back, one after another, from the same container beside such flows, in a run of its own. Made by
 \`npm run bench:bandwidth\`.

@@ -20,7 +20,12 @@ import { pairs, spread } from "./lib/stats.js";
 import { table, writeReadme } from "./lib/table.js";
 
 const OPENS = join(DIST, "test/helpers/opens");
-const N = { open: 15_000, change: 2_000 } as const;
+const N = { open: 15_000, change: 2_000, ioctl: 30_000 } as const;
+const WHAT = {
+  open: "open() and close()",
+  change: "creating and removing a file",
+  ioctl: "ioctl()",
+} as const;
 type Operation = keyof typeof N;
 
 /** Where it is measured: undefined is outside of every container. */
@@ -39,7 +44,7 @@ const base = mkdtempSync("/tmp/isolator-bench-files-");
 const file = join(base, "some/directories/deep/file");
 
 function measure(operation: Operation, where: Container | undefined): number {
-  const path = operation === "open" ? file : `${file}.new`;
+  const path = operation === "change" ? `${file}.new` : file;
   const command = [OPENS, operation, path, `${N[operation]}`];
   const [program = "", ...args] = where ? inNode(where.node, command) : command;
   return Number(execFileSync(program, args, { encoding: "utf8" }));
@@ -133,6 +138,22 @@ async function guest(count: number): Promise<string> {
       rules: [true, true],
     },
   ];
+  comparisons.push(
+    {
+      what: "outside, no rules: the same twice",
+      operation: "ioctl",
+      a: outside,
+      b: outside,
+      rules: [false, false],
+    },
+    {
+      what: "outside, while a container has rules",
+      operation: "ioctl",
+      a: outside,
+      b: outside,
+      rules: [false, true],
+    },
+  );
   const rows: string[][] = [];
   try {
     await prepare("plain", {});
@@ -157,10 +178,8 @@ async function guest(count: number): Promise<string> {
       }
       const { median, low, high } = spread(pairs(samples[1], samples[0], (x, y) => x / y));
       rows.push([
-        what,
-        operation === "open" ? "open() and close()" : "creating and removing a file",
-        median.toFixed(3),
-        `${low.toFixed(3)}–${high.toFixed(3)}`,
+        ...[what, WHAT[operation], median.toFixed(3), `${low.toFixed(3)}–${high.toFixed(3)}`],
+        spread(samples[0]).median.toFixed(0),
       ]);
       process.stderr.write(`${rows.at(-1)?.join(" ") ?? ""}\n`);
     }

@@ -225,7 +225,10 @@ describe("what is told of it", () => {
     },
   };
   it("shows in list and usage", () => {
-    assert.match(renderList([container]), /BANDWIDTH[^]*egress 100Mbit, weight 2/);
+    assert.match(
+      renderList([container]),
+      /BANDWIDTH[^]*egress 96Mbit of 100Mbit \(throttled 1\.5 s, dropped 3\), weight 2/,
+    );
     assert.match(renderUsage(container), /egress +limit 100Mbit, now 96Mbit, throttled 1\.5 s, dropped 3/);
   });
   it("shows as Mesos's traffic control statistics", () => {

@@ -54,7 +54,7 @@ describe("limits for connections", () => {
     });
     assert.equal(limits(text, facts([[PORTS, "5"]]))?.ports, 5);
     assert.equal(limits("", facts([[PORTS, "5"]]))?.ports, 5);
-    assert.equal(limits(text, { ...facts([]), ownNetwork: true })?.fair, false);
+    assert.equal(limits(text, { ...facts([]), ownNetwork: true })?.fair, undefined);
   });
 
   it("name ports in one text or in a list", () => {

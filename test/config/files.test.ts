@@ -1,6 +1,7 @@
 /** The configuration's rules for files: which are for whom, how paths are written, and what is said of bad ones. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { badPaths } from "../../isolator/config/files.js";
 import type { ContainerFacts } from "../../isolator/config/facts.js";
 import { ConfigError, parseConfig } from "../../isolator/config/load.js";
 import { policyFor } from "../../isolator/config/policy.js";
@@ -20,10 +21,13 @@ function problems(text: string): string {
   assert.fail(`accepted: ${text}`);
 }
 
+function facts(values: Partial<ContainerFacts>): ContainerFacts {
+  return { ports: [], ownNetwork: false, nested: false, roles: [], labels: [], labelsIgnored: 0, ...values };
+}
+
 /** The rules of a container: "deny /a, readonly /b (EACCES)". */
 function rules(config: Config, values: Partial<ContainerFacts>): string {
-  const none = { ports: [], ownNetwork: false, nested: false, roles: [], labels: [], labelsIgnored: 0 };
-  const { files } = policyFor(config, { ...none, ...values });
+  const { files } = policyFor(config, facts(values));
   return files
     ? `${files.rules.map(({ path, mode }) => `${mode} ${path}`).join(", ")} (${files.errno})`
     : "none";
@@ -67,6 +71,24 @@ files:
       "readonly /etc, deny /etc/keys, deny /etc/mesos, allow /etc/ssl/certs, deny /srv (EACCES)",
     );
     assert.equal(rules(config, { labels: tier("lax") }), rules(config, {}));
+  });
+
+  it("become stricter by its labels, and never laxer; bad ones are told", () => {
+    const labels: ContainerFacts["labels"] = [
+      ["bpf-isolator.deny_path", "/usr/share//keys"],
+      ["bpf-isolator.deny_path", "etc"],
+      ["bpf-isolator.readonly_path", "/etc/mesos"],
+      ["bpf-isolator.readonly_path", "/home"],
+      ["bpf-isolator.allow_path", "/etc/mesos"],
+    ];
+    assert.equal(
+      rules(config, { labels }),
+      "readonly /etc, deny /etc/mesos, allow /etc/ssl/certs, readonly /home, deny /usr/share/keys (EACCES)",
+    );
+    assert.equal(rules(yaml(CLASSES), { labels: labels.slice(0, 2) }), "deny /usr/share/keys (EACCES)");
+    assert.deepEqual(badPaths(facts({ labels })), [
+      'its label bpf-isolator.deny_path is none: bad path "etc": it is relative: give the whole path, beginning with /',
+    ]);
   });
 
   it("are the same policy however they are written", () => {

@@ -22,6 +22,8 @@ const DEFAULTS: Config = {
   sockets: {},
   connectErrno: "EAGAIN",
   remap: "on",
+  netRaw: "keep",
+  cgroup: { mode: "auto", agentRoot: "mesos" },
   trustedRoles: [],
   exemptions: [],
   classes: [],
@@ -30,7 +32,7 @@ const DEFAULTS: Config = {
   operator: { hosts: [] },
   files: [],
   endpoints: { static: [] },
-  egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
+  egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"], existing: "keep" },
 };
 
 let directory = "";
@@ -74,6 +76,8 @@ judge: agent_range
 agent_ports: 31000-32000
 sockets: {raw: deny, packet: allow, xdp: deny}
 escape: allow
+net_raw: take
+cgroup: { mode: agent, agent_root: mesos/one }
 remap: off
 trusted_roles: [ops, "*"]
 exemptions:
@@ -98,8 +102,10 @@ files:
       enforce: "audit",
       ephemeral: "deny",
       allowProtocols: ["sctp", "dccp"],
-      sockets: { raw: "deny", xdp: "deny" },
+      sockets: { raw: "deny", packet: "allow", xdp: "deny" },
       escape: "allow",
+      netRaw: "take",
+      cgroup: { mode: "agent", agentRoot: "mesos/one" },
       remap: "off",
       judged: { begin: 31000, end: 32000 },
       connectErrno: "EAGAIN",
@@ -148,7 +154,13 @@ files:
         },
       ],
       endpoints: { static: [] },
-      egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
+      egress: {
+        rules: [],
+        byDefault: "allow",
+        errno: "EPERM",
+        exceptions: ["agent", "dns"],
+        existing: "keep",
+      },
     };
     assert.deepEqual(read(text), expected);
     assert.deepEqual(read(text.replaceAll("\n", "\r\n")), expected);
@@ -201,7 +213,7 @@ files:
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, remap, trusted_roles, exemptions, classes, marking, bandwidth, statistics, operator, files, endpoints, egress, egress_default, egress_errno, egress_exceptions, violations, agent_api",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, net_raw, escape, connections, connections_total, connections_errno, remap, trusted_roles, exemptions, classes, marking, bandwidth, statistics, operator, files, endpoints, egress, egress_default, egress_errno, egress_exceptions, egress_existing, violations, agent_api, cgroup",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],

@@ -21,7 +21,7 @@ import {
   type Flows,
 } from "../support/bandwidth.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";
-import { enterOwnNetwork } from "../support/network.js";
+import { enterOwnNetwork, sh } from "../support/network.js";
 import { inNode } from "../support/process.js";
 
 enterOwnNetwork();
@@ -99,6 +99,29 @@ describe("egress of TCP", () => {
     const { flows } = await measure(box, tcp(4, 1200, "slow=2"), 40 * MBIT);
     const fast = ((flows.bytes[2] ?? 0) + (flows.bytes[3] ?? 0)) / (flows.ms / 1000);
     assert(fast > 0.6 * 40 * MBIT, `${fast / MBIT} Mbit/s of 40`);
+    const { flows: left } = await measure(box, tcp(4, 1200, "stop=2"), 40 * MBIT);
+    assert(left.rest > 0.75 * 40 * MBIT, `${left.rest / MBIT} Mbit/s of 40 from 100 ms after two stopped`);
+  });
+
+  it("departs by time where the device has sch_fq, and then nothing is dropped", async (t) => {
+    try {
+      sh("tc", "qdisc", "add", "dev", "near", "root", "fq");
+    } catch {
+      t.skip("this kernel has no sch_fq");
+      return;
+    }
+    try {
+      const box = await limited({ egress: { rate: 20 * MBIT }, departures: true });
+      const { share, flows } = await measure(box, tcp(4, 1200), 20 * MBIT);
+      assert(share > 0.7 && share < 1.15, `${share} of the limit`);
+      assert(jain(flows.bytes) > 0.5, flows.bytes.join());
+      // Its socket waits for room: without departure times most of them were dropped.
+      const { share: rest } = await measure(box, udp(700), 20 * MBIT);
+      assert(rest > 0.7 && rest < 1.25, `${rest} of the limit`);
+      assert.equal(box.container.bandwidth()?.egress.droppedPackets, 0n);
+    } finally {
+      sh("tc", "qdisc", "del", "dev", "near", "root");
+    }
   });
 
   it("cannot be had more of by a pacing rate or a congestion control of the task's own", async () => {

@@ -7,30 +7,36 @@ import {
   chmodSync,
   cpSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { parseConfig } from "../../isolator/config/load.js";
+import { breakGlass } from "../../isolator/containers/break-glass.js";
 import { Container } from "../../isolator/containers/container.js";
 import { EventLog } from "../../isolator/containers/event-log.js";
 import { resolveRules } from "../../isolator/containers/file-paths.js";
+import { FileRules } from "../../isolator/containers/files.js";
+import type { GlassMode } from "../../isolator/containers/glass.js";
 import { Instance } from "../../isolator/containers/instance.js";
 import { Isolator } from "../../isolator/containers/isolator.js";
 import { toDenial } from "../../isolator/features/events.js";
 import { makeRules } from "../../isolator/features/files.js";
+import { decode } from "../../isolator/kernel/codec.js";
+import { layouts } from "../../isolator/kernel/gen/layout.js";
 import { MACHINE_HOOKS } from "../../isolator/kernel/hooks.js";
 import { identify } from "../../isolator/kernel/identify.js";
 import { attachedToMachine } from "../../isolator/kernel/links.js";
 import { buildId } from "../../isolator/kernel/object.js";
 import { pinRoot } from "../../isolator/kernel/pins.js";
-import { Programs } from "../../isolator/kernel/programs.js";
 import { attemptFiles, files, makePlace } from "../support/files.js";
 import { assertNothingLeft, instanceName, policy, testInstance, type Cell } from "../support/instance.js";
 import { hasLsm, withoutLsm } from "../support/lsm.js";
@@ -57,6 +63,14 @@ function mount(point: string, type: string, options = ""): void {
   mounted.push(point);
 }
 
+/** @param make makes a file system in an image: its first words, the image comes after */
+function mountImage(point: string, size: string, make: string): void {
+  bash(`truncate -s ${size} ${point}.image && ${make} ${point}.image && modprobe loop`);
+  mkdirSync(point, { recursive: true });
+  bash(`mount -o loop ${point}.image ${point}`);
+  mounted.push(point);
+}
+
 function write(path: string, text = "secret\n"): string {
   mkdirSync(join(path, ".."), { recursive: true });
   writeFileSync(path, text);
@@ -70,6 +84,17 @@ async function shell(box: Cell | Container, command: string): Promise<string> {
   return status === 0
     ? stdout.trim() || "ok"
     : (stderr.trim().split("\n").at(-1)?.replace(/.*: /, "") ?? "failed");
+}
+
+/** Runs shell commands in a container, each by itself. @returns of each what shell() would */
+async function shells({ container: { node } }: Cell, ...commands: string[]): Promise<string[]> {
+  const each = commands.map((command) => `out=$( (${command}) 2>&1 ); echo "$? $(echo "$out" | tail -n 1)"`);
+  const { stdout } = await execute(inNode(node, ["sh", "-c", each.join("\n")]));
+  const lines = stdout.replace(/\n$/, "").split("\n");
+  return lines.map((line) => {
+    const said = line.slice(line.indexOf(" ") + 1);
+    return line.startsWith("0 ") ? said || "ok" : said.replace(/.*: /, "");
+  });
 }
 
 const bash = (text: string): string => sh("sh", "-c", text);
@@ -105,14 +130,71 @@ describe("a kernel without BPF LSM", { skip: hasLsm("file_open") && "this kernel
   });
 });
 
+describe("the programs for files that are attached to no cgroup", { skip }, () => {
+  it("are attached while a container has rules, and no task takes them away", async () => {
+    const { name } = instance;
+    const attached = (): number => attachedToMachine(join(pinRoot(name), buildId())).length;
+    const prepare = (id: string, rules = {}): Promise<Container> =>
+      Container.prepare(instance, { id: [id], policy: policy(undefined, rules) });
+    // Stays, so that the next tests find all loaded.
+    const { container: plain } = await cell(["plain"], policy(undefined));
+    assert.equal(attached(), 0);
+    const rules = { files: files({ deny: ["/etc"] }) };
+    const [first, second] = [await prepare("first", rules), await prepare("second", rules)];
+    const there = attached();
+    assert(there >= MACHINE_HOOKS.filter(({ newer }) => !newer).length, `${there} are attached`);
+    // Also for one without rules: others' hang on it.
+    for (const box of [first, plain]) {
+      assert.match(
+        await shell(box, `rm ${pinRoot(name)}/${buildId()}/link_files_unlink`),
+        /permitted|denied/,
+      );
+      assert.match(await shell(box, `mv ${pinRoot(name)} ${pinRoot(name)}-`), /permitted|denied/);
+      assert.notEqual(await shell(box, "umount /sys/fs/bpf"), "ok");
+    }
+    await first.cleanup();
+    assert.equal(attached(), there);
+    assert.equal(await shell(second, "ls /etc"), DENIED);
+    await second.cleanup();
+    assert.equal(attached(), 0);
+    assert.equal(await shell(plain, "ls -d /etc"), "/etc");
+  });
+
+  it("go with break-glass, and come back", async () => {
+    const base = join(root, "glass");
+    const file = write(join(base, "f"));
+    const place = { files: files({ readonly: [base] }) };
+    const box = await cell(["glass"], policy("", place));
+    const glass = async (mode: GlassMode | undefined): Promise<void> => {
+      const { containers, failures } = await breakGlass(instance, mode, "glass");
+      assert.deepEqual([containers, failures], [["glass"], []]);
+    };
+    const changes = async (): Promise<string[]> => [
+      await shell(box, `echo x >>${file}`),
+      await shell(box, `chmod 600 ${file}`),
+    ];
+    assert.deepEqual(await changes(), [DENIED, DENIED]);
+    await glass("audit");
+    assert.deepEqual(await changes(), ["ok", "ok"]);
+    assert.equal(box.container.usage().audited.file, 2n);
+    await glass("detach");
+    assert.deepEqual(await changes(), ["ok", "ok"]);
+    await glass(undefined);
+    assert.deepEqual(await changes(), [DENIED, DENIED]);
+    const { denied, audited } = box.container.usage();
+    assert.deepEqual([denied.file, audited.file], [4n, 2n]);
+    chmodSync(file, 0o644);
+  });
+});
+
 describe("the inodes of paths", () => {
-  it("are those that the kernel knows, of files, directories, symlinks and what is mounted below", () => {
+  it("are those that the kernel knows, of files, directories, symlinks and what is mounted below", async () => {
     const base = join(root, "paths");
     write(join(base, "d/f"));
     symlinkSync("d", join(base, "to-d"));
     mount(join(base, "d/m"), "tmpfs");
-    const programs = Programs.trial();
-    try {
+    await instance.locked(() => {
+      const programs = instance.acquirePrograms();
       const asked = (fds: readonly number[]) => identify(programs.call("files_identify"), fds);
       const rules = makeRules({
         deny: [join(base, "to-d"), join(base, "none/at/all")],
@@ -128,8 +210,41 @@ describe("the inodes of paths", () => {
       const many = Array.from({ length: 500 }, (_, i) => join(base, `many/${i}`));
       for (const path of many) write(path, "");
       assert.equal(resolveRules(makeRules({ deny: many, readonly: [], allow: [] }), asked).inodes.size, 500);
+      instance.releasePrograms();
+      instance.removeIfUnused();
+      return Promise.resolve();
+    });
+  });
+});
+
+describe("the inodes that a path led to", () => {
+  it("stay in the kernel, those from before and so many of the others", async () => {
+    const base = join(root, "many-moves");
+    const file = write(join(base, "a/f"));
+    const { container } = await cell(["moves"], policy(""));
+    const programs = instance.acquirePrograms();
+    const rules = new FileRules(instance, 4);
+    const inodes: bigint[] = [statSync(file, { bigint: true }).ino];
+    const known = (): bigint[] => {
+      const keys = [...programs.map("file_rules").keys(layouts.structs.file_key.size)];
+      const found = new Set(keys.map((bytes) => decode(layouts.structs.file_key, bytes).ino));
+      return inodes.filter((ino) => found.has(ino));
+    };
+    try {
+      rules.open(programs, container.cgroupId, files({ deny: [file] }));
+      for (let i = 0; i < 8; i++) {
+        renameSync(join(base, "a"), join(base, `moved-${i}`));
+        const { ino } = statSync(write(file), { bigint: true });
+        inodes.push(ino);
+        await until(() => known().includes(ino), "the new one is ruled");
+      }
+      assert.deepEqual(known(), [...inodes.slice(0, 1), ...inodes.slice(-5)]);
     } finally {
-      programs.close();
+      rules.close(programs, container.cgroupId);
+      for (const bytes of [...programs.map("file_rules").keys(layouts.structs.file_key.size)])
+        if (inodes.includes(decode(layouts.structs.file_key, bytes).ino))
+          programs.map("file_rules").delete(bytes);
+      instance.releasePrograms();
     }
   });
 });
@@ -148,18 +263,17 @@ describe("rules for files", { skip }, () => {
         }),
       }),
     );
-    assert.equal(await shell(box, `cat ${base}/a/f`), "secret");
-    assert.equal(await shell(box, `echo >${base}/a/f`), DENIED);
-    assert.equal(await shell(box, `cat ${base}/a/keys/f`), DENIED);
-    assert.equal(await shell(box, `ls ${base}/a/keys`), DENIED);
-    assert.equal(
-      await shell(box, `cat ${base}/a/keys/public/f && echo new >${base}/a/keys/public/g`),
-      "secret",
+    assert.deepEqual(
+      await shells(
+        box,
+        ...[`cat ${base}/a/f`, `echo >${base}/a/f`, `cat ${base}/a/keys/f`, `ls ${base}/a/keys`],
+        `cat ${base}/a/keys/public/f && echo new >${base}/a/keys/public/g`,
+        `rm -r ${base}/a/keys/public`,
+        `echo new >${base}/a/out/g && rm ${base}/a/out/f`,
+        ...[`mv ${base}/a/out ${base}/out`, `mv ${base}/a ${base}/b`],
+      ),
+      ["secret", DENIED, DENIED, DENIED, "secret", DENIED, "ok", DENIED, DENIED],
     );
-    assert.equal(await shell(box, `rm -r ${base}/a/keys/public`), DENIED);
-    assert.equal(await shell(box, `echo new >${base}/a/out/g && rm ${base}/a/out/f`), "ok");
-    assert.equal(await shell(box, `mv ${base}/a/out ${base}/out`), DENIED);
-    assert.equal(await shell(box, `mv ${base}/a ${base}/b`), DENIED);
   });
 
   it("give EPERM where the policy says so", async () => {
@@ -232,24 +346,22 @@ describe("rules for files", { skip }, () => {
     mkdirSync(base);
     bash(`mknod ${base}/null c 1 3 && mkfifo ${base}/fifo`);
     const box = await cell(["devices"], policy("", { files: files({ readonly: [base] }) }));
-    assert.equal(await shell(box, `echo x >${base}/null`), "ok");
-    assert.equal(await shell(box, `exec 3<>${base}/fifo; echo x >${base}/fifo`), "ok");
-    assert.equal(await shell(box, `chmod 777 ${base}/null`), DENIED);
-    assert.equal(await shell(box, `rm ${base}/fifo`), DENIED);
+    assert.deepEqual(
+      await shells(
+        box,
+        ...[`echo x >${base}/null`, `exec 3<>${base}/fifo; echo x >${base}/fifo`],
+        ...[`chmod 777 ${base}/null`, `rm ${base}/fifo`],
+      ),
+      ["ok", "ok", DENIED, DENIED],
+    );
   });
 
   it("refuse what is too deep to be judged, and nothing before that", async () => {
     const base = join(root, "deep");
-    mkdirSync(base);
-    const down = (levels: number): string =>
-      `i=0; while [ $i -lt ${levels} ]; do mkdir -p d; cd d; i=$((i+1)); done`;
-    bash(`cd ${base}; ${down(220)}; echo secret >f; cd ${base}; ${down(300)}; echo secret >f`);
+    const down = (levels: number): string => write(join(base, ...Array<string>(levels).fill("d"), "f"));
+    const [there, below] = [down(220), down(300)];
     const box = await cell(["deep"], policy("", { files: files({ deny: ["/nothing/here"] }) }));
-    const read = (levels: number): Promise<string> =>
-      shell(box, `cd ${base}; i=0; while [ $i -lt ${levels} ]; do cd -P d; i=$((i+1)); done; cat f`);
-    assert.equal(await read(220), "secret");
-    assert.equal(await read(300), DENIED);
-    bash(`rm -rf ${base}`);
+    assert.deepEqual(await shells(box, `cat ${there}`, `cat ${below}`), ["secret", DENIED]);
   });
 
   for (const [type, make] of [
@@ -257,6 +369,18 @@ describe("rules for files", { skip }, () => {
       "tmpfs",
       (point: string) => {
         mount(point, "tmpfs");
+      },
+    ],
+    [
+      "ext4 without checksums",
+      (point: string) => {
+        mountImage(point, "16M", "mke2fs -q -t ext4 -O ^metadata_csum");
+      },
+    ],
+    [
+      "btrfs",
+      (point: string) => {
+        mountImage(point, "40M", "mkfs.btrfs -q --mixed");
       },
     ],
     [
@@ -281,9 +405,16 @@ describe("rules for files", { skip }, () => {
       },
     ],
   ] as const) {
-    it(`hold on ${type}`, async () => {
+    it(`hold on ${type}`, async (test) => {
       const point = join(root, type.replaceAll(" ", "-"));
-      make(point);
+      try {
+        make(point);
+      } catch (error) {
+        // Not built into this kernel, or no tool for it.
+        test.skip(String(error));
+        return;
+      }
+      const place = await makePlace(join(point, "low"), "set-flags", "set-version");
       const file = write(join(point, "low/f"));
       write(join(point, "low/dir/g"));
       write(join(point, "free/h"));
@@ -293,16 +424,92 @@ describe("rules for files", { skip }, () => {
           files: files({ deny: [file, join(point, "low/dir")], readonly: [join(point, "low")] }),
         }),
       );
-      assert.equal(await shell(box, `cat ${file}`), DENIED);
-      assert.equal(await shell(box, `cat ${point}/low/dir/g`), DENIED);
-      assert.equal(await shell(box, `echo x >${point}/low/new`), DENIED);
-      assert.equal(await shell(box, `mkdir ${point}/low/new`), DENIED);
-      assert.equal(await shell(box, `chmod 777 ${point}/low`), DENIED);
-      assert.equal(await shell(box, `rm ${file}`), DENIED);
-      assert.equal(await shell(box, `ln ${file} ${point}/free/f`), DENIED);
-      assert.equal(await shell(box, `cat ${point}/free/h && echo y >${point}/free/new`), "secret");
+      assert.deepEqual(
+        await shells(
+          box,
+          ...[`cat ${file}`, `cat ${point}/low/dir/g`, `echo x >${point}/low/new`, `mkdir ${point}/low/new`],
+          ...[`chmod 777 ${point}/low`, `rm ${file}`, `ln ${file} ${point}/free/f`],
+          `cat ${point}/free/h && echo y >${point}/free/new`,
+        ),
+        [...Array<string>(7).fill(DENIED), "secret"],
+      );
+      for (const [what, result] of await attemptFiles(
+        place,
+        "change",
+        box.container.node,
+        "set-flags",
+        "set-version",
+      ))
+        if (result !== "impossible" || !type.startsWith("ext4")) assert.equal(result, "EACCES", what);
     });
   }
+
+  it("are of one subvolume of btrfs, and of its snapshots: others use the same numbers", async (test) => {
+    const point = join(root, "subvolumes");
+    try {
+      mountImage(point, "40M", "mkfs.btrfs -q --mixed");
+    } catch (error) {
+      test.skip(String(error));
+      return;
+    }
+    const sync = (path: string): string => bash(`btrfs filesystem sync ${path}`);
+    bash(`cd ${point} && btrfs subvolume create ruled && btrfs subvolume create free`);
+    const ruled = write(join(point, "ruled/d/f"));
+    sync(point);
+    const free = write(join(point, "free/d/f"));
+    const [one, other] = [ruled, free].map((path) => statSync(path).ino);
+    assert.equal(one, other, "they have the same number");
+    const box = await cell(
+      ["subvolumes"],
+      policy("", { files: files({ deny: [ruled], readonly: [join(point, "ruled")] }) }),
+    );
+    bash(`btrfs subvolume snapshot ${point}/ruled ${point}/snapshot`);
+    const quiet = (command: string): string => `btrfs subvolume ${command} >/dev/null`;
+    assert.deepEqual(
+      await shells(
+        box,
+        ...[`cat ${ruled}`, `cat ${free}`, `cat ${point}/snapshot/d/f`],
+        ...[quiet(`create ${point}/ruled/new`), quiet(`snapshot ${point}/free ${point}/ruled/free`)],
+        ...[quiet(`delete ${point}/ruled`), quiet(`create ${point}/new`)],
+      ),
+      [DENIED, "secret", DENIED, DENIED, DENIED, DENIED, "ok"],
+    );
+    assert(box.poll().some((event) => toDenial(event, () => undefined).file?.rule === "subvolume"));
+  });
+
+  it("hold for hard links from before to a file that a rule names; to one below a directory they are a way round", async () => {
+    const base = join(root, "links");
+    const [named, below] = [write(join(base, "named")), write(join(base, "d/f"))];
+    linkSync(named, join(base, "link-to-named"));
+    linkSync(below, join(base, "link-to-below"));
+    const box = await cell(["links"], policy("", { files: files({ deny: [named, join(base, "d")] }) }));
+    assert.deepEqual(
+      await shells(
+        box,
+        `cat ${base}/link-to-named`,
+        `ln ${below} ${base}/new`,
+        `cat ${below}`,
+        `cat ${base}/link-to-below`,
+      ),
+      [DENIED, DENIED, DENIED, "secret"],
+    );
+  });
+
+  it("are of a file, and not of the one that gets its number after it", async (test) => {
+    const base = join(root, "again");
+    const file = write(join(base, "f"));
+    const box = await cell(["again"], policy("", { files: files({ deny: [file] }) }));
+    assert.equal(await shell(box, `cat ${file}`), DENIED);
+    const { ino } = statSync(file);
+    rmSync(file);
+    const others = Array.from({ length: 50 }, (_, i) => write(join(base, `other-${i}`)));
+    const same = others.find((path) => statSync(path).ino === ino);
+    if (same === undefined) {
+      test.skip("this file system does not use the number again");
+      return;
+    }
+    assert.equal(await shell(box, `cat ${same}`), "secret");
+  });
 
   it("are thousands", async () => {
     const base = join(root, "many");
@@ -310,20 +517,19 @@ describe("rules for files", { skip }, () => {
     for (const path of many) write(path);
     const free = write(join(base, "d0/free"));
     const box = await cell(["many"], policy("", { files: files({ deny: many }) }));
-    assert.equal(await shell(box, `cat ${many[0] ?? ""}`), DENIED);
-    assert.equal(await shell(box, `cat ${many[1199] ?? ""}`), DENIED);
-    assert.equal(await shell(box, `cat ${free}`), "secret");
+    assert.deepEqual(await shells(box, `cat ${many[0] ?? ""}`, `cat ${many[1199] ?? ""}`, `cat ${free}`), [
+      DENIED,
+      DENIED,
+      "secret",
+    ]);
   });
 
   it("change with the policy, at once", async () => {
     const base = join(root, "update");
     const [a, b] = [write(join(base, "a")), write(join(base, "b"))];
     const box = await cell(["changing"], policy(""));
-    const can = async (): Promise<boolean[]> => [
-      (await shell(box, `cat ${a}`)) === "secret",
-      (await shell(box, `cat ${b}`)) === "secret",
-      (await shell(box, `chmod 600 ${b}`)) === "ok",
-    ];
+    const can = async (): Promise<boolean[]> =>
+      (await shells(box, `cat ${a}`, `cat ${b}`, `chmod 600 ${b}`)).map((said) => said !== DENIED);
     assert.deepEqual(await can(), [true, true, true]);
     await box.container.update(policy("", { files: files({ deny: [a] }) }));
     assert.deepEqual(await can(), [false, true, true]);
@@ -332,72 +538,6 @@ describe("rules for files", { skip }, () => {
     await box.container.update(policy(""));
     assert.deepEqual(await can(), [true, true, true]);
     assert.equal(box.container.usage().denied.file, 2n, "counts go on");
-  });
-});
-
-describe("the programs for files that are attached to no cgroup", { skip }, () => {
-  it("are attached while a container has rules, and no task takes them away", async () => {
-    const name = instanceName();
-    const own = Instance.open(name);
-    const attached = (): number => attachedToMachine(join(pinRoot(name), buildId())).length;
-    const prepare = (id: string, rules = {}): Promise<Container> =>
-      Container.prepare(own, { id: [id], policy: policy(undefined, rules) });
-    const plain = await prepare("plain");
-    assert.equal(attached(), 0);
-    const rules = { files: files({ deny: ["/etc"] }) };
-    const [first, second] = [await prepare("first", rules), await prepare("second", rules)];
-    const there = attached();
-    assert(there >= MACHINE_HOOKS.filter(({ newer }) => !newer).length, `${there} are attached`);
-    // Also for one without rules: others' hang on it.
-    for (const box of [first, plain]) {
-      assert.match(
-        await shell(box, `rm ${pinRoot(name)}/${buildId()}/link_files_unlink`),
-        /permitted|denied/,
-      );
-      assert.match(await shell(box, `mv ${pinRoot(name)} ${pinRoot(name)}-`), /permitted|denied/);
-      assert.notEqual(await shell(box, "umount /sys/fs/bpf"), "ok");
-    }
-    await first.cleanup();
-    assert.equal(attached(), there);
-    assert.equal(await shell(second, "ls /etc"), DENIED);
-    await second.cleanup();
-    assert.equal(attached(), 0);
-    assert.equal(await shell(plain, "ls -d /etc"), "/etc");
-    await plain.cleanup();
-    assertNothingLeft(name);
-  });
-
-  it("go with break-glass, and come back", async () => {
-    const base = join(root, "glass");
-    const file = write(join(base, "f"));
-    const place = { files: files({ readonly: [base] }) };
-    const box = await cell(["glass"], policy("", place));
-    const glass = async (...args: string[]): Promise<void> => {
-      const { status, stderr } = await runIsolator([
-        "break-glass",
-        "--instance",
-        instance.name,
-        "--container",
-        "glass",
-        ...args,
-      ]);
-      assert.equal(status, 0, stderr);
-    };
-    const changes = async (): Promise<string[]> => [
-      await shell(box, `echo x >>${file}`),
-      await shell(box, `chmod 600 ${file}`),
-    ];
-    assert.deepEqual(await changes(), [DENIED, DENIED]);
-    await glass("--audit");
-    assert.deepEqual(await changes(), ["ok", "ok"]);
-    assert.equal(box.container.usage().audited.file, 2n);
-    await glass("--detach");
-    assert.deepEqual(await changes(), ["ok", "ok"]);
-    await glass("--restore");
-    assert.deepEqual(await changes(), [DENIED, DENIED]);
-    const { denied, audited } = box.container.usage();
-    assert.deepEqual([denied.file, audited.file], [4n, 2n]);
-    chmodSync(file, 0o644);
   });
 });
 
@@ -453,16 +593,19 @@ describe("rules for files of an agent's containers", { skip }, () => {
     const exited = once(daemon, "exit");
     let log = "";
     daemon.stdout.on("data", (chunk: Buffer) => (log += chunk.toString()));
-    await until(() => log.includes("serving instance"), "the other build serves");
-    assert.match(log, /"event":"upgraded"/);
-    const linked = readdirSync(pinRoot(name)).filter(
-      (build) => attachedToMachine(join(pinRoot(name), build)).length > 0,
-    );
-    assert.equal(linked.length, 1);
-    assert.notEqual(linked[0], buildId(), "only the other build's programs are attached");
-    await held();
-    daemon.kill("SIGKILL");
-    await exited;
+    try {
+      await until(() => log.includes("serving instance") || daemon.exitCode !== null, "it serves", 180_000);
+      assert.match(log, /"event":"upgraded"/);
+      const linked = readdirSync(pinRoot(name)).filter(
+        (build) => attachedToMachine(join(pinRoot(name), build)).length > 0,
+      );
+      assert.equal(linked.length, 1);
+      assert.notEqual(linked[0], buildId(), "only the other build's programs are attached");
+      await held();
+    } finally {
+      daemon.kill("SIGKILL");
+      await exited;
+    }
     await held();
     isolator = await start("escape: allow\n");
     await until(async () => (await said(`cat ${kept}`)) === "ok", "the new configuration has no rules");

@@ -3,10 +3,16 @@
  *
  *   sink port=N             takes what TCP sends, until it is killed; says "ready" first
  *   source port=N           sends to whoever connects, as much as goes, until it is killed; says "ready" first
- *   send to=IP port=N flows=N ms=N [cc=NAME] [pace=BYTES] [slow=N]
- *                           sends by TCP; slow=N: so many of the flows send 1,000 bytes every 10 ms only. With
- * "report=1" it prints "mark" when it begins receive to=IP port=N flows=N ms=N    reads by TCP udp to=IP port=N ms=N
- * size=N [connect=1] [recverr=1] sends datagrams as fast as it can; counts what send() answers
+ *   send to=IP port=N flows=N ms=N [cc=NAME] [pace=BYTES] [slow=N] [stop=N] [report=1]
+ *                           sends by TCP; slow=N: so many of the flows send 1,000 bytes every 10 ms only; stop=N: so
+ *                           many end after half of the time, and "rest" is the rate of the others from 100 ms after
+ *                           that on. report=1: prints "mark" when it begins
+ *   receive to=IP port=N flows=N ms=N
+ *                           reads by TCP
+ *   udp to=IP port=N ms=N size=N [connect=1] [recverr=1]
+ *                           sends datagrams as fast as it can; counts what send() answers
+ *   echo port=N, ask to=IP port=N ms=N
+ *                           sends back; requests of 100 bytes one after another, and how long they take
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -71,6 +77,17 @@ static struct sockaddr_in address_of(int argc, char **argv)
 	return address;
 }
 
+/* A connection whose last packet was lost would stay for ever. */
+static void end_with_peer(int fd)
+{
+	int one = 1, seconds = 2;
+
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &seconds, sizeof(seconds));
+}
+
 /* Far ends: one thread for all, which is fast enough for what a limit lets through. */
 static void serve(int argc, char **argv, short wanted)
 {
@@ -88,6 +105,8 @@ static void serve(int argc, char **argv, short wanted)
 		if (polled[0].revents && count <= MAX_FLOWS) {
 			int fd = accept4(polled[0].fd, NULL, NULL, SOCK_NONBLOCK);
 
+			if (fd >= 0)
+				end_with_peer(fd);
 			if (fd >= 0)
 				polled[count++] = (struct pollfd){.fd = fd, .events = wanted};
 		}
@@ -127,10 +146,31 @@ static int connect_flow(int argc, char **argv)
 	return fd;
 }
 
+static long long acked(int fd, unsigned long *retransmitted)
+{
+	struct tcp_info info = {};
+	socklen_t length = sizeof(info);
+
+	getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length);
+	*retransmitted += info.tcpi_total_retrans;
+	return info.tcpi_bytes_acked;
+}
+
+static long long acked_by(const struct pollfd *polled, int from, int to)
+{
+	long long sum = 0;
+	unsigned long ignored = 0;
+
+	for (int i = from; i < to; i++)
+		sum += acked(polled[i].fd, &ignored);
+	return sum;
+}
+
 static void run_flows(int argc, char **argv, short wanted)
 {
-	int flows = number(argc, argv, "flows", 1), slow = number(argc, argv, "slow", 0);
-	long long bytes[MAX_FLOWS] = {}, next[MAX_FLOWS] = {}, begun, end;
+	int flows = number(argc, argv, "flows", 1), slow = number(argc, argv, "slow", 0),
+	    stop = number(argc, argv, "stop", 0), low = 4096;
+	long long bytes[MAX_FLOWS] = {}, next[MAX_FLOWS] = {}, begun, end, first = -1, half, then = -1, since = 0;
 	struct pollfd polled[MAX_FLOWS];
 	unsigned long retransmitted = 0;
 
@@ -138,14 +178,26 @@ static void run_flows(int argc, char **argv, short wanted)
 		flows = MAX_FLOWS;
 	for (int i = 0; i < flows; i++)
 		polled[i] = (struct pollfd){.fd = connect_flow(argc, argv), .events = wanted};
+	/* What they have queued would go on. */
+	for (int i = 0; i < stop; i++)
+		setsockopt(polled[i].fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &low, sizeof(low));
 	if (number(argc, argv, "report", 0)) {
 		puts("mark");
 		fflush(stdout);
 	}
 	begun = now_ms();
 	end = begun + number(argc, argv, "ms", 1000);
+	half = (begun + end) / 2;
 	while (now_ms() < end) {
-		poll(polled, flows, slow ? 2 : 100);
+		poll(polled, flows, slow ? 2 : stop ? 10 : 100);
+		if (first < 0 && wanted == POLLOUT && now_ms() >= begun + 1000)
+			first = acked_by(polled, 0, flows);
+		for (int i = 0; i < stop && now_ms() >= half; i++)
+			polled[i].events = polled[i].revents = 0;
+		if (stop && then < 0 && now_ms() >= half + 100) {
+			since = now_ms();
+			then = acked_by(polled, stop, flows);
+		}
 		for (int i = 0; i < flows; i++) {
 			ssize_t size;
 
@@ -158,7 +210,8 @@ static void run_flows(int argc, char **argv, short wanted)
 			} else if (!polled[i].revents) {
 				continue;
 			} else if (wanted == POLLOUT) {
-				size = send(polled[i].fd, buffer, sizeof(buffer), MSG_NOSIGNAL);
+				size =
+				    send(polled[i].fd, buffer, i < stop ? (size_t)low : sizeof(buffer), MSG_NOSIGNAL);
 			} else {
 				size = read(polled[i].fd, buffer, sizeof(buffer));
 			}
@@ -166,15 +219,14 @@ static void run_flows(int argc, char **argv, short wanted)
 				bytes[i] += size;
 		}
 	}
-	printf("{\"ms\":%lld,\"bytes\":[", now_ms() - begun);
+	if (then >= 0)
+		then = (acked_by(polled, stop, flows) - then) * 1000 / (now_ms() - since);
+	printf("{\"ms\":%lld,\"first\":%lld,\"rest\":%lld,\"bytes\":[", now_ms() - begun, first, then);
 	for (int i = 0; i < flows; i++) {
-		struct tcp_info info = {};
-		socklen_t length = sizeof(info);
+		long long sent = acked(polled[i].fd, &retransmitted);
 
-		getsockopt(polled[i].fd, IPPROTO_TCP, TCP_INFO, &info, &length);
 		if (wanted == POLLOUT)
-			bytes[i] = info.tcpi_bytes_acked;
-		retransmitted += info.tcpi_total_retrans;
+			bytes[i] = sent;
 		printf("%s%lld", i ? "," : "", bytes[i]);
 	}
 	printf("],\"retransmitted\":%lu}\n", retransmitted);

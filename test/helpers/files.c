@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -456,6 +457,48 @@ static int try_acl(void)
 	return result(setxattr(in(base, "f"), "system.posix_acl_access", acl, sizeof(acl), 0));
 }
 
+/* Sets an attribute of a file that is only open for reading. */
+static int try_set_flags(void)
+{
+	int flags, fd = open(in(base, "f"), O_RDONLY);
+
+	if (fd < 0)
+		return errno;
+	must(ioctl(fd, FS_IOC_GETFLAGS, &flags));
+	flags ^= FS_NODUMP_FL;
+	return result(ioctl(fd, FS_IOC_SETFLAGS, &flags));
+}
+
+/* The same as a 32-bit process does it. */
+static int try_set_flags_32(void)
+{
+#ifdef __x86_64__
+	int *flags = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	int fd = open(in(base, "f"), O_RDONLY), got = 54; /* ioctl() */
+
+	if (fd < 0)
+		return errno;
+	must(ioctl(fd, FS_IOC_GETFLAGS, flags));
+	*flags ^= FS_NODUMP_FL;
+	asm volatile("int $0x80" : "+a"(got) : "b"(fd), "c"(FS_IOC32_SETFLAGS), "d"(flags) : "memory");
+	return got == -ENOSYS ? IMPOSSIBLE : -got;
+#else
+	return IMPOSSIBLE;
+#endif
+}
+
+/* With another one a rule would not know the file any more. */
+static int try_set_version(void)
+{
+	int version = 7, fd = open(in(base, "f"), O_RDONLY);
+
+	if (fd < 0)
+		return errno;
+	if (ioctl(fd, FS_IOC_SETVERSION, &version) == 0)
+		return 0;
+	return errno == ENOTTY || errno == EOPNOTSUPP ? IMPOSSIBLE : errno;
+}
+
 static int try_ring_unlink(void)
 {
 	struct io_uring_sqe entry = {
@@ -522,6 +565,9 @@ static const struct attempt {
     {"xattr", try_xattr, 1},
     {"remove-xattr", try_remove_xattr, 1},
     {"acl", try_acl, 1},
+    {"set-flags", try_set_flags, 1},
+    {"set-flags-32", try_set_flags_32, 1},
+    {"set-version", try_set_version, 1},
     {"ring-unlink", try_ring_unlink, 1},
     {"chroot-mkdir", try_chroot_mkdir, 1},
 };

@@ -16,6 +16,10 @@ export interface Flows {
   ms: number;
   /** Of each flow: acknowledged, or received. */
   bytes: number[];
+  /** Acknowledged in the first second; -1: it did not send that long. */
+  first: number;
+  /** Bytes/s of those that go on, from 100 ms after others have stopped; -1: none has stopped. */
+  rest: number;
   retransmitted: number;
 }
 

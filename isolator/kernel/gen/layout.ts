@@ -25,7 +25,7 @@ export const layouts = {
       }
     },
     "bandwidth_state": {
-      "size": 200,
+      "size": 208,
       "fields": {
         "rate": {
           "offset": 0,
@@ -83,48 +83,52 @@ export const layouts = {
           "offset": 104,
           "type": "u64"
         },
-        "host_generation": {
+        "generation_bytes": {
           "offset": 112,
           "type": "u64"
         },
-        "passed_packets": {
+        "host_generation": {
           "offset": 120,
           "type": "u64"
         },
-        "passed_bytes": {
+        "passed_packets": {
           "offset": 128,
           "type": "u64"
         },
-        "dropped_packets": {
+        "passed_bytes": {
           "offset": 136,
           "type": "u64"
         },
-        "dropped_bytes": {
+        "dropped_packets": {
           "offset": 144,
           "type": "u64"
         },
-        "marked": {
+        "dropped_bytes": {
           "offset": 152,
           "type": "u64"
         },
-        "throttled": {
+        "marked": {
           "offset": 160,
           "type": "u64"
         },
-        "measured": {
+        "throttled": {
           "offset": 168,
           "type": "u64"
         },
-        "measured_at": {
+        "measured": {
           "offset": 176,
           "type": "u64"
         },
-        "reported_at": {
+        "measured_at": {
           "offset": 184,
           "type": "u64"
         },
-        "unarmed": {
+        "reported_at": {
           "offset": 192,
+          "type": "u64"
+        },
+        "unarmed": {
+          "offset": 200,
           "type": "u64"
         }
       }
@@ -582,7 +586,7 @@ export const layouts = {
           "offset": 16,
           "type": "u32"
         },
-        "reserved": {
+        "generation": {
           "offset": 20,
           "type": "u32"
         }
@@ -737,6 +741,38 @@ export const layouts = {
         }
       }
     },
+    "termination": {
+      "size": 48,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "by_class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "level": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "chain": {
+          "offset": 16,
+          "type": "u64",
+          "count": 4
+        }
+      }
+    },
+    "listening_ports": {
+      "size": 8192,
+      "fields": {
+        "ports": {
+          "offset": 0,
+          "type": "u64",
+          "count": 1024
+        }
+      }
+    },
     "event": {
       "size": 88,
       "fields": {
@@ -821,57 +857,6 @@ export const layouts = {
         }
       }
     },
-    "file_detail": {
-      "size": 400,
-      "fields": {
-        "ino": {
-          "offset": 0,
-          "type": "u64"
-        },
-        "dev": {
-          "offset": 8,
-          "type": "u32"
-        },
-        "operation": {
-          "offset": 12,
-          "type": "u8"
-        },
-        "verdict": {
-          "offset": 13,
-          "type": "u8"
-        },
-        "seen": {
-          "offset": 14,
-          "type": "u8"
-        },
-        "begin": {
-          "offset": 15,
-          "type": "u8"
-        },
-        "path": {
-          "offset": 16,
-          "type": "u8",
-          "count": 384
-        }
-      }
-    },
-    "file_identity": {
-      "size": 16,
-      "fields": {
-        "ino": {
-          "offset": 0,
-          "type": "u64"
-        },
-        "dev": {
-          "offset": 8,
-          "type": "u32"
-        },
-        "fd": {
-          "offset": 12,
-          "type": "u32"
-        }
-      }
-    },
     "endpoint_key": {
       "size": 20,
       "fields": {
@@ -941,6 +926,112 @@ export const layouts = {
         },
         "reserved": {
           "offset": 36,
+          "type": "u32"
+        }
+      }
+    },
+    "file_detail": {
+      "size": 400,
+      "fields": {
+        "ino": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "operation": {
+          "offset": 12,
+          "type": "u8"
+        },
+        "verdict": {
+          "offset": 13,
+          "type": "u8"
+        },
+        "seen": {
+          "offset": 14,
+          "type": "u8"
+        },
+        "begin": {
+          "offset": 15,
+          "type": "u8"
+        },
+        "path": {
+          "offset": 16,
+          "type": "u8",
+          "count": 384
+        }
+      }
+    },
+    "file_identity": {
+      "size": 24,
+      "fields": {
+        "ino": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "generation": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "fd": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 20,
+          "type": "u32"
+        }
+      }
+    },
+    "ended_socket": {
+      "size": 64,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "cookie": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "local": {
+          "offset": 16,
+          "type": "u8",
+          "count": 16
+        },
+        "remote": {
+          "offset": 32,
+          "type": "u8",
+          "count": 16
+        },
+        "local_port": {
+          "offset": 48,
+          "type": "u16"
+        },
+        "remote_port": {
+          "offset": 50,
+          "type": "u16"
+        },
+        "device": {
+          "offset": 52,
+          "type": "u32"
+        },
+        "family": {
+          "offset": 56,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 58,
+          "type": "u16"
+        },
+        "ended": {
+          "offset": 60,
           "type": "u32"
         }
       }
@@ -1058,6 +1149,21 @@ export const layouts = {
       "REASON_CONNECTIONS_PORTS": 21,
       "REASONS": 32
     },
+    "endpoint_origin": {
+      "ORIGIN_NONE": 0,
+      "ORIGIN_OWNER": 1,
+      "ORIGIN_PORT": 2,
+      "ORIGIN_ADDRESS": 3,
+      "ORIGIN_BLOCK": 4
+    },
+    "endpoint_current": {
+      "ENDPOINTS_SLOT": 1,
+      "ENDPOINTS_EXACT": 2,
+      "ENDPOINTS_PORT": 4,
+      "ENDPOINTS_ADDRESS": 8,
+      "ENDPOINTS_BLOCKS": 16,
+      "ENDPOINTS_HOST": 32
+    },
     "file_verdict": {
       "FILE_NO_RULE": 0,
       "FILE_ALLOW": 1,
@@ -1065,7 +1171,8 @@ export const layouts = {
       "FILE_DENY": 3,
       "FILE_DISCONNECTED": 4,
       "FILE_TOO_DEEP": 5,
-      "FILE_PIN": 6
+      "FILE_PIN": 6,
+      "FILE_SUBVOLUME": 7
     },
     "file_operation": {
       "FILE_OPEN": 0,
@@ -1082,21 +1189,6 @@ export const layouts = {
       "FILE_ATTRIBUTES": 11,
       "FILE_XATTR": 12,
       "FILE_UMOUNT": 13
-    },
-    "endpoint_origin": {
-      "ORIGIN_NONE": 0,
-      "ORIGIN_OWNER": 1,
-      "ORIGIN_PORT": 2,
-      "ORIGIN_ADDRESS": 3,
-      "ORIGIN_BLOCK": 4
-    },
-    "endpoint_current": {
-      "ENDPOINTS_SLOT": 1,
-      "ENDPOINTS_EXACT": 2,
-      "ENDPOINTS_PORT": 4,
-      "ENDPOINTS_ADDRESS": 8,
-      "ENDPOINTS_BLOCKS": 16,
-      "ENDPOINTS_HOST": 32
     }
   }
 } as const;

@@ -102,9 +102,11 @@ export namespace bpf_isolator {
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
+    /** One of the two is needed. Unknown containers are answered too. */
     export interface Usage {
-      /** Needed. Unknown containers are answered too. */
       readonly container_id?: mesos.ContainerID | undefined;
+      /** For several at once, at most 1024: the feature "usage-of-many". */
+      readonly container_ids?: readonly mesos.ContainerID[] | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
@@ -231,11 +233,16 @@ export namespace bpf_isolator {
     export interface Usage {
       /** `timestamp` is when it was measured: a module clears it before it hands the message to its agent. */
       readonly statistics?: mesos.ResourceStatistics | undefined;
+      /** Of each of container_ids, in their order. */
+      readonly all?: readonly mesos.ResourceStatistics[] | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
     export interface Status {
       readonly status?: mesos.ContainerStatus | undefined;
+      /** What to add to the launch of DEBUG containers in it, of which the daemon is not asked. Absent: nothing. PREPARE says
+       * the same by `launch_info`. */
+      readonly session_launch_info?: mesos.slave.ContainerLaunchInfo | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
@@ -564,6 +571,8 @@ export namespace bpf_isolator {
       readonly file?: bpf_isolator.Event.File | undefined;
       /** Of "egress": the rule that decided, by its number; 8191: the default. */
       readonly rule?: number | undefined;
+      /** Its name: "egress[3]", "the default". */
+      readonly rule_name?: string | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
@@ -572,7 +581,7 @@ export namespace bpf_isolator {
       /** "open", "open_write", "exec", "create", "mkdir", "mknod", "symlink", "link", "unlink", "rmdir", "rename",
        * "attributes", "xattr" or "umount". */
       readonly operation?: string | undefined;
-      /** "deny" or "readonly", or what stands for a rule: "disconnected", "too_deep", "pin". */
+      /** "deny" or "readonly", or what stands for a rule: "disconnected", "too_deep", "pin", "subvolume". */
       readonly rule?: string | undefined;
       /** As the task sees it, with everything but printable ASCII as \xNN. Absent where it could not be had. */
       readonly path?: string | undefined;
@@ -903,12 +912,73 @@ export namespace mesos {
       readonly $unknowns?: readonly Uint8Array[];
     }
   }
-  /** Left out: volumes (2), docker (3), linux_info (8), rlimit_info (9), tty_info (10). */
+  /** PERFMON, BPF and CHECKPOINT_RESTORE came with Mesos 1.12. */
+  export interface CapabilityInfo {
+    readonly capabilities?: readonly mesos.CapabilityInfo.Capability[] | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace CapabilityInfo {
+    export enum Capability {
+      UNKNOWN = 0,
+      CHOWN = 1000,
+      DAC_OVERRIDE = 1001,
+      DAC_READ_SEARCH = 1002,
+      FOWNER = 1003,
+      FSETID = 1004,
+      KILL = 1005,
+      SETGID = 1006,
+      SETUID = 1007,
+      SETPCAP = 1008,
+      LINUX_IMMUTABLE = 1009,
+      NET_BIND_SERVICE = 1010,
+      NET_BROADCAST = 1011,
+      NET_ADMIN = 1012,
+      NET_RAW = 1013,
+      IPC_LOCK = 1014,
+      IPC_OWNER = 1015,
+      SYS_MODULE = 1016,
+      SYS_RAWIO = 1017,
+      SYS_CHROOT = 1018,
+      SYS_PTRACE = 1019,
+      SYS_PACCT = 1020,
+      SYS_ADMIN = 1021,
+      SYS_BOOT = 1022,
+      SYS_NICE = 1023,
+      SYS_RESOURCE = 1024,
+      SYS_TIME = 1025,
+      SYS_TTY_CONFIG = 1026,
+      MKNOD = 1027,
+      LEASE = 1028,
+      AUDIT_WRITE = 1029,
+      AUDIT_CONTROL = 1030,
+      SETFCAP = 1031,
+      MAC_OVERRIDE = 1032,
+      MAC_ADMIN = 1033,
+      SYSLOG = 1034,
+      WAKE_ALARM = 1035,
+      BLOCK_SUSPEND = 1036,
+      AUDIT_READ = 1037,
+      PERFMON = 1038,
+      BPF = 1039,
+      CHECKPOINT_RESTORE = 1040,
+    }
+  }
+  /** Left out: share_pid_namespace (4), seccomp (5), ipc_mode (6), shm_size (7), share_cgroups (8). */
+  export interface LinuxInfo {
+    readonly capability_info?: mesos.CapabilityInfo | undefined;
+    readonly bounding_capabilities?: mesos.CapabilityInfo | undefined;
+    readonly effective_capabilities?: mesos.CapabilityInfo | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** Left out: volumes (2), docker (3), rlimit_info (9), tty_info (10). */
   export interface ContainerInfo {
     readonly type: mesos.ContainerInfo.Type;
     readonly hostname?: string | undefined;
     readonly mesos?: mesos.ContainerInfo.MesosInfo | undefined;
     readonly network_infos?: readonly mesos.NetworkInfo[] | undefined;
+    readonly linux_info?: mesos.LinuxInfo | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -1299,7 +1369,7 @@ export namespace mesos {
       }
     }
     /** What prepare() asks of the launch. An isolator that sets `rootfs` or `user` fails it.
-     * Left out: effective_capabilities (7), rlimits (8), bounding_capabilities (16), seccomp_profile (18). */
+     * Left out: effective_capabilities (7), rlimits (8), seccomp_profile (18). */
     export interface ContainerLaunchInfo {
       readonly pre_exec_commands?: readonly mesos.CommandInfo[] | undefined;
       readonly environment?: mesos.Environment | undefined;
@@ -1313,6 +1383,8 @@ export namespace mesos {
       readonly user?: string | undefined;
       readonly tty_slave_path?: string | undefined;
       readonly task_environment?: mesos.Environment | undefined;
+      /** Lists of several isolators are merged to one: what any of them has is allowed. */
+      readonly bounding_capabilities?: mesos.CapabilityInfo | undefined;
       readonly mounts?: readonly mesos.slave.ContainerMountInfo[] | undefined;
       readonly supplementary_groups?: readonly number[] | undefined;
       readonly task_supplementary_groups?: readonly number[] | undefined;
@@ -1377,6 +1449,13 @@ export namespace mesos {
       }
       export interface FrameworkInfo {
         readonly id?: mesos.FrameworkID | undefined;
+        /** That it has authenticated as, where the master asks for that. */
+        readonly principal?: string | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+      export interface Framework {
+        readonly framework_info: mesos.v1.master.FrameworkInfo;
         /** Fields that this program does not know, as they came. */
         readonly $unknowns?: readonly Uint8Array[];
       }
@@ -1389,6 +1468,7 @@ export namespace mesos {
       }
       export interface GetState {
         readonly get_tasks?: mesos.v1.master.GetState.GetTasks | undefined;
+        readonly get_frameworks?: mesos.v1.master.GetState.GetFrameworks | undefined;
         readonly get_agents?: mesos.v1.master.GetState.GetAgents | undefined;
         /** Fields that this program does not know, as they came. */
         readonly $unknowns?: readonly Uint8Array[];
@@ -1406,6 +1486,12 @@ export namespace mesos {
           /** Fields that this program does not know, as they came. */
           readonly $unknowns?: readonly Uint8Array[];
         }
+        export interface GetFrameworks {
+          readonly frameworks?: readonly mesos.v1.master.Framework[] | undefined;
+          readonly recovered_frameworks?: readonly mesos.v1.master.FrameworkInfo[] | undefined;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
       }
       export interface Event {
         readonly type?: mesos.v1.master.Event.Type | undefined;
@@ -1414,6 +1500,8 @@ export namespace mesos {
         readonly task_updated?: mesos.v1.master.Event.TaskUpdated | undefined;
         readonly agent_added?: mesos.v1.master.Event.AgentAdded | undefined;
         readonly agent_removed?: mesos.v1.master.Event.AgentRemoved | undefined;
+        readonly framework_added?: mesos.v1.master.Event.FrameworkAdded | undefined;
+        readonly framework_updated?: mesos.v1.master.Event.FrameworkUpdated | undefined;
         readonly framework_removed?: mesos.v1.master.Event.FrameworkRemoved | undefined;
         /** Fields that this program does not know, as they came. */
         readonly $unknowns?: readonly Uint8Array[];
@@ -1458,6 +1546,16 @@ export namespace mesos {
         }
         export interface AgentRemoved {
           readonly agent_id: mesos.SlaveID;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
+        export interface FrameworkAdded {
+          readonly framework: mesos.v1.master.Framework;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
+        export interface FrameworkUpdated {
+          readonly framework: mesos.v1.master.Framework;
           /** Fields that this program does not know, as they came. */
           readonly $unknowns?: readonly Uint8Array[];
         }
