@@ -6,6 +6,7 @@ import type { Isolator } from "../containers/isolator.js";
 import type { Entry } from "../containers/registry.js";
 import { REASONS } from "../features/accounting.js";
 import { ruleName } from "../features/egress.js";
+import type { HeldConnections } from "../features/connections.js";
 import { liveConnections, type ContainerStatistics } from "../features/statistics.js";
 import { bpf_isolator } from "../mesos/messages.js";
 import { stateOf } from "../protocol/views.js";
@@ -44,6 +45,13 @@ const GAUGES: typeof COUNTERS = {
   ],
 };
 
+/** Of containers whose connections are counted. */
+const HELD: Readonly<Record<string, readonly [help: string, read: (held: HeldConnections) => number]>> = {
+  connections_held: ["Connections held, timewait included.", ({ held }) => held],
+  connections_shared: ["Of these, to destinations without a count of their own.", ({ shared }) => shared],
+  connections_ports: ["Ports held that the kernel chose, where they are limited.", ({ ports }) => ports],
+};
+
 function labelsOf({ name, config }: Entry): Labels {
   return {
     container: name,
@@ -56,6 +64,7 @@ export class Metrics {
   readonly registry = new Registry();
   private readonly counters = new Map<Counter, Read>();
   private readonly gauges = new Map<Gauge, Read>();
+  private readonly held = new Map<Gauge, (held: HeldConnections) => number>();
   private readonly states: Gauge;
   private readonly sourceAge: Gauge;
   private readonly sourceEndpoints: Gauge;
@@ -101,6 +110,8 @@ export class Metrics {
       this.gauges.set(new Gauge({ ...named(name, help), labelNames: [...LABELS] }), read);
     this.bandwidth = new BandwidthMetrics(registry, `${prefix}container_`, LABELS);
     this.hostBandwidth = new BandwidthMetrics(registry, `${prefix}host_`, []);
+    for (const [name, [help, read]] of Object.entries(HELD))
+      this.held.set(new Gauge({ ...named(name, help), labelNames: [...LABELS] }), read);
     const labelNames = [...LABELS, "reason"];
     this.denied = new Counter({ ...named("denied_total", "What was refused."), labelNames });
     this.audited = new Counter({ ...named("audited_total", "What would have been refused."), labelNames });
@@ -156,7 +167,8 @@ export class Metrics {
   private async fill(): Promise<void> {
     const { states, denied, audited, egress, sourceAge, sourceEndpoints } = this;
     const others = [states, denied, audited, egress, sourceAge, sourceEndpoints];
-    for (const metric of [...this.counters.keys(), ...this.gauges.keys(), ...others]) metric.reset();
+    for (const metric of [...this.counters.keys(), ...this.gauges.keys(), ...this.held.keys(), ...others])
+      metric.reset();
     this.bandwidth.reset();
     this.hostBandwidth.reset();
     this.hostBandwidth.add({}, this.isolator.instance.hostBandwidth());
@@ -174,6 +186,8 @@ export class Metrics {
       this.add(labels, entry.container.statistics());
       this.bandwidth.add(labels, entry.container.bandwidth());
       this.addEgress(labels, entry.container);
+      const held = entry.container.connections();
+      for (const [gauge, read] of this.held) if (held) gauge.set({ ...labels }, read(held));
     }
   }
 
