@@ -114,7 +114,9 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	     blocks[16] = "endpoint_blocks", states[16] = "endpoint_states", classes[16] = "owner_classes",
 	     addresses[16] = "host_addresses", one_set[16] = "endpoint_set", one_block[16] = "endpoint_block",
 	     holds[16] = "socket_holds", egress[16] = "egress_blocks", matrix[16] = "egress_classes",
-	     hits[16] = "egress_hits", tallies[16] = "socket_tallies", timewaits[16] = "timewaits";
+	     hits[16] = "egress_hits", tallies[16] = "socket_tallies", timewaits[16] = "timewaits",
+	     services[16] = "services", slots[16] = "service_slots", backends[16] = "service_backend",
+	     misses[16] = "service_misses", peers[16] = "service_notes";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -127,12 +129,14 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		return same_name(name, owners) || same_name(name, sets) || same_name(name, pass) ||
 		       same_name(name, states) || same_name(name, holds);
 	case BPF_MAP_TYPE_SK_STORAGE:
-		return same_name(name, notes) || same_name(name, sockets) || same_name(name, remap);
+		return same_name(name, notes) || same_name(name, sockets) || same_name(name, remap) ||
+		       same_name(name, peers);
 	case BPF_MAP_TYPE_HASH:
 		return same_name(name, totals) || same_name(name, rules) || same_name(name, closed) ||
 		       same_name(name, remaps) || same_name(name, classes) || same_name(name, one_set) ||
 		       same_name(name, matrix) || same_name(name, hits) || same_name(name, tallies) ||
-		       same_name(name, timewaits);
+		       same_name(name, timewaits) || same_name(name, services) || same_name(name, slots) ||
+		       same_name(name, backends) || same_name(name, misses);
 	case BPF_MAP_TYPE_LPM_TRIE:
 		return same_name(name, addresses) || same_name(name, one_block) || same_name(name, egress);
 	case BPF_MAP_TYPE_ARRAY_OF_MAPS:

@@ -13,6 +13,7 @@
 #include "marking.h"
 #include "ports.h"
 #include "remap.h"
+#include "services.h"
 #include "sockets.h"
 #include "statistics.h"
 
@@ -74,7 +75,9 @@ int sendmsg4(struct bpf_sock_addr *ctx)
 	int verdict;
 
 	remap_sendmsg(ctx, policy, AF_INET);
-	verdict = ports_sendmsg(ctx, policy, AF_INET);
+	verdict = services_sendmsg(ctx, policy, AF_INET);
+	if (verdict == ALLOW)
+		verdict = ports_sendmsg(ctx, policy, AF_INET);
 	if (verdict == ALLOW)
 		verdict = egress_sendmsg(ctx, policy, AF_INET);
 	if (verdict == ALLOW)
@@ -89,7 +92,9 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 	int verdict;
 
 	remap_sendmsg(ctx, policy, AF_INET6);
-	verdict = ports_sendmsg(ctx, policy, AF_INET6);
+	verdict = services_sendmsg(ctx, policy, AF_INET6);
+	if (verdict == ALLOW)
+		verdict = ports_sendmsg(ctx, policy, AF_INET6);
 	if (verdict == ALLOW)
 		verdict = egress_sendmsg(ctx, policy, AF_INET6);
 	if (verdict == ALLOW)
@@ -105,12 +110,13 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 {
 	const struct policy *policy = container_policy();
 	struct destination to = {};
-	int verdict = ALLOW;
+	int verdict;
 
 	if (!policy->enforcement)
 		return DENY;
 	remap_connect(ctx, policy, family);
-	if (policy->flags & DESTINATION_FLAGS && has_destination(ctx->protocol)) {
+	verdict = services_connect(ctx, policy, family);
+	if (verdict == ALLOW && policy->flags & DESTINATION_FLAGS && has_destination(ctx->protocol)) {
 		read_destination(ctx, family, &to);
 		verdict = egress_connect(policy, &to);
 		if (verdict == ALLOW)
@@ -136,6 +142,7 @@ int connect6(struct bpf_sock_addr *ctx)
 SEC("cgroup/recvmsg4")
 int recvmsg4(struct bpf_sock_addr *ctx)
 {
+	services_recvmsg(ctx, AF_INET);
 	remap_recvmsg(ctx, AF_INET);
 	return ALLOW;
 }
@@ -143,6 +150,7 @@ int recvmsg4(struct bpf_sock_addr *ctx)
 SEC("cgroup/recvmsg6")
 int recvmsg6(struct bpf_sock_addr *ctx)
 {
+	services_recvmsg(ctx, AF_INET6);
 	remap_recvmsg(ctx, AF_INET6);
 	return ALLOW;
 }
@@ -164,6 +172,7 @@ int getsockname6(struct bpf_sock_addr *ctx)
 SEC("cgroup/getpeername4")
 int getpeername4(struct bpf_sock_addr *ctx)
 {
+	services_getpeername(ctx, AF_INET);
 	remap_getpeername(ctx);
 	return ALLOW;
 }
@@ -171,6 +180,7 @@ int getpeername4(struct bpf_sock_addr *ctx)
 SEC("cgroup/getpeername6")
 int getpeername6(struct bpf_sock_addr *ctx)
 {
+	services_getpeername(ctx, AF_INET6);
 	remap_getpeername(ctx);
 	return ALLOW;
 }
@@ -206,9 +216,11 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_STATE_CB:
 		connections_state(ctx);
 		statistics_state(ctx);
+		services_state(ctx);
 		break;
 	case BPF_SOCK_OPS_RETRANS_CB:
 		statistics_retransmitted(ctx);
+		services_retransmitted(ctx);
 		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		policy = container_policy();
@@ -222,6 +234,7 @@ int sock_ops(struct bpf_sock_ops *ctx)
 		remap_tcp(ctx, policy);
 		connections_connecting(ctx, policy);
 		statistics_connecting(ctx);
+		services_connecting(ctx, policy);
 		marking_tcp(ctx, policy);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
@@ -277,6 +290,14 @@ int connections_tcp(struct bpf_iter__tcp *ctx)
 	if (!sk || sk->skc_state == BPF_TCP_TIME_WAIT)
 		connections_pass(sk);
 	statistics_pass(sk);
+	return 0;
+}
+
+/* Likewise. Linux 6.5 and later. */
+SEC("iter/udp")
+int services_udp(struct bpf_iter__udp *ctx)
+{
+	services_pass(ctx->udp_sk);
 	return 0;
 }
 

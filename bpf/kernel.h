@@ -49,6 +49,11 @@
 
 /* Of the kernel's own headers. */
 #define EEXIST              17
+#define ENOBUFS             105
+#define ETIMEDOUT           110
+#define ECONNREFUSED        111
+#define EHOSTUNREACH        113
+#define ENETUNREACH         101
 #define FMODE_WRITE         2
 #define CGROUP2_SUPER_MAGIC 0x63677270
 #define BPF_FS_MAGIC        0xcafe4a11
@@ -147,6 +152,13 @@ struct bpf_iter_meta {
 struct bpf_iter__tcp {
 	struct bpf_iter_meta *meta;
 	struct sock_common *sk_common;
+};
+
+struct udp_sock;
+
+struct bpf_iter__udp {
+	struct bpf_iter_meta *meta;
+	struct udp_sock *udp_sk;
 };
 
 struct mptcp_sock {

@@ -45,8 +45,9 @@ enum policy_flags {
 	POLICY_DENY_RECEIVED = 256, /* made outside of the container and handed in */
 	POLICY_DENY_ESCAPE = 512,   /* ways out of the node, and into the programs and maps */
 	POLICY_COUNT_CONNECTIONS = 1024,
-	POLICY_REMAP = 2048,  /* it has entries in port_remaps */
-	POLICY_EGRESS = 4096, /* there are rules for where it may connect and send to */
+	POLICY_REMAP = 2048,    /* it has entries in port_remaps */
+	POLICY_EGRESS = 4096,   /* there are rules for where it may connect and send to */
+	POLICY_SERVICES = 8192, /* virtual addresses of service_set lead to their backends */
 	/* Which parts of the marking there are. */
 	POLICY_SET_DSCP = 65536,
 	POLICY_SET_MARK = 131072,
@@ -94,6 +95,10 @@ struct policy {
 	__u64 egress_set;     /* its rules in egress_blocks and egress_classes */
 	__u32 egress_classes; /* 1: there are rules that name classes */
 	__u32 egress_errno;   /* what connect() and sendmsg() give */
+	/* Of POLICY_SERVICES: those that it knows. */
+	__u64 service_set;
+	__u32 service_counts; /* 1: no container around it counts connections to these backends */
+	__u32 reserved3;
 };
 
 /*
@@ -127,7 +132,10 @@ enum reason {
 	REASON_CONNECTIONS = 15,       /* connect() over the limit for the destination */
 	REASON_CONNECTIONS_TOTAL = 16, /* connect() over the limit for all destinations together */
 	REASON_EGRESS = 17,            /* connect(), send or packet to where a rule denies it */
-	REASONS = 32,                  /* a power of two, so that the verifier sees the bound of a masked index */
+	REASON_FILE = 18,
+	REASON_BANDWIDTH = 19,
+	REASON_SERVICE = 20, /* connect() or send to a virtual address that has no backend */
+	REASONS = 32,        /* a power of two, so that the verifier sees the bound of a masked index */
 };
 
 /*
@@ -507,7 +515,94 @@ struct egress_verdict {
 	enum class_bit class; /* of by_class */
 };
 
-_Static_assert(sizeof(struct policy) == 104, "policy has a hole");
+enum service_sizes {
+	SERVICE_PEERS = 8,  /* virtual addresses that a UDP socket goes to at a time */
+	SERVICE_DRAWS = 3,  /* tries by chance, before all are looked through */
+	SERVICE_LOOK = 256, /* of which so many */
+};
+
+enum service_flag {
+	SERVICE_LEAST = 1,    /* of two by chance the one with fewer connections; else by chance alone */
+	SERVICE_AFFINITY = 2, /* by the client's container */
+	SERVICE_TELL_VIP = 4, /* getpeername() of TCP gives the virtual address */
+	SERVICE_PASS = 8,     /* without a backend it goes on to the virtual address itself */
+};
+
+/* Key of services, and of service_backends. */
+struct service_key {
+	__u64 set;        /* of policy.service_set */
+	__u8 address[16]; /* network byte order; IPv4 as v4-mapped */
+	__u16 port;       /* host byte order */
+	__u16 protocol;   /* IPPROTO_TCP or IPPROTO_UDP; MPTCP is TCP */
+	__u32 reserved;
+};
+
+/* A virtual address. Written whole by user space, after the table that it names. */
+struct service {
+	__u64 table; /* its slots in service_slots; another number for each table */
+	__u32 count; /* slots from 0 on; 0: no backend */
+	__u32 near;  /* slots after these, of the backends on this host, which come first */
+	enum service_flag flags;
+	enum class_bit class; /* by which rules name it */
+};
+
+/* Key of service_slots. */
+struct service_slot_key {
+	__u64 table;
+	__u32 slot;
+	__u32 reserved;
+};
+
+/*
+ * A draw by weight takes two steps (Vose's alias method): a slot, all as likely, then in it the one if a random
+ * number is below `first`, else the other. Ports in host byte order.
+ */
+struct service_slot {
+	__u8 address[16];
+	__u8 other[16];
+	__u16 port;
+	__u16 other_port;
+	__u16 weight;
+	__u16 other_weight;
+	__u32 first;
+	__u32 reserved;
+};
+
+/* What is known of a backend: made and removed by user space, written by programs. */
+struct service_backend {
+	__u64 avoided_until; /* CLOCK_MONOTONIC, ns; 0: not avoided */
+	__u64 avoid;         /* ns that it is avoided for */
+	__u64 connects;      /* times that it was chosen */
+	__u64 refused;       /* connections that it, or its host, refused */
+	__u64 unanswered;    /* connections whose first SYN was sent again */
+	__u32 live;          /* TCP connections of the containers to it, by whatever address */
+	__u32 reserved;
+};
+
+/* Where a socket went instead of to a virtual address. */
+struct service_peer {
+	__u64 table; /* of struct service at that time; 0: none */
+	__u8 vip[16];
+	__u8 backend[16];
+	__u16 vip_port;
+	__u16 backend_port;
+	__u32 reserved;
+};
+
+/* What is remembered of a UDP socket that goes to virtual addresses, or of one that is to be told of them. */
+struct service_note {
+	__u64 set;
+	__u32 level;             /* of the container whose program has written it */
+	enum service_sizes next; /* peer that the next new one takes the place of */
+	__u32 connected;         /* 1 + peer that it is connected to; 0: none */
+	__u32 reserved;
+	struct service_peer peers[SERVICE_PEERS];
+};
+
+_Static_assert(sizeof(struct policy) == 120, "policy has a hole");
+_Static_assert(sizeof(struct service_key) == 32, "service_key has a hole");
+_Static_assert(sizeof(struct service_slot) == 48, "service_slot has a hole");
+_Static_assert(sizeof(struct service_note) == 24 + 48 * SERVICE_PEERS, "service_note has a hole");
 _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");

@@ -136,6 +136,12 @@ program
       EGRESS_ERRNOS,
     ),
   )
+  .option(
+    "--vip <address=backends>",
+    "a virtual address and where connect() to it goes: 10.77.0.1:80=10.0.0.1:31000,10.0.0.2:31001",
+    collect,
+    [],
+  )
   .option("--class <name>", "put it into a class of the configuration, with that class's marking")
   .option("--config <file>", "configuration that has the class (default: /etc/bpf-isolator/isolator.yaml)")
   .option("-n, --name <name>", "name of the container (default: run- and eight digits)")

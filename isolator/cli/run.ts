@@ -17,6 +17,7 @@ import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
 import { checkMappings, hostPortsOf, parseMappings, requireWithin } from "../features/remap.js";
+import { parseVipOptions } from "../features/services.js";
 import type { SocketKind } from "../features/sockets.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
@@ -47,6 +48,7 @@ export interface RunOptions {
   allowEgress: string[];
   egressDefault?: "allow" | "deny";
   egressErrno?: EgressErrno;
+  vip: string[];
   name?: string;
   instance: string;
   json?: boolean;
@@ -187,6 +189,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     ...connectionsOf(options),
     ...markingOf(options),
     ...egressOf(options),
+    ...(options.vip.length > 0 ? { services: { own: parseVipOptions(options.vip) } } : {}),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   if (options.usageFile !== undefined) checkUsageFile(options.usageFile);

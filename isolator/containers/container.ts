@@ -12,6 +12,7 @@ import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
+import type { ServiceTable } from "../kernel/service-table.js";
 import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
@@ -19,6 +20,7 @@ import { checkContainerName, formatId, type ContainerId } from "./names.js";
 import { closeConnections, openConnections, readConnections, readDestinations } from "./connections.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
 import { forgetHits, readHits, writeEgress } from "./egress.js";
+import { writeServices } from "./services.js";
 import { reach } from "./points.js";
 import { deleteMappings, writeMappings } from "./remap.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
@@ -79,6 +81,8 @@ export class Container {
   /** Its last counts: its node is gone. */
   private final: ContainerStatistics | undefined;
   private rates: Rates | undefined;
+  /** Its own services. */
+  private services: ServiceTable | undefined;
   /** All of it is gone. */
   private removed = false;
 
@@ -208,6 +212,7 @@ export class Container {
       deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
       if (policy.egress) instance.sweepEgress(programs, held.key);
+      container.services?.clear();
     });
     container.applyPolicy(glass);
     instance.sockets.begin(node.id, container.usage());
@@ -265,6 +270,7 @@ export class Container {
     if (glass === "detach") return;
     writeClasses(this.programs, this.cgroupId, this.policy.classes);
     if (this.policy.egress) writeEgress(this.programs, this.policy.egress);
+    this.services = writeServices(this.programs, this.cgroupId, this.policy.services, this.services);
     openConnections(this.programs, this.cgroupId, this.policy.connections);
     this.watchSockets();
     writeMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
@@ -518,6 +524,7 @@ export class Container {
       forgetClasses(this.programs, this.cgroupId);
       forgetHits(this.programs, this.cgroupId);
       if (this.policy.egress) this.instance.sweepEgress(this.programs, this.held.key);
+      this.services?.clear();
       // Its last events are told by its name, which goes with the record.
       while (this.ownRing?.poll() === false);
       this.instance.records.remove(this.held);

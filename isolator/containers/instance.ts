@@ -13,6 +13,7 @@ import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
 import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
+import { forgetServices, SERVICE_MAPS } from "../kernel/service-table.js";
 import { forgetHits, sweepEgress, type EgressMaps } from "./egress.js";
 import { closeConnections, type ConnectionMaps } from "./connections.js";
 import { readGlass, type GlassMode } from "./glass.js";
@@ -206,6 +207,7 @@ export class Instance {
     if (record) this.releasePorts(record);
     if (record) this.endConnections(record);
     if (record) this.endMappings(record);
+    if (record) this.endServices(record);
     this.records.remove(this.records.take(key));
   }
 
@@ -339,6 +341,7 @@ export class Instance {
       if (record) this.releasePorts(record);
       if (record) this.endConnections(record);
       if (record) this.endMappings(record);
+    if (record) this.endServices(record);
       this.records.remove(held);
       swept.push(record ? formatId(record.id) : held.key);
     }
@@ -392,6 +395,30 @@ export class Instance {
       closeConnections(maps, BigInt(chain.at(-1) ?? 0));
       forgetClasses(maps, BigInt(chain.at(-1) ?? 0));
       forgetHits(maps, BigInt(chain.at(-1) ?? 0));
+    } finally {
+      for (const map of open.values()) map.close();
+    }
+  }
+
+  private endServices({ build, chain, policy }: ContainerRecord): void {
+    if (build !== buildId() || !policy.services?.own) return;
+    const open = new Map<string, BpfMap>();
+    try {
+      for (const name of SERVICE_MAPS) {
+        const map = openPinnedMap(this.name, build, name);
+        if (!map) return;
+        open.set(name, map);
+      }
+      forgetServices(
+        {
+          map: (name) => {
+            const map = open.get(name);
+            if (!map) throw new Error(`no map ${name}`);
+            return map;
+          },
+        },
+        BigInt(chain.at(-1) ?? 0),
+      );
     } finally {
       for (const map of open.values()) map.close();
     }

@@ -28,6 +28,9 @@ export const REASONS = [
   "connections",
   "connections_total",
   "egress",
+  "file",
+  "bandwidth",
+  "service",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

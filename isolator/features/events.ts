@@ -84,7 +84,7 @@ function formatAddress(bytes: Uint8Array, ipv6: boolean): string {
 }
 
 /** Reasons whose event has an address: that asked for by bind(), or the destination. */
-const KNOWN_ADDRESS: readonly Reason[] = ["bind", "bind_zero", "connections", "connections_total", "egress"];
+const KNOWN_ADDRESS: readonly Reason[] = ["bind", "bind_zero", "connections", "connections_total", "egress", "service"];
 
 /** @param nameOf name of the container with this cgroup id */
 export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => string | undefined): Denial {
@@ -180,6 +180,11 @@ function describeAction(denial: Denial): string {
       return packet
         ? `a ${protocol} packet to ${address ?? "an unknown address"}`
         : `connect() or send ${protocol} to ${at}`;
+    case "service":
+      return `connect() or send ${protocol} to ${at}, which has no backend`;
+    case "file":
+    case "bandwidth":
+      return `something about ${reason}`;
     case "bpf":
       return "bpf() on the isolator's maps or programs, or with a program that could undo a refusal";
   }

@@ -113,6 +113,17 @@ export const NEEDS: readonly FeatureNeeds[] = [
     prefers: [],
   },
   {
+    feature: "services",
+    main: false,
+    requires: [
+      ...CONTAINER,
+      ...hooks("connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6"),
+      ...hooks("getpeername4", "getpeername6", "sock_ops"),
+      "map_sk_storage",
+    ],
+    prefers: [],
+  },
+  {
     feature: "accounting",
     main: true,
     requires: [...CONTAINER, ...hooks("ingress", "egress"), "counting"],

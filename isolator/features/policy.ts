@@ -28,6 +28,13 @@ import {
   type PortsPolicy,
 } from "./ports.js";
 import { isMappings, remapFields, remapFlags, remapHooks, type PortMapping } from "./remap.js";
+import {
+  isServices,
+  serviceFields,
+  serviceFlagsOf,
+  serviceHooks,
+  type ServicesPolicy,
+} from "./services.js";
 import { openSockets, socketFlags, socketHooks, socketsOf, type SocketsPolicy } from "./sockets.js";
 
 export const ENFORCE_MODES = ["on", "audit", "off"] as const;
@@ -51,6 +58,8 @@ export interface Policy extends PortsPolicy {
   remap?: PortMapping[];
   /** Undefined: everywhere. */
   egress?: EgressPolicy;
+  /** Undefined: virtual addresses are addresses like any other. */
+  services?: ServicesPolicy;
 }
 
 /** Whether a value is a policy as far as whoever uses one relies on it: one that was stored may be damaged. */
@@ -58,7 +67,7 @@ export function isPolicy(value: unknown): value is Policy {
   if (typeof value !== "object" || value === null) return false;
   const policy = value as Partial<Record<keyof Policy, unknown>>;
   const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections } = policy;
-  const { remap, egress } = policy;
+  const { remap, egress, services } = policy;
   return (
     ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
     EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
@@ -71,6 +80,7 @@ export function isPolicy(value: unknown): value is Policy {
     (connections === undefined || isConnections(connections)) &&
     (remap === undefined || isMappings(remap)) &&
     (egress === undefined || isEgress(egress)) &&
+    (services === undefined || isServices(services)) &&
     (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
   );
 }
@@ -94,6 +104,7 @@ export function hooksOf(policy: Policy): ReadonlySet<string> {
     ...connectionHooks(policy.connections),
     ...remapHooks(policy.remap),
     ...egressHooks(policy.egress),
+    ...serviceHooks(policy.services),
   ]);
 }
 
@@ -149,6 +160,7 @@ function flagsOf(policy: Policy): number {
     connectionFlags(policy.connections),
     remapFlags(policy.remap),
     egressFlags(policy.egress),
+    serviceFlagsOf(policy.services),
     markingFlags(policy.marking),
   ];
   return bits.reduce((all, bit) => all | bit, 0);
@@ -173,6 +185,7 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     ...markingFields(policy.marking),
     ...remapFields(policy.remap),
     ...egressFields(policy.egress),
+    ...serviceFields(policy.services, cgroupId, level),
   });
 }
 

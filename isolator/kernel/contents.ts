@@ -32,6 +32,11 @@ export const MAPS = {
   egress_blocks: layouts.structs.egress_ranges.size,
   egress_classes: layouts.structs.egress_ranges.size,
   egress_hits: 8,
+  services: layouts.structs.service.size,
+  service_slots: layouts.structs.service_slot.size,
+  service_backends: layouts.structs.service_backend.size,
+  service_misses: 8,
+  service_notes: 0,
 } as const;
 
 export type MapName = keyof typeof MAPS;
@@ -40,8 +45,13 @@ export const MAP_NAMES = Object.keys(MAPS) as MapName[];
 /** Its program in bpf/isolator.bpf.c says what it is for. */
 export const PRIMER = { name: "primer", attachType: 1 } as const;
 /** Programs that user space runs, by reading from them. */
-export const ITERATORS = ["connections_tcp"] as const;
+export const ITERATORS = ["connections_tcp", "services_udp"] as const;
 export type IteratorName = (typeof ITERATORS)[number];
+/** Those that not every kernel has what they need for: the first version that has. */
+export const ITERATORS_SINCE: Partial<Readonly<Record<IteratorName, string>>> = {
+  // bpf_sock_destroy()
+  services_udp: "6.5",
+};
 /** Programs that user space runs, with a question as their packet (query.ts). */
 export const QUERIES = ["endpoint_query", "egress_query"] as const;
 export type QueryName = (typeof QUERIES)[number];

@@ -2,9 +2,9 @@
 import { mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
-import { ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
+import { ITERATORS, ITERATORS_SINCE, type IteratorName, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
 import { HOOKS, type Hook } from "./hooks.js";
-import { activeSecurityModules } from "./machine.js";
+import { activeSecurityModules, kernelIsAtLeast } from "./machine.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
 import { checkLayouts, OBJECT_FILE } from "./object.js";
 import { removePins } from "./pins.js";
@@ -41,7 +41,7 @@ export function load(directory: string, maps?: string): void {
       }
     };
     for (const { name } of [...hooks, PRIMER]) pin(programFd(object, name), `program_${name}`);
-    for (const name of ITERATORS) pin(programFd(object, name), `iterator_${name}`);
+    for (const name of loadableIterators()) pin(programFd(object, name), `iterator_${name}`);
     for (const name of QUERIES) pin(programFd(object, name), `query_${name}`);
     for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
     renameSync(temporary, directory);
@@ -51,6 +51,11 @@ export function load(directory: string, maps?: string): void {
   } finally {
     libbpf().objectClose(object);
   }
+}
+
+/** Iterators that this kernel has what they need for. */
+export function loadableIterators(): IteratorName[] {
+  return ITERATORS.filter((name) => kernelIsAtLeast(ITERATORS_SINCE[name] ?? "0"));
 }
 
 export interface Loaded {
@@ -109,6 +114,9 @@ function openObject(hooks: readonly Hook[]): Pointer {
   for (const hook of HOOKS) {
     libbpf().setAutoload(libbpf().findProgram(object, hook.name), hooks.includes(hook));
   }
+  const loadable = loadableIterators();
+  for (const name of ITERATORS)
+    libbpf().setAutoload(libbpf().findProgram(object, name), loadable.includes(name));
   return object;
 }
 

@@ -30,6 +30,11 @@ export const STRUCTS = [
   "egress_ranges",
   "egress_hit",
   "egress_verdict",
+  "service_key",
+  "service",
+  "service_slot_key",
+  "service_slot",
+  "service_backend",
 ] as const;
 export const ENUMS = [
   "ring_slot",
@@ -46,6 +51,8 @@ export const ENUMS = [
   "egress_action",
   "egress_kind",
   "connection_total",
+  "service_sizes",
+  "service_flag",
 ] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */

@@ -144,7 +144,16 @@ const STRUCT_OF = {
   port_remaps: "port_remap",
 } as const;
 
-type OwnMap = "connect_totals" | "connect_rules" | "connect_sets" | "owner_classes" | "egress_hits";
+type OwnMap =
+  | "connect_totals"
+  | "connect_rules"
+  | "connect_sets"
+  | "owner_classes"
+  | "egress_hits"
+  | "services"
+  | "service_slots"
+  | "service_backends"
+  | "service_misses";
 
 function isOwn(name: keyof typeof STRUCT_OF | OwnMap): name is OwnMap {
   return !(name in STRUCT_OF);

@@ -13,7 +13,6 @@ import {
   type ProgramFds,
 } from "./attach.js";
 import {
-  ITERATORS,
   MAP_NAMES,
   MAPS,
   PRIMER,
@@ -23,7 +22,7 @@ import {
   type QueryName,
 } from "./contents.js";
 import { HOOKS } from "./hooks.js";
-import { load, loadObject, programFd } from "./load.js";
+import { load, loadableIterators, loadObject, programFd } from "./load.js";
 import { BpfMap } from "./maps.js";
 import { ensureBpffs } from "./mounts.js";
 import { libbpf, libc, type Pointer } from "./native.js";
@@ -57,7 +56,9 @@ export class Programs {
     const maps = new Map(
       MAP_NAMES.map((name) => [name, new BpfMap(name, pins.get(`map_${name}`), MAPS[name])]),
     );
-    const iterators = new Map(ITERATORS.map((name) => [name, pins.get(`iterator_${name}`)]));
+    const iterators = new Map(
+      loadableIterators().map((name) => [name, pins.get(`iterator_${name}`)]),
+    );
     const queries = new Map(QUERIES.map((name) => [name, pins.get(`query_${name}`)]));
     return new Programs(programs, maps, primer, iterators, queries);
   }
@@ -75,7 +76,7 @@ export class Programs {
         MAP_NAMES.map((name) => [name, new BpfMap(name, libbpf().findMapFd(object, name), MAPS[name])]),
       ),
       programFd(object, PRIMER.name),
-      new Map(ITERATORS.map((name) => [name, programFd(object, name)])),
+      new Map(loadableIterators().map((name) => [name, programFd(object, name)])),
       new Map(QUERIES.map((name) => [name, programFd(object, name)])),
       object,
     );
@@ -85,6 +86,11 @@ export class Programs {
     const map = this.maps.get(name);
     if (!map) throw new Error(`no map ${name}`);
     return map;
+  }
+
+  /** Whether this kernel has what an iterator's program needs. */
+  hasIterator(name: IteratorName): boolean {
+    return this.iterators.has(name);
   }
 
   /** File descriptor of a program to be run by reading from it (iterator.ts). */

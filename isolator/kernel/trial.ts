@@ -65,6 +65,7 @@ function noPorts(cgroupId: bigint): Uint8Array {
       reserved2: new Uint8Array(5),
     },
     ...{ egress_set: 0n, egress_classes: 0, egress_errno: 0 },
+    ...{ service_set: 0n, service_counts: 0, reserved3: 0 },
   });
 }
 

@@ -88,7 +88,7 @@ export const layouts = {
       }
     },
     "policy": {
-      "size": 104,
+      "size": 120,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -196,6 +196,18 @@ export const layouts = {
         },
         "egress_errno": {
           "offset": 100,
+          "type": "u32"
+        },
+        "service_set": {
+          "offset": 104,
+          "type": "u64"
+        },
+        "service_counts": {
+          "offset": 112,
+          "type": "u32"
+        },
+        "reserved3": {
+          "offset": 116,
           "type": "u32"
         }
       }
@@ -553,6 +565,146 @@ export const layouts = {
         }
       }
     },
+    "service_key": {
+      "size": 32,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "address": {
+          "offset": 8,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 24,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 26,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 28,
+          "type": "u32"
+        }
+      }
+    },
+    "service": {
+      "size": 24,
+      "fields": {
+        "table": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "count": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "near": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "flags": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "class": {
+          "offset": 20,
+          "type": "u32"
+        }
+      }
+    },
+    "service_slot_key": {
+      "size": 16,
+      "fields": {
+        "table": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "slot": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "service_slot": {
+      "size": 48,
+      "fields": {
+        "address": {
+          "offset": 0,
+          "type": "u8",
+          "count": 16
+        },
+        "other": {
+          "offset": 16,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 32,
+          "type": "u16"
+        },
+        "other_port": {
+          "offset": 34,
+          "type": "u16"
+        },
+        "weight": {
+          "offset": 36,
+          "type": "u16"
+        },
+        "other_weight": {
+          "offset": 38,
+          "type": "u16"
+        },
+        "first": {
+          "offset": 40,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 44,
+          "type": "u32"
+        }
+      }
+    },
+    "service_backend": {
+      "size": 48,
+      "fields": {
+        "avoided_until": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "avoid": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "connects": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "refused": {
+          "offset": 24,
+          "type": "u64"
+        },
+        "unanswered": {
+          "offset": 32,
+          "type": "u64"
+        },
+        "live": {
+          "offset": 40,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 44,
+          "type": "u32"
+        }
+      }
+    },
     "event": {
       "size": 88,
       "fields": {
@@ -737,6 +889,7 @@ export const layouts = {
       "POLICY_COUNT_CONNECTIONS": 1024,
       "POLICY_REMAP": 2048,
       "POLICY_EGRESS": 4096,
+      "POLICY_SERVICES": 8192,
       "POLICY_SET_DSCP": 65536,
       "POLICY_SET_MARK": 131072,
       "POLICY_SET_PRIORITY": 262144,
@@ -780,6 +933,17 @@ export const layouts = {
       "EGRESS_DENY": 2,
       "EGRESS_AUDIT": 3
     },
+    "service_flag": {
+      "SERVICE_LEAST": 1,
+      "SERVICE_AFFINITY": 2,
+      "SERVICE_TELL_VIP": 4,
+      "SERVICE_PASS": 8
+    },
+    "service_sizes": {
+      "SERVICE_PEERS": 8,
+      "SERVICE_DRAWS": 3,
+      "SERVICE_LOOK": 256
+    },
     "connection_total": {
       "IN_ALL": 0,
       "WITHOUT_PLACE": 1,
@@ -804,6 +968,9 @@ export const layouts = {
       "REASON_CONNECTIONS": 15,
       "REASON_CONNECTIONS_TOTAL": 16,
       "REASON_EGRESS": 17,
+      "REASON_FILE": 18,
+      "REASON_BANDWIDTH": 19,
+      "REASON_SERVICE": 20,
       "REASONS": 32
     },
     "endpoint_origin": {

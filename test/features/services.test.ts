@@ -1,0 +1,413 @@
+/** Services: virtual addresses that real sockets of real programs connect and send to. */
+import assert from "node:assert/strict";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { after, before, describe, it } from "node:test";
+import { formatAddress } from "../../isolator/features/addresses.js";
+import { parseVipOption, parseVipOptions, slotsByWeight, type Service } from "../../isolator/features/services.js";
+import { ServiceTable } from "../../isolator/kernel/service-table.js";
+import { Connector, Listener } from "../support/connections.js";
+import { policy, testInstance, type Cell } from "../support/instance.js";
+import { enterOwnNetwork, sh } from "../support/network.js";
+import { until } from "../support/wait.js";
+
+enterOwnNetwork();
+const { instance, cell } = testInstance();
+let count = 0;
+
+interface Box extends Cell {
+  task: Connector;
+  table: ServiceTable;
+}
+
+/** A container with services of its own, and a task in it. */
+async function box(vips: readonly string[], more = {}, parent?: Cell): Promise<Box> {
+  const own = parseVipOptions(vips);
+  const id = parent ? ([...parent.container.id, "n"] as never) : ([`s${count++}`] as never);
+  const made = await cell(id, policy("", { services: { own }, ...more }), parent);
+  const table = new ServiceTable(instance.loaded, made.container.cgroupId);
+  return Object.assign(made, { task: Connector.start(made.container.node), table });
+}
+
+/** What a backend of a service was chosen for so far. */
+function chosen(made: Box, vip: string, backend: number): number {
+  const service = parseVipOption(vip);
+  const counts = made.table.counts(service, service.backends[backend] ?? { address: "::", port: 0 });
+  return Number(counts?.connects ?? 0n);
+}
+
+/** "127.0.0.1:80", as an answer of the task tells it. */
+function at(answer: number[] | string): string {
+  if (typeof answer === "string") return answer;
+  const [port = 0, ...bytes] = answer;
+  return `${formatAddress(Uint8Array.from(bytes))}:${port}`;
+}
+
+/** Answers each datagram with what it got. @returns its port, and what ends it */
+async function echo(host: string): Promise<{ port: number; close: () => void }> {
+  const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
+  socket.on("message", (message, from) => {
+    socket.send(message, from.port, from.address);
+  });
+  socket.bind(0, host);
+  await once(socket, "listening");
+  socket.unref();
+  after(() => {
+    socket.close();
+  });
+  return {
+    port: socket.address().port,
+    close: () => {
+      socket.removeAllListeners("message");
+    },
+  };
+}
+
+let web: Listener;
+let other: Listener;
+let v6: Listener;
+before(async () => {
+  sh(
+    "/bin/sh",
+    "-ec",
+    "ip link add d0 type veth peer name d1 && ip link set d1 up && ip addr add 192.0.2.1/24 dev d0 && ip -6 addr add fd99::1/64 dev d0 nodad",
+  );
+  sh("/bin/sh", "-ec", "ip link set d0 up && ip route add default dev d0 && ip -6 route add default dev d0");
+  sh("sysctl", "-qw", "net.ipv4.tcp_fastopen=1", "net.ipv4.ip_local_port_range=1024 65535");
+  web = await Listener.start("127.0.0.1", true, true);
+  other = await Listener.start("127.0.0.1", true, true);
+  v6 = await Listener.start("::1", true, true);
+});
+after(async () => {
+  for (const listener of [web, other, v6]) await listener.close();
+});
+
+describe("services: where a connect() goes", () => {
+  it("goes to a backend: IPv4, v4-mapped, IPv6, MPTCP, fast open, io_uring, non-blocking, again after AF_UNSPEC", async () => {
+    const made = await box([
+      `10.77.0.1:80=127.0.0.1:${web.port}`,
+      `[fd77::1]:80=[::1]:${v6.port}`,
+      `10.77.0.2:80=127.0.0.1:${web.port};peer=vip`,
+      `[fd77::2]:80=[::1]:${v6.port};peer=vip`,
+    ]);
+    const { task } = made;
+    const real = `127.0.0.1:${web.port}`;
+    for (const [kind, family, to, backend, vip] of [
+      ["tcp", 4, "10.77.0.1", real, real],
+      ["tcp", 6, "::ffff:10.77.0.1", real, real],
+      ["tcp", 6, "fd77::1", `::1:${v6.port}`, `::1:${v6.port}`],
+      ["mptcp", 4, "10.77.0.1", real, real],
+      ["tcp", 4, "10.77.0.2", real, "10.77.0.2:80"],
+      ["tcp", 6, "::ffff:10.77.0.2", real, "10.77.0.2:80"],
+      ["tcp", 6, "fd77::2", `::1:${v6.port}`, "fd77::2:80"],
+      ["mptcp", 4, "10.77.0.2", real, "10.77.0.2:80"],
+      ["mptcp", 6, "fd77::2", `::1:${v6.port}`, "fd77::2:80"],
+    ] as const) {
+      for (const how of ["connect", "fast", "ring", "nonblock", "unspec"]) {
+        if (kind === "mptcp" && how === "fast") continue;
+        const fd = await task.socket(kind, family);
+        if (how === "unspec") {
+          assert.equal(await task.try(`connect ${fd} ${to} 80`), "ok");
+          assert.equal(await task.try(`unspec ${fd}`), "ok");
+        }
+        if (how === "nonblock") await task.try(`nonblock ${fd}`);
+        const result = await task.try(`${how === "fast" || how === "ring" ? how : "connect"} ${fd} ${to} 80`);
+        if (how === "ring" && result === "ENOSYS") continue;
+        assert.ok(["ok", "EINPROGRESS"].includes(result), `${kind} ${how} ${to}: ${result}`);
+        if (how === "nonblock") await task.try(`write ${fd}`);
+        const told = at(await task.tell(`peer ${fd}`));
+        if (told !== "ENOTCONN") assert.equal(told, vip, `${kind} ${how} ${to} (backend ${backend})`);
+        await task.try(`close ${fd}`);
+      }
+    }
+    // Straight to the backend by the same socket: that is what is told.
+    const fd = await task.socket();
+    assert.equal(await task.try(`connect ${fd} 10.77.0.2 80`), "ok");
+    assert.equal(await task.try(`unspec ${fd}`), "ok");
+    assert.equal(await task.try(`connect ${fd} 127.0.0.1 ${web.port}`), "ok");
+    assert.equal(at(await task.tell(`peer ${fd}`)), real);
+  });
+
+  it("leaves alone what is no virtual address: other ports, port 0, other protocols, containers without services", async () => {
+    const { task } = await box([`127.0.0.1:7=127.0.0.1:${web.port}`]);
+    assert.equal((await task.connect(7)).result, "ok");
+    assert.equal((await task.connect(8)).result, "ECONNREFUSED");
+    // Of Linux, connect() to port 0 is one to a port that nobody has.
+    assert.notEqual((await task.connect(0)).result, "ok");
+    const plain = await cell([`s${count++}`], policy(""));
+    assert.equal((await Connector.start(plain.container.node).connect(7)).result, "ECONNREFUSED");
+    // UDP to a virtual address of TCP goes to the address itself.
+    const fd = await task.socket("udp");
+    assert.equal(await task.try(`connect ${fd} 127.0.0.1 7`), "ok");
+    assert.equal(at(await task.tell(`peer ${fd}`)), "127.0.0.1:7");
+  });
+
+  it("takes precedence over a real address of this host, and lets it through where it has no backend and is to pass", async () => {
+    const { task } = await box([
+      `127.0.0.1:${web.port}=127.0.0.1:${other.port}`,
+      `192.0.2.1:${web.port}=;no_backend=pass`,
+      "192.0.2.1:9=;no_backend=refuse",
+    ]);
+    const { fd } = await task.connect(web.port);
+    assert.equal(at(await task.tell(`peer ${fd}`)), `127.0.0.1:${other.port}`);
+    assert.equal((await task.connect(web.port, { to: "192.0.2.1" })).result, "ECONNREFUSED");
+    assert.equal((await task.connect(9, { to: "192.0.2.1" })).result, "ECONNREFUSED");
+  });
+
+  it("refuses at once where there is no backend, and reports it", async () => {
+    const made = await box(["10.77.0.9:80=", "10.77.0.9:53/udp="]);
+    const before = process.hrtime.bigint();
+    assert.equal((await made.task.connect(80, { to: "10.77.0.9" })).result, "ECONNREFUSED");
+    assert.equal((await made.task.connect(80, { to: "::ffff:10.77.0.9", family: 6 })).result, "ECONNREFUSED");
+    const fd = await made.task.socket("udp");
+    assert.equal(await made.task.try(`send ${fd} 10.77.0.9 53`), "ECONNREFUSED");
+    assert.ok(process.hrtime.bigint() - before < 5_000_000_000n);
+    assert.equal(made.container.usage().denied.service, 3n);
+    const event = made.poll().at(-1);
+    assert.deepEqual([event?.reason, event?.port, event?.family], [20, 53, 2]);
+    assert.equal(made.table.misses(parseVipOption("10.77.0.9:80=")), 2n);
+    const audited = await box(["10.77.0.9:80="], { enforce: "audit" });
+    const { fd: open } = { fd: await audited.task.socket() };
+    await audited.task.try(`nonblock ${open}`);
+    assert.equal(await audited.task.try(`connect ${open} 10.77.0.9 80`), "EINPROGRESS");
+    assert.equal(audited.container.usage().audited.service, 1n);
+  });
+
+  it("shows rules and limits the backend, and does not translate twice where containers are nested", async () => {
+    const vips = [`10.77.0.1:80=127.0.0.1:${web.port}`];
+    const made = await box(vips, {
+      connections: { max: 2 },
+      egress: {
+        rules: [
+          { name: "a", to: { cidr: "127.0.0.1", ports: [{ begin: web.port, end: web.port }] }, action: "allow" },
+        ],
+        byDefault: "deny",
+      },
+    });
+    for (const result of ["ok", "ok", "EAGAIN"])
+      assert.equal((await made.task.connect(80, { to: "10.77.0.1" })).result, result);
+    assert.equal((await made.task.connect(other.port)).result, "EPERM");
+    // The inner container's way leads to what is a virtual address to the outer one.
+    const outer = await box([`10.77.0.3:80=127.0.0.1:${web.port};peer=vip`]);
+    const inner = await box([`10.77.0.1:80=10.77.0.3:80;peer=vip`], {}, outer);
+    const { fd, result } = await inner.task.connect(80, { to: "10.77.0.1" });
+    assert.equal(result, "ok");
+    assert.match(at(await inner.task.tell(`peer ${fd}`)), /^(10\.77\.0\.[13]:80|127\.0\.0\.1:\d+)$/);
+  });
+});
+
+describe("services: UDP", () => {
+  it("sees answers come from the virtual address: unconnected and connected, IPv4, v4-mapped and IPv6, from many at a time", async () => {
+    const [one, two, three] = await Promise.all(["127.0.0.1", "127.0.0.1", "::1"].map(echo));
+    assert.ok(one && two && three);
+    const { task } = await box([
+      `10.77.0.53:53/udp=127.0.0.1:${one.port}`,
+      `10.77.0.54:53/udp=127.0.0.1:${two.port}`,
+      `[fd77::53]:53/udp=[::1]:${three.port}`,
+    ]);
+    for (const [family, to, told] of [
+      [4, "10.77.0.53", "10.77.0.53:53"],
+      [6, "::ffff:10.77.0.53", "10.77.0.53:53"],
+      [6, "fd77::53", "fd77::53:53"],
+    ] as const) {
+      const fd = await task.socket("udp", family);
+      assert.equal(await task.try(`send ${fd} ${to} 53`), "ok");
+      assert.equal(at(await task.tell(`from ${fd}`)), told);
+      const connected = await task.socket("udp", family);
+      assert.equal(await task.try(`connect ${connected} ${to} 53`), "ok");
+      assert.equal(await task.try(`write ${connected}`), "ok");
+      assert.equal(at(await task.tell(`from ${connected}`)), told);
+      assert.equal(at(await task.tell(`peer ${connected}`)), told);
+    }
+    // One socket, two virtual addresses, and one of the backends by its own address.
+    const fd = await task.socket("udp");
+    for (const [to, port, told] of [
+      ["10.77.0.53", 53, "10.77.0.53:53"],
+      ["10.77.0.54", 53, "10.77.0.54:53"],
+      ["127.0.0.1", two.port, `127.0.0.1:${two.port}`],
+      ["10.77.0.53", 53, "10.77.0.53:53"],
+    ] as const) {
+      assert.equal(await task.try(`send ${fd} ${to} ${port}`), "ok");
+      assert.equal(at(await task.tell(`from ${fd}`)), told);
+    }
+  });
+
+  it("stays with a backend until the service has others", async () => {
+    const [one, two] = await Promise.all(["127.0.0.1", "127.0.0.1"].map(echo));
+    assert.ok(one && two);
+    const vip = `10.77.0.55:53/udp=127.0.0.1:${one.port},127.0.0.1:${two.port}`;
+    const made = await box([vip]);
+    const fd = await made.task.socket("udp");
+    for (let i = 0; i < 20; i++) {
+      assert.equal(await made.task.try(`send ${fd} 10.77.0.55 53`), "ok");
+      assert.equal(at(await made.task.tell(`from ${fd}`)), "10.77.0.55:53");
+    }
+    assert.equal(chosen(made, vip, 0) + chosen(made, vip, 1), 1);
+    const left = chosen(made, vip, 0) === 1 ? two : one;
+    const next = parseVipOptions([`10.77.0.55:53/udp=127.0.0.1:${left.port}`]);
+    await made.container.update({ ...made.container.policy, services: { own: next } });
+    assert.equal(await made.task.try(`send ${fd} 10.77.0.55 53`), "ok");
+    assert.equal(at(await made.task.tell(`from ${fd}`)), "10.77.0.55:53");
+    const counts = made.table.counts(next[0] as Service, { address: "127.0.0.1", port: left.port });
+    assert.equal(counts?.connects, 1n);
+  });
+});
+
+describe("services: which backend", () => {
+  it("draws by weight, within 5 % over 10,000 connects, and the kernel counts what the backends got", async () => {
+    const vip = `10.77.0.1:80=127.0.0.1:${web.port}*3,127.0.0.1:${other.port}`;
+    const made = await box([vip]);
+    const [connected] = (await made.task.tell("cycles 2 5000 abort 10.77.0.1 80")) as number[];
+    assert.equal(connected, 10_000);
+    const [three, one] = [chosen(made, vip, 0), chosen(made, vip, 1)];
+    assert.equal(three + one, 10_000);
+    assert.ok(Math.abs(three / 10_000 - 0.75) < 0.75 * 0.05, `${three} of 10,000 where 7,500 are due`);
+  });
+
+  it("has slots that make up the weights exactly, for any weights", () => {
+    const backends = [1, 7, 20, 20, 300, 1, 65535].map((weight, i) => ({ address: "10.0.0.1", port: i + 1, weight }));
+    const total = backends.reduce((sum, { weight }) => sum + weight, 0);
+    const share = new Map<number, number>();
+    for (const { backend, other: second, first } of slotsByWeight(backends)) {
+      share.set(backend.port, (share.get(backend.port) ?? 0) + first / backends.length);
+      share.set(second.port, (share.get(second.port) ?? 0) + (1 - first) / backends.length);
+    }
+    for (const { port, weight } of backends)
+      assert.ok(Math.abs((share.get(port) ?? 0) - weight / total) < 1e-9, `weight ${weight}`);
+  });
+
+  it("takes of two the one with fewer connections", async () => {
+    const vip = `10.77.0.1:80=127.0.0.1:${web.port},127.0.0.1:${other.port};choice=least_connections`;
+    const made = await box([vip]);
+    const holder = await Listener.start("127.0.0.1");
+    const wide = await box([`10.77.0.1:80=127.0.0.1:${holder.port},127.0.0.2:${holder.port};choice=least_connections`]);
+    assert.equal((await made.task.connect(80, { to: "10.77.0.1" })).result, "ok");
+    // 127.0.0.2 refuses, so all that is held is the first one's: it has all connections, and is taken all the same.
+    for (let i = 0; i < 5; i++) await wide.task.connect(80, { to: "10.77.0.1" });
+    const keeper = await Listener.start("127.0.0.1");
+    const even = await box([
+      `10.77.0.1:80=127.0.0.1:${holder.port},127.0.0.1:${keeper.port};choice=least_connections`,
+    ]);
+    const service = parseVipOption(`10.77.0.1:80=127.0.0.1:${holder.port},127.0.0.1:${keeper.port}`);
+    for (let i = 0; i < 40; i++) assert.equal((await even.task.connect(80, { to: "10.77.0.1" })).result, "ok");
+    const live = service.backends.map((backend) => even.table.counts(service, backend)?.live ?? 0);
+    assert.equal((live[0] ?? 0) + (live[1] ?? 0), 40);
+    // Both draws give the fuller one a quarter of the time: that evens out, and chance alone would be off by 10 now and then.
+    assert.ok(Math.abs((live[0] ?? 0) - (live[1] ?? 0)) <= 8, `${live.join(" and ")}`);
+    await even.task.try("closeall");
+    await until(
+      () => service.backends.every((backend) => even.table.counts(service, backend)?.live === 0) || undefined,
+      "all connections are gone from the counts",
+    );
+  });
+
+  it("keeps a container with its backend, and prefers those of this host", async () => {
+    const list = Array.from({ length: 50 }, (_, i) => `127.0.1.${i + 1}:${web.port}`).join(",");
+    const sh2 = await Listener.start("0.0.0.0", false, true);
+    const places = list.replaceAll(`:${web.port}`, `:${sh2.port}`);
+    const vip = `10.77.0.1:80=${places};affinity=container`;
+    const used = new Set<string>();
+    for (let i = 0; i < 6; i++) {
+      const made = await box([vip]);
+      const seen = new Set<string>();
+      for (let j = 0; j < 10; j++) {
+        const { fd } = await made.task.connect(80, { to: "10.77.0.1" });
+        seen.add(at(await made.task.tell(`peer ${fd}`)));
+        await made.task.try(`close ${fd}`);
+      }
+      assert.equal(seen.size, 1);
+      used.add([...seen][0] ?? "");
+    }
+    assert.ok(used.size > 1, "all containers have the same backend");
+    const near = await box([`10.77.0.1:80=10.9.9.9:${sh2.port},192.0.2.1:${sh2.port};prefer=local`]);
+    for (let i = 0; i < 10; i++) {
+      const { fd, result } = await near.task.connect(80, { to: "10.77.0.1" });
+      assert.equal(result, "ok");
+      assert.equal(at(await near.task.tell(`peer ${fd}`)), `192.0.2.1:${sh2.port}`);
+    }
+  });
+
+  it("avoids a backend that refuses, after one connect, and takes it back when one succeeds", async () => {
+    const gone = await Listener.start("127.0.0.1", false, true);
+    const port = gone.port;
+    const vip = `10.77.0.1:80=127.0.0.1:${port},127.0.0.1:${web.port}`;
+    const made = await box([vip]);
+    const own = [{ ...parseVipOption(vip), avoid: 2 }];
+    await made.container.update({ ...made.container.policy, services: { own } });
+    await gone.close();
+    let failed = 0;
+    for (let i = 0; i < 200; i++) {
+      const { fd, result } = await made.task.connect(80, { to: "10.77.0.1" });
+      if (result !== "ok") failed++;
+      await made.task.try(`close ${fd}`);
+    }
+    assert.equal(failed, 1);
+    const back = Connector.start();
+    assert.notEqual(typeof (await back.tell(`listen 127.0.0.1 ${port} close`)), "string");
+    // It is tried again when its time is over.
+    const first = chosen(made, vip, 0);
+    const end = Date.now() + 30_000;
+    while (chosen(made, vip, 0) < first + 2 && Date.now() < end) {
+      const { fd, result } = await made.task.connect(80, { to: "10.77.0.1" });
+      assert.equal(result, "ok");
+      await made.task.try(`close ${fd}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    assert.ok(chosen(made, vip, 0) >= first + 2, "it is never tried again");
+  });
+
+  it("avoids one that does not answer from its first SYN that is sent again", async () => {
+    // Nobody has this neighbour: the SYN is lost.
+    sh("ip", "neigh", "replace", "192.0.2.66", "lladdr", "02:00:00:00:00:66", "dev", "d0");
+    const vip = `10.77.0.1:80=192.0.2.66:80,127.0.0.1:${web.port}`;
+    const made = await box([vip]);
+    while (chosen(made, vip, 0) === 0) {
+      const fd = await made.task.socket();
+      await made.task.try(`nonblock ${fd}`);
+      await made.task.try(`connect ${fd} 10.77.0.1 80`);
+    }
+    const service = parseVipOption(vip);
+    const counts = () => made.table.counts(service, service.backends[0] ?? { address: "::", port: 0 });
+    await until(() => counts()?.unanswered === 1n || undefined, "its first SYN is sent again");
+    const before = chosen(made, vip, 0);
+    for (let i = 0; i < 100; i++) {
+      const { fd, result } = await made.task.connect(80, { to: "10.77.0.1" });
+      assert.equal(result, "ok");
+      await made.task.try(`close ${fd}`);
+    }
+    assert.equal(chosen(made, vip, 0), before);
+  });
+
+  it("knows 10,000 backends", async () => {
+    const backends = Array.from({ length: 10_000 }, (_, i) => `127.1.${i >> 8}.${i & 255}:${web.port}`);
+    const everywhere = await Listener.start("0.0.0.0", false, true);
+    const made = await box([
+      `10.77.0.1:80=${backends.map((place) => place.replace(/:.*/, `:${everywhere.port}`)).join(",")}`,
+    ]);
+    const seen = new Set<string>();
+    for (let i = 0; i < 100; i++) {
+      const { fd, result } = await made.task.connect(80, { to: "10.77.0.1" });
+      assert.equal(result, "ok");
+      seen.add(at(await made.task.tell(`peer ${fd}`)));
+      await made.task.try(`close ${fd}`);
+    }
+    assert.ok(seen.size > 90, `${seen.size} different ones of 100`);
+  });
+
+  it("does not take what cannot be one: loops, port 0, another family, twice the same", () => {
+    for (const [texts, why] of [
+      [["10.77.0.1:80=10.77.0.2:80", "10.77.0.2:80=10.0.0.1:1"], /is a virtual address itself/],
+      [["10.77.0.1:80=10.77.0.1:80"], /is a virtual address itself/],
+      [["10.77.0.1:0=10.0.0.1:80"], /port is not 1 to 65535/],
+      [["10.77.0.1:80=10.0.0.1:0"], /no port of 1 to 65535/],
+      [["10.77.0.1:80=[fd00::1]:80"], /not of the same family/],
+      [["10.77.0.1:80=10.0.0.1:1,10.0.0.1:1"], /is there twice/],
+      [["10.77.0.1:80=10.0.0.1:1", "10.77.0.1:80=10.0.0.1:2"], /given twice/],
+      [["0.0.0.0:80=10.0.0.1:1"], /no address of one host/],
+      [["10.77.0.1:80=10.0.0.1:1*0"], /no weight of 1/],
+      [["10.77.0.1:80"], /there is no =/],
+      [["10.77.0.1:80=10.0.0.1:1;speed=11"], /no option "speed"/],
+    ] as const)
+      assert.throws(() => parseVipOptions(texts), why);
+  });
+});
