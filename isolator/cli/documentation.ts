@@ -74,6 +74,10 @@ const ABOUT: Readonly<Partial<Record<string, About>>> = {
     examples: [["the cluster's addresses by class", "bpf-isolator endpoints"]],
     status: ASKS_DAEMON,
   },
+  services: {
+    examples: [["those without a backend", "bpf-isolator services | grep none"]],
+    status: ASKS_DAEMON,
+  },
   "break-glass": {
     examples: [
       ["refuse nothing from now on, and report it", "bpf-isolator break-glass --audit"],

@@ -3,6 +3,7 @@ import { bpf_isolator, codecs } from "../mesos/messages.js";
 import { withDaemon, type DaemonOptions } from "./daemon.js";
 import { renderEvent } from "./events.js";
 import {
+  countsText,
   destinationsText,
   formatBytes,
   formatDuration,
@@ -66,6 +67,25 @@ function selfCheckText(check: bpf_isolator.SelfCheck, now: number): string {
  * @param now seconds since the epoch
  * @returns text that ends with a newline
  */
+function servicesRows({
+  services = 0,
+  backends = 0,
+  avoided = 0,
+  without = 0,
+  ignored = [],
+  error,
+}: bpf_isolator.ServiceTotals): Row[] {
+  if (services === 0 && ignored.length === 0 && error === undefined) return [];
+  const parts = [
+    `${services}, with ${backends} backends`,
+    ...(avoided > 0 ? [`${avoided} avoided`] : []),
+    ...(without > 0 ? [`${without} without a backend`] : []),
+    ...(ignored.length > 0 ? [`left out: ${countsText(ignored)}`] : []),
+    ...(error === undefined ? [] : [error]),
+  ];
+  return [["services", printable(parts.join("; "))]];
+}
+
 export function renderStatus(status: bpf_isolator.DaemonStatus, now: number): string {
   const {
     version = "?",
@@ -94,6 +114,7 @@ export function renderStatus(status: bpf_isolator.DaemonStatus, now: number): st
         sourceText(source),
       ]),
       ...optional("endpoints", status.endpoints_error),
+      ...(status.services ? servicesRows(status.services) : []),
       ["memory", formatBytes(memory_bytes)],
       [
         "calls",

@@ -8,6 +8,7 @@ import { egressFor } from "./egress.js";
 import { limitsFor } from "./connections.js";
 import { markingFor } from "./marking.js";
 import { holds, isAllocatedTo, isAnchored } from "./match.js";
+import { servicesFor } from "./services.js";
 import type { Config, Exemption } from "./schema.js";
 
 /** Labels and executor id alone are chosen by whoever runs the task: they count for containers of trusted roles only. */
@@ -44,6 +45,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const ports = facts.ownNetwork ? [] : facts.ports;
   const classes = classesOf(config.classes, facts, config.trustedRoles);
   const marking = markingFor(config.marking, classes);
+  const services = servicesFor(config.services, classes);
   const egress = egressFor(config.egress, classes, agent);
   const connections = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
   return {
@@ -60,5 +62,6 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
     ...(classes.length > 0 ? { classes } : {}),
     ...(marking ? { marking } : {}),
     ...(egress ? { egress } : {}),
+    ...(services ? { services } : {}),
   };
 }

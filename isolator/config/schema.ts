@@ -40,6 +40,7 @@ import {
   type OperatorConfig,
   type StatisticsConfig,
 } from "./statistics.js";
+import { serviceProblems, ServicesSchema, toServices, type ServicesConfig } from "./services.js";
 import { RemapSchema, type RemapMode } from "./remap.js";
 import { ViolationsSchema, type ViolationRule } from "./violations.js";
 
@@ -172,6 +173,7 @@ export const ConfigSchema = z
     egress_default: EgressDefaultSchema,
     egress_errno: EgressErrnoSchema,
     egress_exceptions: EgressExceptionsSchema,
+    services: ServicesSchema,
     violations: ViolationsSchema.optional(),
     agent_api: AgentApiSchema.optional(),
   })
@@ -211,6 +213,7 @@ export interface Config {
   operator: OperatorConfig;
   endpoints: EndpointsConfig;
   egress: EgressConfig;
+  services: ServicesConfig;
   /** Undefined: what is refused is refused, and nothing more. */
   violations?: ViolationRule;
   /** Undefined: the agent is not asked. */
@@ -232,7 +235,7 @@ function asMap(value: unknown): Record<string, unknown> {
 export function crossProblems(value: unknown): Problem[] {
   const keys = asMap(value);
   const { judge, agent_ports, trusted_roles, exemptions, classes, marking, endpoints, egress } = keys;
-  const { statistics } = keys;
+  const { statistics, services } = keys;
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -276,6 +279,7 @@ export function crossProblems(value: unknown): Problem[] {
     ...statisticsProblems(statistics),
     ...endpointProblems(endpoints, classes),
     ...egressProblems(egress, classes),
+    ...serviceProblems(services, classes, trusted_roles),
   ];
 }
 
@@ -310,6 +314,7 @@ export function toConfig(input: ConfigInput): Config {
       errno: input.egress_errno,
       exceptions: input.egress_exceptions,
     },
+    services: toServices(input.services),
     ...(input.violations === undefined ? {} : { violations: input.violations }),
     ...(input.agent_api === undefined ? {} : { agentApi: toAgentApi(input.agent_api) }),
   };

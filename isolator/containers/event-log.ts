@@ -23,6 +23,7 @@ export type EventKind =
   | "break_glass"
   | "repaired"
   | "self_check"
+  | "service"
   | "warning";
 
 export interface IsolatorEvent {

@@ -44,6 +44,8 @@ export const STATE_ROOT = "/run/bpf-isolator";
 const SERVE_LOCK = "serve.lock";
 /** Locked by the process that makes a pass over the sockets. */
 const PASS_LOCK = "connections.lock";
+/** Names of services (cluster/service-names.ts). */
+export const HOSTS_FILE = "hosts";
 /** What else may be in it, besides its lock. */
 const STATE_FILES = [
   "containers",
@@ -53,6 +55,7 @@ const STATE_FILES = [
   "break-glass",
   "agent.json",
   "isolator.sock",
+  HOSTS_FILE,
 ];
 
 export class Instance {
@@ -341,7 +344,7 @@ export class Instance {
       if (record) this.releasePorts(record);
       if (record) this.endConnections(record);
       if (record) this.endMappings(record);
-    if (record) this.endServices(record);
+      if (record) this.endServices(record);
       this.records.remove(held);
       swept.push(record ? formatId(record.id) : held.key);
     }

@@ -5,6 +5,7 @@
  * Calls about one root container and what is nested in it are done one after another; those of others beside them.
  */
 import { readlinkSync } from "node:fs";
+import { join } from "node:path";
 import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
 import { badLimits } from "../config/connections.js";
@@ -24,7 +25,7 @@ import { Container, moveInto } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
 import type { EventLog } from "./event-log.js";
 import { HostShare } from "./host-share.js";
-import type { Instance } from "./instance.js";
+import { HOSTS_FILE, type Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
 import { reach } from "./points.js";
@@ -135,9 +136,14 @@ export class Isolator {
           isolator.enter(container, bytes);
         },
       });
-      isolator.endpoints = new Cluster(instance.loaded, config, (message) => {
-        log.add("warning", "", message);
-      });
+      isolator.endpoints = new Cluster(
+        instance.loaded,
+        config,
+        join(instance.stateDirectory, HOSTS_FILE),
+        (message, kind) => {
+          log.add(kind, "", message);
+        },
+      );
       isolator.endpoints.setHost(isolator.agent?.ip);
       void isolator.reconfigure(config);
       // What only a pass knows is told again soon.

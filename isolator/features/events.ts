@@ -84,7 +84,14 @@ function formatAddress(bytes: Uint8Array, ipv6: boolean): string {
 }
 
 /** Reasons whose event has an address: that asked for by bind(), or the destination. */
-const KNOWN_ADDRESS: readonly Reason[] = ["bind", "bind_zero", "connections", "connections_total", "egress", "service"];
+const KNOWN_ADDRESS: readonly Reason[] = [
+  "bind",
+  "bind_zero",
+  "connections",
+  "connections_total",
+  "egress",
+  "service",
+];
 
 /** @param nameOf name of the container with this cgroup id */
 export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => string | undefined): Denial {

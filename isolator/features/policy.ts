@@ -28,13 +28,7 @@ import {
   type PortsPolicy,
 } from "./ports.js";
 import { isMappings, remapFields, remapFlags, remapHooks, type PortMapping } from "./remap.js";
-import {
-  isServices,
-  serviceFields,
-  serviceFlagsOf,
-  serviceHooks,
-  type ServicesPolicy,
-} from "./services.js";
+import { isServices, serviceFields, serviceFlagsOf, serviceHooks, type ServicesPolicy } from "./services.js";
 import { openSockets, socketFlags, socketHooks, socketsOf, type SocketsPolicy } from "./sockets.js";
 
 export const ENFORCE_MODES = ["on", "audit", "off"] as const;

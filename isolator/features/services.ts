@@ -70,7 +70,11 @@ export const SLOT_SIZE: number = SLOT.size;
 export const NS_PER_S = 1_000_000_000;
 
 /** A place of a service or backend, as messages and keys of tables have it: "tcp 10.0.0.1:80". */
-export function formatEnd({ address, port, protocol }: Pick<Service, "address" | "port" | "protocol">): string {
+export function formatEnd({
+  address,
+  port,
+  protocol,
+}: Pick<Service, "address" | "port" | "protocol">): string {
   return `${protocol} ${formatPort({ address, port })}`;
 }
 
@@ -273,7 +277,14 @@ export function encodeBackend(avoid: number, counts?: BackendCounts): Uint8Array
 
 export function decodeBackend(value: Uint8Array): BackendCounts & { avoid: number } {
   const { avoided_until, avoid, connects, refused, unanswered, live } = decode(BACKEND, value);
-  return { avoidedUntil: avoided_until, avoid: Number(avoid) / NS_PER_S, connects, refused, unanswered, live };
+  return {
+    avoidedUntil: avoided_until,
+    avoid: Number(avoid) / NS_PER_S,
+    connects,
+    refused,
+    unanswered,
+    live,
+  };
 }
 
 /** Bits of enum policy_flags. */
@@ -412,9 +423,10 @@ function parseOptions(text: string, parts: readonly string[]): ServiceOptions {
     if (!known.includes(value)) throw badOption(text, `${key} is ${known.join(" or ")}`);
     found.set(key, value);
   }
-  const get = <T extends string>(key: string): T | undefined => found.get(key) as T | undefined;
-  const [choice, affinity] = [get<ServiceChoice>("choice"), get<ServiceAffinity>("affinity")];
-  const [peer, noBackend] = [get<ServicePeer>("peer"), get<NoBackendAction>("no_backend")];
+  const choice = SERVICE_CHOICES.find((value) => value === found.get("choice"));
+  const affinity = SERVICE_AFFINITIES.find((value) => value === found.get("affinity"));
+  const peer = SERVICE_PEERS.find((value) => value === found.get("peer"));
+  const noBackend = NO_BACKEND_ACTIONS.find((value) => value === found.get("no_backend"));
   return {
     ...(choice === undefined ? {} : { choice }),
     ...(affinity === undefined ? {} : { affinity }),

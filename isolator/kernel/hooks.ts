@@ -111,7 +111,8 @@ export const HOOKS: readonly Hook[] = [
     attachType: 11,
     section: "cgroup/connect6",
     since: "6.1",
-    purpose: "translates virtual addresses, counts and limits IPv6 and v4-mapped connections, sets their DSCP",
+    purpose:
+      "translates virtual addresses, counts and limits IPv6 and v4-mapped connections, sets their DSCP",
     optional: true,
   },
   {

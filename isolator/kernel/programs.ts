@@ -56,9 +56,7 @@ export class Programs {
     const maps = new Map(
       MAP_NAMES.map((name) => [name, new BpfMap(name, pins.get(`map_${name}`), MAPS[name])]),
     );
-    const iterators = new Map(
-      loadableIterators().map((name) => [name, pins.get(`iterator_${name}`)]),
-    );
+    const iterators = new Map(loadableIterators().map((name) => [name, pins.get(`iterator_${name}`)]));
     const queries = new Map(QUERIES.map((name) => [name, pins.get(`query_${name}`)]));
     return new Programs(programs, maps, primer, iterators, queries);
   }

@@ -13,6 +13,7 @@ import {
   encodeServiceKey,
   encodeSlot,
   encodeSlotKey,
+  NS_PER_S,
   formatEnd,
   SERVICE_KEY_SIZE,
   SLOT_KEY_SIZE,
@@ -26,10 +27,7 @@ import {
 import type { MapName } from "./contents.js";
 import type { BpfMap } from "./maps.js";
 
-type ServiceMapName = Extract<
-  MapName,
-  "services" | "service_slots" | "service_backends" | "service_misses"
->;
+type ServiceMapName = Extract<MapName, "services" | "service_slots" | "service_backends" | "service_misses">;
 
 export interface ServiceMaps {
   map: (name: ServiceMapName) => BpfMap;
@@ -194,7 +192,11 @@ export class ServiceTable {
     const value = map.lookup(key);
     const avoid = service.avoid ?? DEFAULT_AVOID;
     const there = value && decodeBackend(value);
-    if (there?.avoid !== avoid) map.update(key, encodeBackend(avoid, there));
+    if (there?.avoid === avoid) return;
+    // One that is avoided is so for no longer than the new time.
+    const latest = process.hrtime.bigint() + BigInt(Math.round(avoid * NS_PER_S));
+    if (there && there.avoidedUntil > latest) there.avoidedUntil = latest;
+    map.update(key, encodeBackend(avoid, there));
   }
 
   private leave({ service, draining, table, slots }: Known): boolean {
@@ -251,4 +253,3 @@ export class ServiceTable {
 export function forgetServices(maps: ServiceMaps, set: bigint): void {
   new ServiceTable(maps, set).clear();
 }
-

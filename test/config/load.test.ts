@@ -30,6 +30,7 @@ const DEFAULTS: Config = {
   operator: { hosts: [] },
   endpoints: { static: [] },
   egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
+  services: { static: [], claims: [], domain: "l4lb" },
 };
 
 let directory = "";
@@ -134,6 +135,7 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
         tokenFile: "/etc/token",
       },
       endpoints: { static: [] },
+      services: { static: [], claims: [], domain: "l4lb" },
       egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
     };
     assert.deepEqual(read(text), expected);
