@@ -12,21 +12,23 @@
 #include "connection_counts.h"
 
 /* Without a branch: the verifier walks each of those once for every rule. */
-static __always_inline bool fits(const struct connection_rule *rule, const struct destination *to)
+static __always_inline bool fits(const struct connection_rule *rule, const struct destination *to, __u32 service)
 {
 	const __u64 *a = (const void *)rule->address, *mask = (const void *)rule->mask,
 	            *b = (const void *)to->address;
 	__s64 below = (__s64)to->port - rule->begin, above = (__s64)rule->end - to->port;
+	__u32 named = rule->service;
 	__u64 differs = ((a[0] ^ b[0]) & mask[0]) | ((a[1] ^ b[1]) & mask[1]) |
 	                ((rule->protocol ^ to->protocol) & rule->protocol_mask);
 
+	differs |= (named ^ service) & -(__u32) !!named;
 	barrier_var(below);
 	barrier_var(above);
 	return !(differs | ((__u64)(below | above) >> 63));
 }
 
 /* The limit for a destination; 0: it is not counted. */
-__noinline int limit_for(const struct policy *policy, const struct destination *to)
+__noinline int limit_for(const struct policy *policy, const struct destination *to, __u32 service)
 {
 	__u64 cgroup_id;
 	struct connection_rules *rules;
@@ -37,7 +39,7 @@ __noinline int limit_for(const struct policy *policy, const struct destination *
 	if (policy->connection_rules) {
 		rules = bpf_map_lookup_elem(&connect_rules, &cgroup_id);
 		for (__u32 i = 0; rules && i < CONNECTION_RULES && i < policy->connection_rules; i++)
-			if (fits(&rules->rules[i], to))
+			if (fits(&rules->rules[i], to, service))
 				return rules->rules[i].limit;
 	}
 	return policy->max_connections ? policy->max_connections : NO_LIMIT;
@@ -249,7 +251,8 @@ static __noinline int take_noted(struct bpf_sock_addr *ctx, const struct policy 
 }
 
 /* A function that the verifier walks through once, whatever came before. */
-__noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *policy, struct destination *to)
+__noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *policy, struct destination *to,
+                             __u32 service)
 {
 	struct connection_limits limits = {.span = this_span()};
 	struct socket_hold *holder = NULL;
@@ -264,7 +267,7 @@ __noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *pol
 		return ALLOW;
 	}
 	to->cgroup_id = policy->cgroup_id;
-	limits.each = limit_for(policy, to);
+	limits.each = limit_for(policy, to, service);
 	if (!limits.each && tcp)
 		return ALLOW;
 	limits.total = policy->max_connections_total ? policy->max_connections_total : NO_LIMIT;
@@ -289,9 +292,9 @@ static __always_inline bool counts_connections(const struct policy *policy)
 
 /* connect(), of TCP before it chooses a port. Asked last: what is refused for another reason holds nothing. */
 static __always_inline int connections_connect(struct bpf_sock_addr *ctx, const struct policy *policy,
-                                               struct destination *to)
+                                               struct destination *to, __u32 service)
 {
-	return counts_connections(policy) && count_connect(ctx, policy, to) != ALLOW ? DENY : ALLOW;
+	return counts_connections(policy) && count_connect(ctx, policy, to, service) != ALLOW ? DENY : ALLOW;
 }
 
 static __noinline void watch(struct socket_connections *connections)

@@ -72,14 +72,15 @@ SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
+	__u32 service = 0;
 	int verdict;
 
 	remap_sendmsg(ctx, policy, AF_INET);
-	verdict = services_sendmsg(ctx, policy, AF_INET);
+	verdict = services_sendmsg(ctx, policy, AF_INET, &service);
 	if (verdict == ALLOW)
 		verdict = ports_sendmsg(ctx, policy, AF_INET);
 	if (verdict == ALLOW)
-		verdict = egress_sendmsg(ctx, policy, AF_INET);
+		verdict = egress_sendmsg(ctx, policy, AF_INET, service);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
@@ -89,14 +90,15 @@ SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
+	__u32 service = 0;
 	int verdict;
 
 	remap_sendmsg(ctx, policy, AF_INET6);
-	verdict = services_sendmsg(ctx, policy, AF_INET6);
+	verdict = services_sendmsg(ctx, policy, AF_INET6, &service);
 	if (verdict == ALLOW)
 		verdict = ports_sendmsg(ctx, policy, AF_INET6);
 	if (verdict == ALLOW)
-		verdict = egress_sendmsg(ctx, policy, AF_INET6);
+		verdict = egress_sendmsg(ctx, policy, AF_INET6, service);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
@@ -110,17 +112,18 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 {
 	const struct policy *policy = container_policy();
 	struct destination to = {};
+	__u32 service = 0;
 	int verdict;
 
 	if (!policy->enforcement)
 		return DENY;
 	remap_connect(ctx, policy, family);
-	verdict = services_connect(ctx, policy, family);
+	verdict = services_connect(ctx, policy, family, &service);
 	if (verdict == ALLOW && policy->flags & DESTINATION_FLAGS && has_destination(ctx->protocol)) {
 		read_destination(ctx, family, &to);
-		verdict = egress_connect(policy, &to);
+		verdict = egress_connect(policy, &to, service);
 		if (verdict == ALLOW)
-			verdict = connections_connect(ctx, policy, &to);
+			verdict = connections_connect(ctx, policy, &to, service);
 	}
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);

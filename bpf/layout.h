@@ -298,6 +298,11 @@ enum connection_total {
 	CONNECTION_TOTALS = 2,
 };
 
+/* Part of a class id: a hash of the class's name below it (isolator/features/classes.ts). */
+enum class_bit {
+	CLASS_CLAIMED = 0x40000000, /* by nothing but what whoever runs the task has written */
+};
+
 /* Part of the value of connect_rules: the first that fits the destination holds. */
 struct connection_rule {
 	__u8 address[16]; /* IPv4 as v4-mapped */
@@ -305,9 +310,9 @@ struct connection_rule {
 	__u16 begin; /* ports, both included, host byte order */
 	__u16 end;
 	__u16 protocol;
-	__u16 protocol_mask; /* bits of the protocol that must be the same; 0: any */
-	__u32 limit;         /* 0: not counted at all */
-	__u32 reserved2;
+	__u16 protocol_mask;    /* bits of the protocol that must be the same; 0: any */
+	__u32 limit;            /* 0: not counted at all */
+	enum class_bit service; /* only where it was reached by the service with this class; 0: however */
 };
 
 /* One line: what user space tells a pass over the sockets, and what that found of closed connections. */
@@ -396,11 +401,6 @@ struct timewait {
 #define ENDPOINT_CLASSES 4
 /* Sets of endpoints: one is in use, the other is being filled or empty. */
 #define ENDPOINT_SLOTS 2
-
-/* Part of a class id: a hash of the class's name below it (isolator/features/classes.ts). */
-enum class_bit {
-	CLASS_CLAIMED = 0x40000000, /* by nothing but what whoever runs the task has written */
-};
 
 /* Bits of endpoint_state.current. */
 enum endpoint_current {

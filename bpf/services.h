@@ -317,8 +317,9 @@ static __always_inline int refuse_note(void)
 /* Besides a verdict: allowed, and it goes elsewhere. */
 #define TRANSLATED 2
 
-/* @param to where it goes; becomes the backend's address */
-static __noinline int connect_service(struct bpf_sock_addr *ctx, const struct policy *policy, struct service_key *to)
+/* @param to where it goes; becomes the backend's address @param class of the service, by which rules name it */
+static __noinline int connect_service(struct bpf_sock_addr *ctx, const struct policy *policy, struct service_key *to,
+                                      __u32 *class)
 {
 	struct service_key vip = *to;
 	const struct service *service = bpf_map_lookup_elem(&services, &vip);
@@ -332,6 +333,7 @@ static __noinline int connect_service(struct bpf_sock_addr *ctx, const struct po
 	}
 	if (denied_below())
 		return ALLOW;
+	*class = service->class;
 	if (!choose_backend(policy, service, to))
 		return service->flags & SERVICE_PASS ? ALLOW : refuse_service(policy, &vip);
 	if (ctx->protocol == IPPROTO_TCP && !(service->flags & SERVICE_TELL_VIP)) {
@@ -348,7 +350,8 @@ static __noinline int connect_service(struct bpf_sock_addr *ctx, const struct po
 }
 
 /* connect(), before anything but port mappings looks at where it goes. */
-static __always_inline int services_connect(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family)
+static __always_inline int services_connect(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family,
+                                            __u32 *class)
 {
 	struct service_key to = {};
 	int verdict;
@@ -357,7 +360,7 @@ static __always_inline int services_connect(struct bpf_sock_addr *ctx, const str
 		return ALLOW;
 	to.set = policy->service_set;
 	read_given(ctx, family, &to);
-	verdict = connect_service(ctx, policy, &to);
+	verdict = connect_service(ctx, policy, &to, class);
 	if (verdict != TRANSLATED)
 		return verdict;
 	write_given(ctx, family, to.address, to.port);
@@ -365,7 +368,8 @@ static __always_inline int services_connect(struct bpf_sock_addr *ctx, const str
 }
 
 /* The same for a datagram. */
-static __noinline int send_to_service(struct bpf_sock_addr *ctx, const struct policy *policy, struct service_key *to)
+static __noinline int send_to_service(struct bpf_sock_addr *ctx, const struct policy *policy, struct service_key *to,
+                                      __u32 *class)
 {
 	struct service_key vip = *to;
 	const struct service *service = bpf_map_lookup_elem(&services, &vip);
@@ -379,6 +383,7 @@ static __noinline int send_to_service(struct bpf_sock_addr *ctx, const struct po
 	}
 	if (denied_below() || !sk)
 		return ALLOW;
+	*class = service->class;
 	note = service_note(sk, 0);
 	peer = note ? known_peer(note, service, to) : NULL;
 	if (peer) {
@@ -392,7 +397,8 @@ static __noinline int send_to_service(struct bpf_sock_addr *ctx, const struct po
 }
 
 /* A datagram with an address. A socket stays with a backend for as long as the service has the same ones. */
-static __always_inline int services_sendmsg(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family)
+static __always_inline int services_sendmsg(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family,
+                                            __u32 *class)
 {
 	struct service_key to = {};
 	int verdict;
@@ -401,7 +407,7 @@ static __always_inline int services_sendmsg(struct bpf_sock_addr *ctx, const str
 		return ALLOW;
 	to.set = policy->service_set;
 	read_given(ctx, family, &to);
-	verdict = send_to_service(ctx, policy, &to);
+	verdict = send_to_service(ctx, policy, &to, class);
 	if (verdict != TRANSLATED)
 		return verdict;
 	write_given(ctx, family, to.address, to.port);

@@ -5,6 +5,7 @@ import type { Membership } from "../features/classes.js";
 import { ENDPOINT_PROTOCOLS } from "../features/endpoints.js";
 import {
   DEFAULT_AVOID,
+  isServiceName,
   MAX_WEIGHT,
   NO_BACKEND_ACTIONS,
   parsePort,
@@ -26,9 +27,6 @@ const MAX_STATIC_BACKENDS = 16_384;
 const MAX_CLAIMS = 1000;
 const MAX_PATTERNS = 100;
 const MAX_AVOID = 3600;
-/** Of Marathon: segments of an id are lower-case labels of host names. */
-const NAME = /^(\/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?){1,8}$/;
-const MAX_NAME = 128;
 const NAME_PATTERN = /^(\/[a-z0-9-]+|\/\*)*(\/\*\*)?$/;
 
 const OPTIONS = {
@@ -68,10 +66,6 @@ export interface VipSpec {
   name?: string;
   address?: string;
   port: number;
-}
-
-export function isServiceName(name: string): boolean {
-  return name.length <= MAX_NAME && NAME.test(name);
 }
 
 /** @returns undefined where it is none */

@@ -6,7 +6,7 @@ import { IsolatorError } from "../errors.js";
 import { decode, encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import { formatAddress, parseAddress } from "./addresses.js";
-import { classId } from "./classes.js";
+import { classId, serviceClass } from "./classes.js";
 import { ENDPOINT_PROTOCOLS, PROTOCOL_NUMBERS, type EndpointProtocol } from "./endpoints.js";
 
 export const SERVICE_CHOICES = ["random", "least_connections"] as const;
@@ -53,6 +53,9 @@ export interface ServicesPolicy {
   own?: Service[];
 }
 
+/** Of Marathon: segments of an id are lower-case labels of host names. */
+const NAME = /^(\/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?){1,8}$/;
+const MAX_NAME = 128;
 export const MAX_WEIGHT = 65535;
 export const MAX_BACKENDS = 16384;
 export const DEFAULT_AVOID = 10;
@@ -68,6 +71,10 @@ export const SERVICE_KEY_SIZE: number = KEY.size;
 export const SLOT_KEY_SIZE: number = SLOT_KEY.size;
 export const SLOT_SIZE: number = SLOT.size;
 export const NS_PER_S = 1_000_000_000;
+
+export function isServiceName(name: string): boolean {
+  return name.length <= MAX_NAME && NAME.test(name);
+}
 
 /** A place of a service or backend, as messages and keys of tables have it: "tcp 10.0.0.1:80". */
 export function formatEnd({
@@ -123,11 +130,6 @@ export function decodeServiceKey(key: Uint8Array): ServiceKey {
     port,
     protocol: protocol === PROTOCOL_NUMBERS.udp ? "udp" : "tcp",
   };
-}
-
-/** What a class is named for rules that name a service: no class of the configuration can be called so. */
-export function serviceClass(name: string): string {
-  return `service ${name}`;
 }
 
 /** Value of services. @param table of its slots */

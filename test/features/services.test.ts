@@ -201,6 +201,33 @@ describe("services: where a connect() goes", () => {
   });
 });
 
+describe("services: rules", () => {
+  it("may name the service, where the same backend by its own address is another matter", async () => {
+    const { port } = await echo("127.0.0.1");
+    const own = parseVipOptions([
+      `10.77.0.1:80=127.0.0.1:${web.port}`,
+      `10.77.0.2:80=127.0.0.1:${web.port}`,
+      `10.77.0.1:53/udp=127.0.0.1:${port}`,
+    ]).map((service, i) => ({ ...service, name: i === 1 ? "/other" : "/web" }));
+    const made = await cell(
+      [`s${count++}`],
+      policy("", {
+        services: { own },
+        egress: { rules: [{ name: "a", to: { service: "/web" }, action: "allow" }], byDefault: "deny" },
+        connections: { rules: [{ to: { service: "/web", protocol: "tcp" }, limit: 2 }] },
+      }),
+    );
+    const task = Connector.start(made.container.node);
+    for (const result of ["ok", "ok", "EAGAIN"])
+      assert.equal((await task.connect(80, { to: "10.77.0.1" })).result, result);
+    assert.equal((await task.connect(80, { to: "10.77.0.2" })).result, "EPERM");
+    assert.equal((await task.connect(web.port)).result, "EPERM");
+    const fd = await task.socket("udp");
+    assert.equal(await task.try(`send ${fd} 10.77.0.1 53`), "ok");
+    assert.equal(await task.try(`send ${fd} 127.0.0.1 ${port}`), "EPERM");
+  });
+});
+
 describe("services: UDP", () => {
   it("sees answers come from the virtual address: unconnected and connected, IPv4, v4-mapped and IPv6, from many at a time", async () => {
     const [one, two, three] = await Promise.all(["127.0.0.1", "127.0.0.1", "::1"].map(echo));

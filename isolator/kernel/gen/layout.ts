@@ -81,7 +81,7 @@ export const layouts = {
           "offset": 40,
           "type": "u32"
         },
-        "reserved2": {
+        "service": {
           "offset": 44,
           "type": "u32"
         }
@@ -864,6 +864,9 @@ export const layouts = {
     }
   },
   "enums": {
+    "class_bit": {
+      "CLASS_CLAIMED": 1073741824
+    },
     "connection_sizes": {
       "CONNECTION_RULES": 16,
       "CONNECTION_SETS": 4096,
@@ -914,9 +917,6 @@ export const layouts = {
     "remap_way": {
       "REMAP_TO_HOST": 0,
       "REMAP_TO_CONTAINER": 1
-    },
-    "class_bit": {
-      "CLASS_CLAIMED": 1073741824
     },
     "egress_kind": {
       "EGRESS_TCP": 0,
