@@ -19,10 +19,16 @@ static __always_inline bool uses_services(const struct policy *policy)
 	return policy->flags & POLICY_SERVICES;
 }
 
+/* Whose services it uses. */
+static __always_inline __u64 service_set(const struct policy *policy)
+{
+	return policy->services_own ? policy->cgroup_id : SERVICES_SHARED;
+}
+
 /* Of a connection of a nested container, the programs of the containers around it are told too: one counts. */
 static __always_inline bool counts_backends(const struct policy *policy)
 {
-	return uses_services(policy) && policy->service_counts;
+	return uses_services(policy) && !policy->level;
 }
 
 /* All but the set. `family` must be a constant. */
@@ -302,7 +308,7 @@ static __noinline int note_peer(struct bpf_sock_addr *ctx, const struct policy *
 	peer->vip_port = vip->port;
 	peer->backend_port = to->port;
 	peer->table = service->table;
-	note->set = policy->service_set;
+	note->set = service_set(policy);
 	note->level = policy->level;
 	return place + 1;
 }
@@ -358,7 +364,7 @@ static __always_inline int services_connect(struct bpf_sock_addr *ctx, const str
 
 	if (!uses_services(policy) || (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP))
 		return ALLOW;
-	to.set = policy->service_set;
+	to.set = service_set(policy);
 	read_given(ctx, family, &to);
 	verdict = connect_service(ctx, policy, &to, class);
 	if (verdict != TRANSLATED)
@@ -405,7 +411,7 @@ static __always_inline int services_sendmsg(struct bpf_sock_addr *ctx, const str
 
 	if (!uses_services(policy) || ctx->protocol != IPPROTO_UDP)
 		return ALLOW;
-	to.set = policy->service_set;
+	to.set = service_set(policy);
 	read_given(ctx, family, &to);
 	verdict = send_to_service(ctx, policy, &to, class);
 	if (verdict != TRANSLATED)
@@ -478,7 +484,7 @@ static __always_inline void services_getpeername(struct bpf_sock_addr *ctx, __u8
 /* The backend that a TCP socket is connected to, or about to be. */
 static __noinline struct service_backend *backend_of(struct bpf_sock_ops *ctx, const struct policy *policy)
 {
-	struct service_key key = {.set = policy->service_set, .protocol = IPPROTO_TCP};
+	struct service_key key = {.set = service_set(policy), .protocol = IPPROTO_TCP};
 	__u32 *address = (__u32 *)key.address, v4 = ctx->remote_ip4;
 
 	/* Not in two branches: of those the compiler makes one with an address that it chooses, which is not allowed.

@@ -6,6 +6,8 @@ import {
   classesText,
   columns,
   enforcementText,
+  filesText,
+  limitsText,
   formatBytes,
   mappingsText,
   markingText,
@@ -28,8 +30,10 @@ const OPTIONAL: readonly { head: string; text: (container: Summary) => string }[
     text: ({ port_mappings = [] }) => (port_mappings.length > 0 ? shorten(mappingsText(port_mappings)) : ""),
   },
   { head: "CLASSES", text: ({ classes = [] }) => (classes.length > 0 ? shorten(classesText(classes)) : "") },
+  { head: "BANDWIDTH", text: ({ bandwidth }) => (bandwidth ? limitsText(bandwidth) : "") },
   { head: "CONNECTIONS", text: ({ connections }) => (connections ? `${connections.held ?? 0}` : "") },
   { head: "MARKING", text: ({ marking }) => (marking ? markingText(marking) : "") },
+  { head: "FILES", text: ({ files }) => (files ? filesText(files) : "") },
 ];
 /** Characters of a list; --json has all. */
 const MAX_LIST = 40;

@@ -31,6 +31,7 @@ export const REASONS = [
   "file",
   "bandwidth",
   "service",
+  "connections_ports",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

@@ -60,7 +60,7 @@ export const MAX_WEIGHT = 65535;
 export const MAX_BACKENDS = 16384;
 export const DEFAULT_AVOID = 10;
 /** Set of the services of a daemon; a cgroup id, which that of each `run` is, is never so low. */
-export const SHARED_SET = 1n;
+export const SHARED_SET = BigInt(layouts.enums.service_sizes.SERVICES_SHARED);
 
 const { policy_flags: flags, service_flag: serviceFlags } = layouts.enums;
 const KEY = layouts.structs.service_key;
@@ -299,16 +299,9 @@ export function serviceSet(policy: ServicesPolicy, cgroupId: bigint): bigint {
   return policy.own ? cgroupId : SHARED_SET;
 }
 
-/**
- * Fields of struct policy. Connections of nested containers are counted where those of their root container are.
- * @param level 0 for a root container
- */
-export function serviceFields(policy: ServicesPolicy | undefined, cgroupId: bigint, level: number) {
-  return {
-    service_set: policy ? serviceSet(policy, cgroupId) : 0n,
-    service_counts: policy && level === 0 ? 1 : 0,
-    reserved3: 0,
-  };
+/** Fields of struct policy. */
+export function serviceFields(policy: ServicesPolicy | undefined) {
+  return { services_own: policy?.own ? 1 : 0 };
 }
 
 /** Names of the hooks that the policy needs. */

@@ -1,9 +1,9 @@
 /** Loads the compiled object into the kernel, and says what the kernel has against it. */
-import { mkdirSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
-import { ITERATORS, ITERATORS_SINCE, type IteratorName, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
-import { HOOKS, type Hook } from "./hooks.js";
+import { CALLS, ITERATORS, ITERATORS_SINCE, type IteratorName, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
+import { HOOKS, LSM_MAC, MACHINE_HOOKS, type Hook, type MachineHook } from "./hooks.js";
 import { activeSecurityModules, kernelIsAtLeast } from "./machine.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
 import { checkLayouts, OBJECT_FILE } from "./object.js";
@@ -42,6 +42,7 @@ export function load(directory: string, maps?: string): void {
     };
     for (const { name } of [...hooks, PRIMER]) pin(programFd(object, name), `program_${name}`);
     for (const name of loadableIterators()) pin(programFd(object, name), `iterator_${name}`);
+    for (const name of CALLS) pin(programFd(object, name), `call_${name}`);
     for (const name of QUERIES) pin(programFd(object, name), `query_${name}`);
     for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
     renameSync(temporary, directory);
@@ -62,6 +63,39 @@ export interface Loaded {
   object: Pointer;
   /** Those whose programs are loaded. */
   hooks: readonly Hook[];
+}
+
+/** Those of MACHINE_HOOKS that the kernel has. */
+function presentMachineHooks(): MachineHook[] {
+  return MACHINE_HOOKS.filter(({ hook }) => libbpf().vmlinuxBtfId(hook, LSM_MAC) >= 0);
+}
+
+/**
+ * Loads the programs of MACHINE_HOOKS, for the maps that are pinned: apart from the others, since few containers need them
+ * and their verification takes as long as that of all the others.
+ * @param directory of the build's pins, where they are pinned too; undefined: only to know whether they load
+ * @returns whether the kernel has what is needed, and takes them
+ * @throws load-failed
+ */
+export function loadMachine(directory?: string): boolean {
+  const machine = presentMachineHooks();
+  const lacks = MACHINE_HOOKS.some((hook) => !hook.newer && !machine.includes(hook));
+  if (lacks || !mayHaveLsm()) return false;
+  const { object } = tryLoad([], directory, machine);
+  if (object === null) return false;
+  try {
+    if (directory === undefined) return true;
+    for (const { name } of machine) {
+      const pin = join(directory, `program_${name}`);
+      // Left by a process that was killed here: it is the same.
+      if (existsSync(pin)) continue;
+      const result = libbpf().objectPin(programFd(object, name), pin);
+      if (result < 0) throw new IsolatorError("load-failed", `${pin} cannot be pinned: ${errnoName(result)}`);
+    }
+    return true;
+  } finally {
+    libbpf().objectClose(object);
+  }
 }
 
 /** @throws load-failed */
@@ -96,8 +130,12 @@ function mayHaveLsm(): boolean {
   return activeSecurityModules()?.includes("bpf") !== false;
 }
 
-function tryLoad(hooks: readonly Hook[], maps?: string): Loaded & { errno: number } {
-  const object = openObject(hooks);
+function tryLoad(
+  hooks: readonly Hook[],
+  maps?: string,
+  machine?: readonly MachineHook[],
+): Loaded & { errno: number } {
+  const object = openObject(hooks, machine);
   if (maps !== undefined) reuseMaps(object, maps);
   const errno = libbpf().objectLoad(object);
   if (errno >= 0) return { object, hooks, errno };
@@ -105,8 +143,11 @@ function tryLoad(hooks: readonly Hook[], maps?: string): Loaded & { errno: numbe
   return { object: null, hooks, errno };
 }
 
-/** @param hooks that programs are to be loaded for */
-function openObject(hooks: readonly Hook[]): Pointer {
+/**
+ * @param hooks that programs are to be loaded for
+ * @param machine likewise, with nothing else; undefined: none of them, but all that is no hook's
+ */
+function openObject(hooks: readonly Hook[], machine?: readonly MachineHook[]): Pointer {
   const object = libbpf().objectOpen(OBJECT_FILE, null);
   if (object === null || object === 0n) {
     throw new IsolatorError("load-failed", `libbpf cannot open ${OBJECT_FILE}: ${errnoName(lastErrno())}`);
@@ -114,9 +155,15 @@ function openObject(hooks: readonly Hook[]): Pointer {
   for (const hook of HOOKS) {
     libbpf().setAutoload(libbpf().findProgram(object, hook.name), hooks.includes(hook));
   }
-  const loadable = loadableIterators();
+  for (const hook of MACHINE_HOOKS) {
+    libbpf().setAutoload(libbpf().findProgram(object, hook.name), machine?.includes(hook) ?? false);
+  }
+  for (const name of [PRIMER.name, ...CALLS, ...QUERIES]) {
+    libbpf().setAutoload(libbpf().findProgram(object, name), machine === undefined);
+  }
+  const iterators = machine === undefined ? loadableIterators() : [];
   for (const name of ITERATORS)
-    libbpf().setAutoload(libbpf().findProgram(object, name), loadable.includes(name));
+    libbpf().setAutoload(libbpf().findProgram(object, name), iterators.includes(name));
   return object;
 }
 

@@ -2,7 +2,8 @@
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { systemCode } from "../errors.js";
 import { u64Key } from "./codec.js";
-import { HOOKS, type Hook } from "./hooks.js";
+import { HOOKS, LSM_MAC, MACHINE_HOOKS, type Hook } from "./hooks.js";
+import { loadMachine } from "./load.js";
 import { activeSecurityModules, kernelOption } from "./machine.js";
 import { BpfMap } from "./maps.js";
 import { BPFFS, hasBpffs, requireCgroup2 } from "./mounts.js";
@@ -225,7 +226,7 @@ const whole: Probe[] = [
 ];
 
 /** "bpf" is among the active modules, and the kernel has the hook. @throws Failure */
-function requireLsm(hook: Hook): void {
+function requireLsm(hook: Pick<Hook, "name" | "attachType">): void {
   requireRoot();
   const modules = activeSecurityModules();
   if (modules && !modules.includes("bpf")) {
@@ -277,6 +278,18 @@ export function lsmProbe(hook: Hook): Probe {
   };
 }
 
+/** Programs on hooks of BPF LSM that are attached to no cgroup: those for files load. */
+const filesProbe: Probe = {
+  name: "lsm_files",
+  since: "6.1",
+  run: () => {
+    for (const { hook, newer } of MACHINE_HOOKS)
+      if (newer !== true) requireLsm({ name: hook, attachType: LSM_MAC });
+    if (!loadMachine()) throw new Failure("not-loaded", "the programs for files do not load on this kernel");
+    return undefined;
+  },
+};
+
 const LSM_PROBES = HOOKS.filter(({ lsm }) => lsm).map(lsmProbe);
 
 export const PROBES: readonly Probe[] = [
@@ -285,4 +298,5 @@ export const PROBES: readonly Probe[] = [
   ...maps,
   ...whole,
   ...LSM_PROBES,
+  filesProbe,
 ];

@@ -9,6 +9,7 @@ import { liveConnections, type ContainerStatistics } from "../features/statistic
 import { formatEnd, formatPort } from "../features/services.js";
 import { bpf_isolator } from "../mesos/messages.js";
 import { stateOf } from "../protocol/views.js";
+import { BandwidthMetrics } from "./bandwidth.js";
 
 /** Containers that are looked at before other calls have their turn: their labels cost more than their counts. */
 const AT_ONCE = 20;
@@ -62,6 +63,8 @@ export class Metrics {
   private readonly sourceEndpoints: Gauge;
   private readonly denied: Counter;
   private readonly audited: Counter;
+  private readonly bandwidth: BandwidthMetrics;
+  private readonly hostBandwidth: BandwidthMetrics;
   /** One at a time: each fills the metrics anew. */
   private last: Promise<unknown> = Promise.resolve();
 
@@ -98,6 +101,8 @@ export class Metrics {
       this.counters.set(new Counter({ ...named(name, help), labelNames: [...LABELS] }), read);
     for (const [name, [help, read]] of Object.entries(GAUGES))
       this.gauges.set(new Gauge({ ...named(name, help), labelNames: [...LABELS] }), read);
+    this.bandwidth = new BandwidthMetrics(registry, `${prefix}container_`, LABELS);
+    this.hostBandwidth = new BandwidthMetrics(registry, `${prefix}host_`, []);
     const labelNames = [...LABELS, "reason"];
     this.denied = new Counter({ ...named("denied_total", "What was refused."), labelNames });
     this.audited = new Counter({ ...named("audited_total", "What would have been refused."), labelNames });
@@ -195,6 +200,9 @@ export class Metrics {
     const { states, denied, audited, sourceAge, sourceEndpoints } = this;
     const others = [states, denied, audited, sourceAge, sourceEndpoints];
     for (const metric of [...this.counters.keys(), ...this.gauges.keys(), ...others]) metric.reset();
+    this.bandwidth.reset();
+    this.hostBandwidth.reset();
+    this.hostBandwidth.add({}, this.isolator.instance.hostBandwidth());
     for (const { name, age, endpoints } of this.isolator.cluster.status()) {
       if (age !== undefined) sourceAge.set({ source: name }, age);
       sourceEndpoints.set({ source: name }, endpoints);
@@ -204,7 +212,10 @@ export class Metrics {
       // Gone meanwhile?
       if (this.isolator.named(entry.name) !== entry) continue;
       states.inc({ state: bpf_isolator.ContainerSummary.State[stateOf(entry)].toLowerCase() });
-      if (entry.container) this.add(labelsOf(entry), entry.container.statistics());
+      if (!entry.container) continue;
+      const labels = labelsOf(entry);
+      this.add(labels, entry.container.statistics());
+      this.bandwidth.add(labels, entry.container.bandwidth());
     }
   }
 
