@@ -54,10 +54,12 @@ static __noinline __u32 rule_for_class(const struct egress_class *class, __u32 p
 	return class ? first_rule(bpf_map_lookup_elem(&egress_classes, class), port) : 0;
 }
 
-/* What the rules of a set say of a destination. `service`: class of the service that it was reached by, or 0.
- * `verdict` is zeroes before. */
-static __noinline int judge_destination(__u64 set, const struct endpoint_key *to, bool by_class, __u32 service,
-                                        struct egress_verdict *verdict)
+/*
+ * What the rules of a set say of a destination. `service`: class of the service that it was reached by, or 0.
+ * `verdict` is zeroes before.
+ */
+__noinline int judge_destination(__u64 set, const struct endpoint_key *to, bool by_class, __u32 service,
+                                 struct egress_verdict *verdict)
 {
 	struct egress_block block = {.prefix = EGRESS_PREFIX};
 	struct endpoint_found endpoint = {};

@@ -19,6 +19,7 @@
 #include "services.h"
 #include "sockets.h"
 #include "statistics.h"
+#include "terminate.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -139,6 +140,8 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 		verdict = egress_connect(policy, &to, service);
 		if (verdict == ALLOW)
 			verdict = connections_connect(ctx, policy, &to, service);
+		else
+			connections_refused(ctx);
 	}
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
@@ -355,11 +358,71 @@ int bandwidth_arms(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
-/* Likewise. Linux 6.5 and later. */
+/*
+ * Likewise, to end what a policy denies that is there already. The first of each kind does it itself, and is loaded
+ * where the kernel has bpf_sock_destroy(); the second leaves it to user space, and is loaded elsewhere.
+ */
+SEC("iter/tcp")
+int end_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	struct ended_socket found = {};
+
+	if (!sk || !must_end(sk, &found, IPPROTO_TCP))
+		return 0;
+	found.ended = 1;
+	if (tell_of(ctx->meta, &found))
+		bpf_sock_destroy(sk);
+	return 0;
+}
+
+SEC("iter/tcp")
+int list_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	struct ended_socket found = {};
+
+	if (sk && must_end(sk, &found, IPPROTO_TCP))
+		tell_of(ctx->meta, &found);
+	return 0;
+}
+
+SEC("iter/udp")
+int end_udp(struct bpf_iter__udp *ctx)
+{
+	struct sock_common *sk = (struct sock_common *)ctx->udp_sk;
+	struct ended_socket found = {};
+
+	if (!sk || !must_end(sk, &found, IPPROTO_UDP))
+		return 0;
+	found.ended = 1;
+	if (tell_of(ctx->meta, &found))
+		bpf_sock_destroy(sk);
+	return 0;
+}
+
+SEC("iter/udp")
+int list_udp(struct bpf_iter__udp *ctx)
+{
+	struct sock_common *sk = (struct sock_common *)ctx->udp_sk;
+	struct ended_socket found = {};
+
+	if (sk && must_end(sk, &found, IPPROTO_UDP))
+		tell_of(ctx->meta, &found);
+	return 0;
+}
+
+/* The same for services: UDP sockets that are connected to a backend which is gone. */
 SEC("iter/udp")
 int services_udp(struct bpf_iter__udp *ctx)
 {
 	services_pass(ctx->udp_sk);
+	return 0;
+}
+
+SEC("iter/udp")
+int services_keep(struct bpf_iter__udp *ctx)
+{
 	return 0;
 }
 

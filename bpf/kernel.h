@@ -136,6 +136,7 @@ struct sock_common {
 	__u16 skc_num;
 	__u16 skc_family;
 	volatile unsigned char skc_state;
+	int skc_bound_dev_if;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
@@ -170,7 +171,10 @@ enum sock_flags {
 	SOCK_DONE = 1, /* only its name counts: the value is the kernel's */
 };
 
+struct seq_file;
+
 struct bpf_iter_meta {
+	struct seq_file *seq;
 	__u64 seq_num;
 };
 

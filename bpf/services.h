@@ -11,8 +11,7 @@
 
 #include "destination.h"
 #include "local.h"
-
-extern int bpf_sock_destroy(struct sock_common *sock) __ksym __weak;
+#include "terminate.h"
 
 static __always_inline bool uses_services(const struct policy *policy)
 {

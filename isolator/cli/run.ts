@@ -12,7 +12,7 @@ import { IsolatorError } from "../errors.js";
 import { bandwidthStatistics, type BandwidthPolicy, type FullMode } from "../features/bandwidth.js";
 import { toStatisticsJson } from "../features/statistics.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
-import type { EgressErrno } from "../features/egress.js";
+import { ruleName, type EgressErrno } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
 import { makeRules, sortRules, type FileErrno, type FilesPolicy } from "../features/files.js";
 import type { EscapeMode } from "../features/escape.js";
@@ -21,7 +21,7 @@ import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from 
 import type { Policy } from "../features/policy.js";
 import { checkMappings, hostPortsOf, parseMappings, requireWithin } from "../features/remap.js";
 import { parseVipOptions } from "../features/services.js";
-import type { SocketKind } from "../features/sockets.js";
+import { socketsFor, type SocketKind } from "../features/sockets.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
 import { Watching } from "./watching.js";
@@ -35,6 +35,7 @@ export interface RunOptions {
   audit?: boolean;
   allowProtocol: ExtraProtocol[];
   denySocket: SocketKind[];
+  allowSocket: SocketKind[];
   escape?: EscapeMode;
   maxConnections?: number;
   maxConnectionsTotal?: number;
@@ -250,18 +251,25 @@ async function runTask(
  * @throws IsolatorError
  */
 export async function run([command, ...args]: readonly string[], options: RunOptions): Promise<number> {
+  const egress = egressOf(options);
   const policy: Policy = {
     ...portsOf(options),
     ephemeral: options.ephemeral,
     enforce: options.audit ? "audit" : "on",
     allowProtocols: options.allowProtocol,
-    sockets: Object.fromEntries(options.denySocket.map((kind) => [kind, "deny"])),
     ...(options.escape === undefined ? {} : { escape: options.escape }),
     ...connectionsOf(options),
     ...rulesOf(options),
     ...bandwidthOf(options),
-    ...egressOf(options),
+    ...egress,
     ...(options.vip.length > 0 ? { services: { own: parseVipOptions(options.vip) } } : {}),
+    sockets: socketsFor(
+      Object.fromEntries([
+        ...options.allowSocket.map((kind) => [kind, "allow"] as const),
+        ...options.denySocket.map((kind) => [kind, "deny"] as const),
+      ]),
+      egress.egress !== undefined,
+    ),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   if (options.usageFile !== undefined) checkUsageFile(options.usageFile);
@@ -274,7 +282,13 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     id: [name],
     policy,
     onEvent: (event) => {
-      reporter.denial(() => toDenial(event, (cgroupId) => instance.nameOf(cgroupId)));
+      reporter.denial(() =>
+        toDenial(
+          event,
+          (cgroupId) => instance.nameOf(cgroupId),
+          (_, rule) => ruleName(policy.egress, rule),
+        ),
+      );
     },
   });
   for (const gap of container.gaps()) reporter.gap(gap);

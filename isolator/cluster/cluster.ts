@@ -112,12 +112,14 @@ export class Cluster {
    * @param programs that the containers run under; not closed before stop()
    * @param hostsFile of services, where the configuration names none
    * @param log told of what an operator must know
+   * @param onPrincipals told of the principals of frameworks, by framework id
    */
   constructor(
     private readonly programs: Programs,
     config: Part,
     hostsFile: string,
     log: (message: string, what: "service" | "warning") => void,
+    onPrincipals: (principals: ReadonlyMap<string, string>) => void = () => undefined,
   ) {
     const warn = (message: string): void => {
       log(message, "warning");
@@ -125,6 +127,7 @@ export class Cluster {
     this.part = config;
     this.table = new EndpointTable(programs);
     this.directory = new EndpointDirectory(this.table, warn);
+    this.directory.onPrincipals = onPrincipals;
     this.addresses = new HostAddresses(programs.map("host_addresses"));
     this.services = new ServiceDirectory(
       programs,
@@ -147,7 +150,6 @@ export class Cluster {
 
   /** Ends UDP sockets that are connected to backends which are gone: their tasks connect again. Linux 6.5 and later. */
   private endConnected(): void {
-    if (!this.programs.hasIterator("services_udp")) return;
     this.ending = this.ending
       .then(() => runIterator(this.programs.iterator("services_udp")))
       .catch(() => undefined);

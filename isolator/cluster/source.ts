@@ -34,6 +34,8 @@ export interface SourceSink {
   vips?: (task: string, vips: TaskVips | undefined) => void;
   /** All tasks that claim some, in place of all that did. */
   replaceVips?: (tasks: ReadonlyMap<string, TaskVips>) => void;
+  /** Of a master: the principals of its frameworks, by framework id, as they are now. */
+  principals: (principals: ReadonlyMap<string, string>) => void;
   /** Something for the operator to know: once, not for every record. */
   warn: (message: string) => void;
 }

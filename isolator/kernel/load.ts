@@ -5,8 +5,6 @@ import { IsolatorError } from "../errors.js";
 import {
   CALLS,
   ITERATORS,
-  ITERATORS_SINCE,
-  type IteratorName,
   MAP_NAMES,
   PRIMER,
   QUERIES,
@@ -18,12 +16,27 @@ import { checkLayouts, OBJECT_FILE } from "./object.js";
 import { removePins } from "./pins.js";
 import { loadsLsm } from "./probe-programs.js";
 
+/** enum bpf_attach_type: of any function in the kernel's BTF. */
+const BPF_TRACE_FENTRY = 24;
 const LOG_SIZE = 1 << 20;
 const LOG_LINES = 6;
 
 /** File descriptor of a loaded program; the object owns it. */
 export function programFd(object: Pointer, name: string): number {
   return libbpf().programFd(libbpf().findProgram(object, name));
+}
+
+let destroys: boolean | undefined;
+
+/** Whether programs can end sockets: bpf_sock_destroy(), since 6.5, where the kernel is built with it. Asked once a process. */
+export function hasSockDestroy(): boolean {
+  return (destroys ??=
+    kernelIsAtLeast("6.5") && libbpf().vmlinuxBtfId("bpf_sock_destroy", BPF_TRACE_FENTRY) > 0);
+}
+
+/** The program of an iterator that this kernel can have. */
+export function iteratorProgram({ name, ...more }: (typeof ITERATORS)[number]): string {
+  return "plain" in more && !hasSockDestroy() ? more.plain : name;
 }
 
 /**
@@ -49,7 +62,8 @@ export function load(directory: string, maps?: string): void {
       }
     };
     for (const { name } of [...hooks, PRIMER]) pin(programFd(object, name), `program_${name}`);
-    for (const name of loadableIterators()) pin(programFd(object, name), `iterator_${name}`);
+    for (const iterator of ITERATORS)
+      pin(programFd(object, iteratorProgram(iterator)), `iterator_${iterator.name}`);
     for (const name of CALLS) pin(programFd(object, name), `call_${name}`);
     for (const name of QUERIES) pin(programFd(object, name), `query_${name}`);
     for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
@@ -60,11 +74,6 @@ export function load(directory: string, maps?: string): void {
   } finally {
     libbpf().objectClose(object);
   }
-}
-
-/** Iterators that this kernel has what they need for. */
-export function loadableIterators(): IteratorName[] {
-  return ITERATORS.filter((name) => kernelIsAtLeast(ITERATORS_SINCE[name] ?? "0"));
 }
 
 export interface Loaded {
@@ -166,12 +175,15 @@ function openObject(hooks: readonly Hook[], machine?: readonly MachineHook[]): P
   for (const hook of MACHINE_HOOKS) {
     libbpf().setAutoload(libbpf().findProgram(object, hook.name), machine?.includes(hook) ?? false);
   }
-  for (const name of [PRIMER.name, ...CALLS, ...QUERIES]) {
-    libbpf().setAutoload(libbpf().findProgram(object, name), machine === undefined);
+  const load = (name: string, wanted: boolean): void => {
+    libbpf().setAutoload(libbpf().findProgram(object, name), wanted && machine === undefined);
+  };
+  for (const name of [PRIMER.name, ...CALLS, ...QUERIES]) load(name, true);
+  for (const iterator of ITERATORS) {
+    const used = iteratorProgram(iterator);
+    for (const name of "plain" in iterator ? [iterator.name, iterator.plain] : [iterator.name])
+      load(name, name === used);
   }
-  const iterators = machine === undefined ? loadableIterators() : [];
-  for (const name of ITERATORS)
-    libbpf().setAutoload(libbpf().findProgram(object, name), iterators.includes(name));
   return object;
 }
 
