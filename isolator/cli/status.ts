@@ -109,6 +109,7 @@ export function statusRows(status: bpf_isolator.DaemonStatus, now: number): Row[
       sourceText(source),
     ]),
     ...optional("endpoints", status.endpoints_error),
+    ...(status.services ? servicesRows(status.services) : []),
     ["memory", formatBytes(memory_bytes)],
     [
       "calls",

@@ -277,8 +277,6 @@ function describeAction(denial: Denial): string {
       return `connect() ${protocol} ${at}, over the limit for all destinations`;
     case "connections_ports":
       return `${port === 0 ? `socket() or bind(0) ${protocol}` : `connect() ${protocol} ${at}`}, over the limit for ports that the kernel chooses`;
-    case "service":
-      return reason;
     case "bandwidth":
       return `${protocol === "" ? "packets" : `${protocol} packets`}${port === 0 ? "" : ` of ${at}`}, over the limit of the bandwidth`;
     case "egress":

@@ -2,13 +2,7 @@
 import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
-import {
-  CALLS,
-  ITERATORS,
-  MAP_NAMES,
-  PRIMER,
-  QUERIES,
-} from "./contents.js";
+import { CALLS, ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
 import { HOOKS, LSM_MAC, MACHINE_HOOKS, type Hook, type MachineHook } from "./hooks.js";
 import { activeSecurityModules, kernelIsAtLeast } from "./machine.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";

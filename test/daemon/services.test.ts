@@ -140,7 +140,7 @@ async function nginx(port: number): Promise<ChildProcess> {
   );
   writeFileSync(
     file,
-    `daemon off; worker_processes 1; pid ${directory}/nginx-${port}.pid; error_log /dev/null;
+    `daemon off; worker_processes 1; worker_shutdown_timeout 2s; pid ${directory}/nginx-${port}.pid; error_log /dev/null;
 events { worker_connections 512; }
 http { access_log off; ${temporary.join(" ")} server { listen 127.0.0.1:${port}; location / { return 200 "${port}"; } } }`,
   );
