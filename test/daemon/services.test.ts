@@ -310,8 +310,12 @@ describe("a daemon's services", () => {
       ];
       send(added(task(next[0], next[1], vips)));
       send(updated(id, TaskState.TASK_KILLING));
-      // As an executor's grace period: longer than the 100 ms within which a backend is out, and requests of before.
-      await new Promise((resolve) => setTimeout(resolve, 300));
+      // It is out, and what it had begun is done: what an executor's grace period is for.
+      await until(async () => {
+        const [service] = await services();
+        const drained = service?.backends?.find((backend) => backend.port === port);
+        return (drained?.state === "draining" && !drained.connections) || undefined;
+      }, `${id} is drained`);
       await end(child, port % 2 ? "SIGKILL" : "SIGQUIT");
       send(updated(id, TaskState.TASK_KILLED));
       old = next;
