@@ -1,6 +1,7 @@
 /** GET /metrics: what Prometheus scrapes. Other parts of the daemon add to the registry. */
 import { setImmediate as breathe } from "node:timers/promises";
 import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
+import type { BackendView } from "../cluster/services.js";
 import type { Container } from "../containers/container.js";
 import type { Isolator } from "../containers/isolator.js";
 import type { Entry } from "../containers/registry.js";
@@ -8,6 +9,7 @@ import { REASONS } from "../features/accounting.js";
 import { ruleName } from "../features/egress.js";
 import type { HeldConnections } from "../features/connections.js";
 import { liveConnections, type ContainerStatistics } from "../features/statistics.js";
+import { formatEnd, formatPort } from "../features/services.js";
 import { bpf_isolator } from "../mesos/messages.js";
 import { stateOf } from "../protocol/views.js";
 import { BandwidthMetrics } from "./bandwidth.js";
@@ -16,6 +18,8 @@ import { BandwidthMetrics } from "./bandwidth.js";
 const AT_ONCE = 20;
 /** ms between two looks at how late the event loop is. */
 const LOOP_PRECISION = 100;
+/** Backends of a service that are told one by one. */
+const MAX_BACKENDS = 1000;
 /** Characters of a label's value that a framework chooses. */
 const MAX_LABEL = 256;
 
@@ -103,6 +107,7 @@ export class Metrics {
       ...source,
     });
     this.addSelfCheck(prefix);
+    this.addServices(prefix);
     const named = (name: string, help: string) => ({ name: `${prefix}container_${name}`, help, registers });
     for (const [name, [help, read]] of Object.entries(COUNTERS))
       this.counters.set(new Counter({ ...named(name, help), labelNames: [...LABELS] }), read);
@@ -160,6 +165,51 @@ export class Metrics {
       },
       collect() {
         this.set((health().at ?? 0) / 1000);
+      },
+    });
+  }
+
+  /** Of services and their backends, over all containers. */
+  private addServices(prefix: string): void {
+    const directory = () => this.isolator.cluster.services;
+    const registers = [this.registry];
+    const add = (
+      kind: typeof Counter | typeof Gauge,
+      name: string,
+      help: string,
+      read: (view: BackendView) => bigint | number,
+    ): void => {
+      new kind({
+        ...{ name: `${prefix}service_${name}`, help, registers, labelNames: ["service", "backend"] },
+        collect() {
+          this.reset();
+          for (const { service, backends } of directory().list())
+            for (const backend of backends.slice(0, MAX_BACKENDS))
+              this.inc(
+                { service: service.name ?? formatEnd(service), backend: formatPort(backend) },
+                Number(read(backend)),
+              );
+        },
+      });
+    };
+    add(Gauge, "connections", "TCP connections to a backend now.", ({ counts }) => counts.live);
+    add(Gauge, "backend_avoided", "1: it has refused or not answered.", ({ state }) =>
+      state === "avoided" ? 1 : 0,
+    );
+    add(Counter, "connects_total", "Times that a backend was chosen.", ({ counts }) => counts.connects);
+    add(
+      Counter,
+      "failures_total",
+      "Connections that a backend refused, or did not answer.",
+      ({ counts }) => counts.refused + counts.unanswered,
+    );
+    new Counter({
+      ...{ name: `${prefix}service_misses_total`, help: "Connects and sends that found no backend." },
+      ...{ registers, labelNames: ["service"] },
+      collect() {
+        this.reset();
+        for (const { service, misses } of directory().list())
+          this.inc({ service: service.name ?? formatEnd(service) }, Number(misses));
       },
     });
   }

@@ -33,6 +33,7 @@ const DEFAULTS: Config = {
   files: [],
   endpoints: { static: [] },
   egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"], existing: "keep" },
+  services: { static: [], claims: [], domain: "l4lb" },
 };
 
 let directory = "";
@@ -154,6 +155,7 @@ files:
         },
       ],
       endpoints: { static: [] },
+      services: { static: [], claims: [], domain: "l4lb" },
       egress: {
         rules: [],
         byDefault: "allow",
