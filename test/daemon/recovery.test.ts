@@ -128,7 +128,10 @@ describe("recover()", () => {
     t.after(() => other.end());
     const { cgroup } = other;
     // One is gone, the other's number is somebody else's now.
-    await agent.recover([{ name: "before", pid: 4_000_000 }, { name: "before.task", pid: other.pid }]);
+    await agent.recover([
+      { name: "before", pid: 4_000_000 },
+      { name: "before.task", pid: other.pid },
+    ]);
     assert.equal(other.cgroup, cgroup);
     assert.deepEqual(await agent.usage("before").then(({ timestamp: _, ...rest }) => rest), {});
     for (const name of ["before.task", "before"]) await agent.cleanup(name);
