@@ -41,7 +41,8 @@ static __always_inline __u64 clamp64(__u64 value, __u64 least, __u64 most)
  */
 static __always_inline __u64 default_burst(__u64 rate, __u32 side)
 {
-	__u64 bytes = rate / (side == BANDWIDTH_INGRESS ? 10 : 50), least = side == BANDWIDTH_INGRESS ? 131072 : 65536;
+	__u64 bytes = rate / (side == BANDWIDTH_INGRESS ? 10 : 50),
+	      least = side == BANDWIDTH_INGRESS ? 131072 : 65536;
 
 	return bytes < least ? least : bytes;
 }
@@ -368,8 +369,8 @@ static __always_inline void count_sender(struct __sk_buff *skb, struct bandwidth
 }
 
 /* What is remembered of the connection that a packet is for, its count of the present generation begun. */
-static __always_inline struct socket_bandwidth *receiver_of(struct __sk_buff *skb, const struct bandwidth_state *state,
-                                                            __u32 level)
+static __always_inline struct socket_bandwidth *receiver_of(struct __sk_buff *skb,
+                                                            const struct bandwidth_state *state, __u32 level)
 {
 	struct bpf_sock *sk = skb->sk;
 	struct socket_bandwidth *note;
@@ -398,8 +399,8 @@ static __always_inline void count_receiver(struct socket_bandwidth *note, struct
 }
 
 /*
- * The debt with which what comes for a connection is dropped: that of a burst; sooner where it has had more than its part
- * lately, later where it has had less. A sender whose packets are lost waits longer each time.
+ * The debt with which what comes for a connection is dropped: that of a burst; sooner where it has had more than its
+ * part lately, later where it has had less. A sender whose packets are lost waits longer each time.
  */
 static __always_inline __s64 most_debt(const struct socket_bandwidth *note, const struct bandwidth_state *state,
                                        __u32 level)

@@ -114,7 +114,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	     classes[16] = "owner_classes", addresses[16] = "host_addresses", one_set[16] = "endpoint_set",
 	     one_block[16] = "endpoint_block", holds[16] = "socket_holds", egress[16] = "egress_blocks",
 	     matrix[16] = "egress_classes", hits[16] = "egress_hits", tallies[16] = "socket_tallies",
-	     timewaits[16] = "timewaits", shares[16] = "connect_shares";
+	     timewaits[16] = "timewaits", shares[16] = "connect_shares", terminated[16] = "terminations",
+	     listeners[16] = "listening";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -125,7 +126,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		return same_name(name, counters);
 	case BPF_MAP_TYPE_ARRAY:
 		return same_name(name, owners) || same_name(name, sets) || same_name(name, pass) ||
-		       same_name(name, states) || same_name(name, holds) || same_name(name, shares);
+		       same_name(name, states) || same_name(name, holds) || same_name(name, shares) ||
+		       same_name(name, listeners);
 	case BPF_MAP_TYPE_SK_STORAGE:
 		return same_name(name, notes) || same_name(name, sockets) || same_name(name, remap) ||
 		       same_name(name, paced);
@@ -134,7 +136,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		       same_name(name, files) || same_name(name, file_policies) || same_name(name, file_counts) ||
 		       same_name(name, remaps) || same_name(name, classes) || same_name(name, one_set) ||
 		       same_name(name, matrix) || same_name(name, hits) || same_name(name, tallies) ||
-		       same_name(name, timewaits) || same_name(name, rates) || same_name(name, bandwidths);
+		       same_name(name, timewaits) || same_name(name, rates) || same_name(name, bandwidths) ||
+		       same_name(name, terminated);
 	case BPF_MAP_TYPE_CGROUP_ARRAY:
 		return same_name(name, root);
 	case BPF_MAP_TYPE_LPM_TRIE:

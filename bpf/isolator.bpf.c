@@ -18,6 +18,7 @@
 #include "remap.h"
 #include "sockets.h"
 #include "statistics.h"
+#include "terminate.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -130,6 +131,8 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 		verdict = egress_connect(policy, &to);
 		if (verdict == ALLOW)
 			verdict = connections_connect(ctx, policy, &to);
+		else
+			connections_refused(ctx);
 	}
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
@@ -336,6 +339,60 @@ SEC("iter/tcp")
 int bandwidth_arms(struct bpf_iter__tcp *ctx)
 {
 	bandwidth_arm(ctx->sk_common);
+	return 0;
+}
+
+/*
+ * Likewise, to end what a policy denies that is there already. The first of each kind does it itself, and is loaded
+ * where the kernel has bpf_sock_destroy(); the second leaves it to user space, and is loaded elsewhere.
+ */
+SEC("iter/tcp")
+int end_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	struct ended_socket found = {};
+
+	if (!sk || !must_end(sk, &found, IPPROTO_TCP))
+		return 0;
+	found.ended = 1;
+	if (tell_of(ctx->meta, &found))
+		bpf_sock_destroy(sk);
+	return 0;
+}
+
+SEC("iter/tcp")
+int list_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	struct ended_socket found = {};
+
+	if (sk && must_end(sk, &found, IPPROTO_TCP))
+		tell_of(ctx->meta, &found);
+	return 0;
+}
+
+SEC("iter/udp")
+int end_udp(struct bpf_iter__udp *ctx)
+{
+	struct sock_common *sk = (struct sock_common *)ctx->udp_sk;
+	struct ended_socket found = {};
+
+	if (!sk || !must_end(sk, &found, IPPROTO_UDP))
+		return 0;
+	found.ended = 1;
+	if (tell_of(ctx->meta, &found))
+		bpf_sock_destroy(sk);
+	return 0;
+}
+
+SEC("iter/udp")
+int list_udp(struct bpf_iter__udp *ctx)
+{
+	struct sock_common *sk = (struct sock_common *)ctx->udp_sk;
+	struct ended_socket found = {};
+
+	if (sk && must_end(sk, &found, IPPROTO_UDP))
+		tell_of(ctx->meta, &found);
 	return 0;
 }
 

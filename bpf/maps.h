@@ -317,3 +317,19 @@ struct {
 	__type(key, __u64);
 	__type(value, struct timewait);
 } timewaits SEC(".maps");
+
+/* Containers whose rules end what they deny. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct termination);
+} terminations SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct listening_ports);
+} listening SEC(".maps");

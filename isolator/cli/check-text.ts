@@ -92,6 +92,7 @@ function machineRows(report: CheckReport): Row[] {
     ["programs", single(probes, "programs", "all load")],
     ["enforcement", single(probes, "enforcement", "a trial task's bind() was refused")],
     ["counting", single(probes, "counting", "a trial task's packets were counted")],
+    ["ending connections", single(probes, "end_connections", "yes")],
     ["BPF LSM", lsm(probes)],
   ];
 }

@@ -99,6 +99,14 @@ program
   )
   .addOption(
     new Option(
+      "--allow-socket <list>",
+      "allow packet, xdp and received where rules of egress would deny them",
+    )
+      .argParser(listOf(SOCKET_KINDS))
+      .default([], "none"),
+  )
+  .addOption(
+    new Option(
       "--escape <mode>",
       "ways out of the container's cgroup (default: deny where the kernel can)",
     ).choices(ESCAPE_MODES),

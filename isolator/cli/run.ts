@@ -12,7 +12,7 @@ import { IsolatorError } from "../errors.js";
 import { bandwidthStatistics, type BandwidthPolicy, type FullMode } from "../features/bandwidth.js";
 import { toStatisticsJson } from "../features/statistics.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
-import type { EgressErrno } from "../features/egress.js";
+import { ruleName, type EgressErrno } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
 import { makeRules, sortRules, type FileErrno, type FilesPolicy } from "../features/files.js";
 import type { EscapeMode } from "../features/escape.js";
@@ -20,7 +20,7 @@ import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
 import { checkMappings, hostPortsOf, parseMappings, requireWithin } from "../features/remap.js";
-import type { SocketKind } from "../features/sockets.js";
+import { socketsFor, type SocketKind } from "../features/sockets.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
 import { Watching } from "./watching.js";
@@ -34,6 +34,7 @@ export interface RunOptions {
   audit?: boolean;
   allowProtocol: ExtraProtocol[];
   denySocket: SocketKind[];
+  allowSocket: SocketKind[];
   escape?: EscapeMode;
   maxConnections?: number;
   maxConnectionsTotal?: number;
@@ -248,17 +249,24 @@ async function runTask(
  * @throws IsolatorError
  */
 export async function run([command, ...args]: readonly string[], options: RunOptions): Promise<number> {
+  const egress = egressOf(options);
   const policy: Policy = {
     ...portsOf(options),
     ephemeral: options.ephemeral,
     enforce: options.audit ? "audit" : "on",
     allowProtocols: options.allowProtocol,
-    sockets: Object.fromEntries(options.denySocket.map((kind) => [kind, "deny"])),
     ...(options.escape === undefined ? {} : { escape: options.escape }),
     ...connectionsOf(options),
     ...rulesOf(options),
     ...bandwidthOf(options),
-    ...egressOf(options),
+    ...egress,
+    sockets: socketsFor(
+      Object.fromEntries([
+        ...options.allowSocket.map((kind) => [kind, "allow"] as const),
+        ...options.denySocket.map((kind) => [kind, "deny"] as const),
+      ]),
+      egress.egress !== undefined,
+    ),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   if (options.usageFile !== undefined) checkUsageFile(options.usageFile);
@@ -271,7 +279,13 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     id: [name],
     policy,
     onEvent: (event) => {
-      reporter.denial(() => toDenial(event, (cgroupId) => instance.nameOf(cgroupId)));
+      reporter.denial(() =>
+        toDenial(
+          event,
+          (cgroupId) => instance.nameOf(cgroupId),
+          (_, rule) => ruleName(policy.egress, rule),
+        ),
+      );
     },
   });
   for (const gap of container.gaps()) reporter.gap(gap);

@@ -15,6 +15,7 @@ import { json, OperatorServer } from "../operator/server.js";
 import type { DaemonView } from "../operator/wire.js";
 import type { Daemon } from "../protocol/daemon.js";
 import { stateText } from "./list.js";
+import { servicesOf } from "./service-views.js";
 import { statusRows } from "./status.js";
 import { classesText, enforcementText, nameOf, portsText, printable } from "./table.js";
 import { usageRows } from "./usage.js";
@@ -85,7 +86,7 @@ export class OperatorPages {
       daemon: () => viewOf(parts, started),
       features: () =>
         readFeatures([process.execPath, MAIN, "check", "--json", "--instance", identity.instance]),
-      services: () => [],
+      services: () => servicesOf(daemon),
     });
     try {
       const server = await OperatorServer.listen({

@@ -24,6 +24,8 @@ export interface ContainerFacts {
   roles: string[];
   /** Given by the master. */
   frameworkId?: string;
+  /** That its framework has authenticated as with the master: no agent tells it, only a master's stream. */
+  principal?: string;
   /** Chosen by the framework. */
   executorId?: string;
   /** Chosen by users: as a path, "/shop/cart". */

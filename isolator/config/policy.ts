@@ -2,6 +2,7 @@
 import { parseAddress } from "../features/addresses.js";
 import type { ConnectionRule, ConnectionsPolicy } from "../features/connections.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
+import { socketsFor } from "../features/sockets.js";
 import type { ContainerFacts } from "./facts.js";
 import { bandwidthFor } from "./bandwidth.js";
 import { classesOf } from "./classes.js";
@@ -49,16 +50,17 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const bandwidth = bandwidthFor(config.bandwidth, facts, classes, config.trustedRoles);
   const egress = egressFor(config.egress, classes, agent);
   const limits = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
+  const connections = limits && { ...limits };
   // The host's ports are none of its own network's.
-  const { fair: _, ...unshared } = limits ?? {};
-  const connections = limits && facts.ownNetwork ? unshared : limits;
+  if (facts.ownNetwork) delete connections?.fair;
   const files = filesFor(config.files, classes, facts);
+  const sockets = socketsFor(config.sockets, egress !== undefined);
   return {
     ...(ports ? { ports } : {}),
     enforce: enforcementFor(config, facts),
     ephemeral: config.ephemeral,
     allowProtocols: config.allowProtocols,
-    ...(Object.keys(config.sockets).length > 0 ? { sockets: config.sockets } : {}),
+    ...(Object.keys(sockets).length > 0 ? { sockets } : {}),
     ...(config.escape === undefined ? {} : { escape: config.escape }),
     ...(facts.ownNetwork ? { ownNetwork: true } : {}),
     ...(config.judged ? { judged: config.judged } : {}),

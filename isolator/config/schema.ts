@@ -6,7 +6,7 @@ import { z } from "zod";
 import { IsolatorError } from "../errors.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import { ESCAPE_MODES, type EscapeMode } from "../features/escape.js";
-import { SOCKET_KINDS, type SocketKind, type SocketsPolicy } from "../features/sockets.js";
+import { passesRules, SOCKET_KINDS, type SocketKind, type SocketsPolicy } from "../features/sockets.js";
 import {
   EPHEMERAL_MODES,
   EXTRA_PROTOCOLS,
@@ -23,6 +23,7 @@ import {
   EgressDefaultSchema,
   EgressErrnoSchema,
   EgressExceptionsSchema,
+  EgressExistingSchema,
   egressProblems,
   EgressSchema,
   toEgressRules,
@@ -82,16 +83,26 @@ const ExemptionMatch = z
   })
   .meta({ description: "Which containers: all that is given here must hold. At least one key." });
 
+const DEFAULT_TEXT = Object.fromEntries(
+  SOCKET_KINDS.map((kind) => [
+    kind,
+    passesRules(kind) ? "allow, and deny for a container with rules of egress" : "allow",
+  ]),
+) as Record<SocketKind, string>;
+
 const SocketsSchema = z
   .strictObject(
     Object.fromEntries(
       SOCKET_KINDS.map((kind) => [
         kind,
-        z.enum(["allow", "deny"]).default("allow").meta({ description: SOCKET_TEXT[kind] }),
+        z
+          .enum(["allow", "deny"])
+          .optional()
+          .meta({ description: `${SOCKET_TEXT[kind]} Default: ${DEFAULT_TEXT[kind]}.` }),
       ]),
-    ) as Record<SocketKind, z.ZodDefault<z.ZodEnum<{ allow: "allow"; deny: "deny" }>>>,
+    ) as Record<SocketKind, z.ZodOptional<z.ZodEnum<{ allow: "allow"; deny: "deny" }>>>,
   )
-  .default(Object.fromEntries(SOCKET_KINDS.map((kind) => [kind, "allow"])) as Record<SocketKind, "allow">)
+  .default({})
   .meta({ description: "Kinds of sockets that containers may not have." });
 
 const ExemptionSchema = z
@@ -181,6 +192,7 @@ export const ConfigSchema = z
     egress_default: EgressDefaultSchema,
     egress_errno: EgressErrnoSchema,
     egress_exceptions: EgressExceptionsSchema,
+    egress_existing: EgressExistingSchema,
     violations: ViolationsSchema.optional(),
     agent_api: AgentApiSchema.optional(),
     cgroup: CgroupSchema,
@@ -305,8 +317,12 @@ export function toConfig(input: ConfigInput): Config {
     enforce: input.enforce,
     ephemeral: input.ephemeral,
     allowProtocols: [...new Set(input.allow_protocols)],
-    // Only what is denied, so that the same rules are the same policy.
-    sockets: Object.fromEntries(Object.entries(input.sockets).filter(([, verdict]) => verdict === "deny")),
+    sockets: Object.fromEntries(
+      SOCKET_KINDS.flatMap((kind) => {
+        const verdict = input.sockets[kind];
+        return verdict === undefined ? [] : [[kind, verdict]];
+      }),
+    ),
     netRaw: input.net_raw,
     ...(input.escape === undefined ? {} : { escape: input.escape }),
     ...(typeof judged === "object" ? { judged } : {}),
@@ -330,6 +346,7 @@ export function toConfig(input: ConfigInput): Config {
       byDefault: input.egress_default,
       errno: input.egress_errno,
       exceptions: input.egress_exceptions,
+      existing: input.egress_existing,
     },
     ...(input.violations === undefined ? {} : { violations: input.violations }),
     ...(input.agent_api === undefined ? {} : { agentApi: toAgentApi(input.agent_api) }),

@@ -3,7 +3,7 @@ import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.
 import { bandwidthStatistics, type BandwidthUsage } from "../features/bandwidth.js";
 import { sumCounters, sumSome, type Usage } from "../features/accounting.js";
 import { keepConnections, type HeldConnections, type HeldDestination } from "../features/connections.js";
-import type { EgressHits } from "../features/egress.js";
+import { egressSet, type EgressHits, type EgressPolicy } from "../features/egress.js";
 import { gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { Rates, type RateOptions } from "../features/rates.js";
@@ -13,6 +13,7 @@ import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
+import { endingWay } from "../kernel/terminate.js";
 import { closeBandwidth, readBandwidth } from "./bandwidth.js";
 import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
@@ -23,7 +24,7 @@ import { closeConnections, readConnections, readDestinations } from "./connectio
 import { requireFiles } from "./files.js";
 import { policyFaults, writePolicy, type PolicyTarget } from "./kernel-policy.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
-import { forgetHits, readHits } from "./egress.js";
+import { forgetHits, readHits, writeTermination } from "./egress.js";
 import { reach } from "./points.js";
 import { deleteMappings } from "./remap.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
@@ -75,6 +76,10 @@ function keepCounting(before: Policy, next: Policy): Policy {
 
 /** Each is told whether all before it went well. */
 type Undo = ((clean: boolean) => void | Promise<void>)[];
+
+function sameRules({ egress: a }: Policy, { egress: b }: Policy): boolean {
+  return a !== undefined && b !== undefined && egressSet(a) === egressSet(b);
+}
 
 /**
  * Takes back what was done, last first. What cannot be taken back keeps its record, unlocked, so that the next sweep
@@ -238,7 +243,7 @@ export class Container {
       closeBandwidth(programs, node.id);
       deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
-      if (policy.egress) instance.sweepEgress(programs, held.key);
+      if (policy.egress) container.dropEgress(policy.egress);
     });
     undo.push(() => {
       instance.files.close(programs, node.id);
@@ -349,9 +354,23 @@ export class Container {
         const held = this.connections();
         return held !== undefined && held.held !== held.live;
       },
+      ends: () => this.writeTermination(),
       ownNetwork: this.policy.ownNetwork ?? false,
     };
-    this.instance.sockets.add(this.cgroupId, container, this.policy.connections !== undefined);
+    const { connections, egress } = this.policy;
+    this.instance.sockets.add(this.cgroupId, container, Boolean(connections ?? egress?.existing));
+  }
+
+  /** Its rules are not wanted for it any more. */
+  private dropEgress(policy: EgressPolicy): void {
+    if (this.current.source === "agent") this.instance.dropEgressLater(policy);
+    else this.instance.dropEgress(this.programs, this.held.key, policy);
+  }
+
+  /** @returns whether its rules end connections that exist, as things are now */
+  private writeTermination(): boolean {
+    const enforced = this.policy.enforce === "on" && this.glass === undefined;
+    return writeTermination(this.programs, enforced ? this.policy.egress : undefined, this.chain);
   }
 
   /** Another policy may have a use for other hooks of BPF LSM. */
@@ -414,7 +433,11 @@ export class Container {
       reach("update:released");
       this.applyPolicy();
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, before.remap, policy.remap);
-      if (before.egress) this.instance.sweepEgressLater();
+      if (before.egress && !sameRules(before, policy)) this.instance.dropEgressLater(before.egress);
+      if (policy.egress?.existing) this.instance.sockets.soon();
+      // Numbers of rules are others' now.
+      if (before.egress && !sameRules(before, policy))
+        forgetHits(this.programs, this.cgroupId, before.egress);
       if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
       if (policy.bandwidth && !before.bandwidth) this.instance.older.add(this.cgroupId, this.programs);
       if (before.files) this.instance.endFiles();
@@ -431,7 +454,12 @@ export class Container {
       this.current.withoutNetRaw && sockets
         ? { ...this.policy, sockets: { ...sockets, raw: "allow" as const, packet: "allow" as const } }
         : this.policy;
-    return gapsOf(policy, (hook) => this.programs.has(hook));
+    return [
+      ...gapsOf(policy, (hook) => this.programs.has(hook)),
+      ...(policy.egress?.existing && endingWay() === undefined
+        ? ["connections that exist when rules come to deny them"]
+        : []),
+    ];
   }
 
   /** Paths of its rules for files that are not there yet. */
@@ -520,7 +548,7 @@ export class Container {
 
   /** What each rule of egress has refused and reported. */
   egressHits(): EgressHits[] {
-    return this.policy.egress ? readHits(this.programs, this.cgroupId) : [];
+    return this.policy.egress ? readHits(this.programs, this.cgroupId, this.policy.egress) : [];
   }
 
   /** Finds out which of them are closed for good (socket-passes.ts). @throws map-failed */
@@ -585,8 +613,11 @@ export class Container {
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
       if (this.policy.files) this.instance.files.close(this.programs, this.cgroupId);
       forgetClasses(this.programs, this.cgroupId);
-      forgetHits(this.programs, this.cgroupId);
-      if (this.policy.egress) this.instance.sweepEgress(this.programs, this.held.key);
+      if (this.policy.egress) {
+        forgetHits(this.programs, this.cgroupId, this.policy.egress);
+        writeTermination(this.programs, undefined, this.chain);
+        this.dropEgress(this.policy.egress);
+      }
       // Its last events are told by its name, which goes with the record.
       while (this.ownRing?.poll() === false);
       this.instance.records.remove(this.held);

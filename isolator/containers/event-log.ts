@@ -23,6 +23,7 @@ export type EventKind =
   | "configuration"
   | "break_glass"
   | "repaired"
+  | "ended"
   | "self_check"
   | "warning";
 

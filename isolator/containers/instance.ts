@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import type { BandwidthUsage, HostBandwidth } from "../features/bandwidth.js";
-import { egressSet } from "../features/egress.js";
+import { egressSet, type EgressPolicy } from "../features/egress.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
 import type { BpfMap } from "../kernel/maps.js";
@@ -25,6 +25,7 @@ import {
   unpinBuild,
 } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
+import { PRINCIPALS_FILE } from "./principals.js";
 import {
   closeBandwidth,
   OlderConnections,
@@ -32,7 +33,7 @@ import {
   writeHostBandwidth,
   type BandwidthMaps,
 } from "./bandwidth.js";
-import { forgetHits, sweepEgress, type EgressMaps } from "./egress.js";
+import { forgetHits, removeEgress, writeTermination, type EgressMaps } from "./egress.js";
 import { closeConnections, type ConnectionMaps } from "./connections.js";
 import { dropSets, FileRules, forgetFiles } from "./files.js";
 import { readGlass, type GlassMode } from "./glass.js";
@@ -72,6 +73,7 @@ const STATE_FILES = [
   PASS_LOCK,
   "break-glass",
   "agent.json",
+  PRINCIPALS_FILE,
   "isolator.sock",
 ];
 
@@ -88,6 +90,10 @@ export class Instance {
   private programUsers = 0;
   private serveLock: FileLock | undefined;
   private egressTimer: NodeJS.Timeout | undefined;
+  /** Sets of rules that a container of this process had, until it is seen whether another one has them. */
+  private readonly droppedEgress = new Map<bigint, EgressPolicy>();
+  /** Rules of the containers of this process, where it is the daemon. */
+  egressInUse: () => Iterable<EgressPolicy> = () => [];
   /**
    * Name of the container with this cgroup id, for as long as that may still use its ports; undefined: dead, so that its
    * ports may be taken over. A daemon knows better than the records, and sets its own.
@@ -358,27 +364,40 @@ export class Instance {
   }
 
   /**
-   * Removes the sets of egress rules that no container has any more. Under the lock.
-   * @param without key of the record of a container that is on its way out
+   * Removes a set of egress rules if no container has it any more. Under the lock.
+   * @param key of the record of the container that had it and is on its way out
    */
-  sweepEgress(programs: Programs, without?: string): void {
-    const used = this.records
-      .keys()
-      .filter((key) => key !== without)
-      .flatMap((key) => this.records.read(key)?.policy.egress ?? [])
-      .map(egressSet);
-    sweepEgress(programs, new Set(used));
+  dropEgress(programs: Programs, key: string, policy: EgressPolicy): void {
+    const set = egressSet(policy);
+    const others = this.records.keys().filter((other) => other !== key);
+    if (!others.some((other) => this.usesEgress(other, set))) removeEgress(programs, policy);
   }
 
-  /** The same once no program can be looking at one that a policy has just left. */
-  sweepEgressLater(): void {
+  private usesEgress(key: string, set: bigint): boolean {
+    const egress = this.records.read(key)?.policy.egress;
+    return egress !== undefined && egressSet(egress) === set;
+  }
+
+  /** The same in a moment, once no program can be looking at it, and with no record of this process's containers read. */
+  dropEgressLater(policy: EgressPolicy): void {
+    this.droppedEgress.set(egressSet(policy), policy);
     this.egressTimer ??= setTimeout(() => {
       this.egressTimer = undefined;
       void this.locked(() => {
-        if (this.programs) this.sweepEgress(this.programs);
+        this.removeDroppedEgress();
         return Promise.resolve();
       }).catch(() => undefined);
     }, EGRESS_GRACE).unref();
+  }
+
+  private removeDroppedEgress(): void {
+    for (const policy of this.egressInUse()) this.droppedEgress.delete(egressSet(policy));
+    const runs =
+      this.droppedEgress.size === 0 ? [] : this.records.keys().filter((key) => this.records.isRuns(key));
+    for (const [set, policy] of this.droppedEgress)
+      if (this.programs && !runs.some((key) => this.usesEgress(key, set)))
+        removeEgress(this.programs, policy);
+    this.droppedEgress.clear();
   }
 
   /** Those that containers of this process use. */
@@ -451,19 +470,21 @@ export class Instance {
     }
   }
 
-  private endConnections({ build, chain }: ContainerRecord): void {
+  private endConnections({ build, chain, policy }: ContainerRecord): void {
     // Another build's maps go with its pins.
     if (build !== buildId()) return;
     const open = new Map<string, BpfMap>();
     try {
-      for (const name of [
+      const names = [
         "connect_totals",
         "connect_rules",
         "bandwidth_rules",
         "bandwidths",
         "owner_classes",
         "egress_hits",
-      ] as const) {
+        "terminations",
+      ] as const;
+      for (const name of names) {
         const map = openPinnedMap(this.name, build, name);
         if (!map) return;
         open.set(name, map);
@@ -478,7 +499,8 @@ export class Instance {
       closeConnections(maps, BigInt(chain.at(-1) ?? 0));
       closeBandwidth(maps, BigInt(chain.at(-1) ?? 0));
       forgetClasses(maps, BigInt(chain.at(-1) ?? 0));
-      forgetHits(maps, BigInt(chain.at(-1) ?? 0));
+      if (policy.egress) forgetHits(maps, BigInt(chain.at(-1) ?? 0), policy.egress);
+      if (policy.egress) writeTermination(maps, undefined, chain.map(BigInt));
     } finally {
       for (const map of open.values()) map.close();
     }

@@ -21,8 +21,10 @@ import {
 } from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
-import { parseAddress } from "../features/addresses.js";
-import { placeKey, PROTOCOL_NUMBERS } from "../features/endpoints.js";
+import { formatAddress, parseAddress } from "../features/addresses.js";
+import { formatPlace, placeKey, PROTOCOL_NUMBERS } from "../features/endpoints.js";
+import { tooManyClasses } from "../features/classes.js";
+import { ruleName } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
 import type { Policy } from "../features/policy.js";
 import { requireWithin } from "../features/remap.js";
@@ -30,6 +32,7 @@ import { mustTakeNetRaw, withoutNetRaw } from "../features/net-raw.js";
 import { formatPorts, type PortRange } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
+import type { EndedSocket } from "../kernel/terminate.js";
 import { bpf_isolator, codecs, mesos } from "../mesos/messages.js";
 import { readAgentAddress, writeAgentAddress } from "./agent-address.js";
 import { Container } from "./container.js";
@@ -41,6 +44,7 @@ import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
 import { agentNode, placementOf } from "./placement.js";
 import { reach } from "./points.js";
+import { readPrincipals, writePrincipals, type Principals } from "./principals.js";
 import { RateSampler } from "./rate-sampler.js";
 import { nodeNames, recordKey } from "./records.js";
 import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
@@ -52,6 +56,8 @@ import { describeViolation, limitationOf, Violations } from "./violations.js";
 const CLEANUP_TIMEOUT = 1_000;
 const RETRY_FIRST = 1_000;
 const RETRY_MOST = 30_000;
+/** Connections that were ended and that one event names. */
+const MOST_ENDED = 10;
 /** ms between two looks at denials that were not shown. */
 const FLUSH = 1_000;
 
@@ -61,6 +67,17 @@ function withoutBandwidth(facts: ContainerFacts): ContainerFacts {
   delete rest.networkBandwidth;
   delete rest.cpus;
   return rest;
+}
+
+function describeSocket({ protocol, remote, remote_port: port }: EndedSocket): string {
+  const name = protocol === PROTOCOL_NUMBERS.udp ? "udp" : "tcp";
+  return formatPlace({ address: formatAddress(remote), port, protocol: name });
+}
+
+function groupBy<T, K>(all: readonly T[], keyOf: (one: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
+  for (const one of all) groups.set(keyOf(one), [...(groups.get(keyOf(one)) ?? []), one]);
+  return groups;
 }
 
 function networkOf(pid: number | "self"): string | undefined {
@@ -90,6 +107,8 @@ function requireMappings({ enforce, remap, ports }: Policy, name: string, parent
 export class Isolator {
   /** Undefined until its first handshake. */
   private agent: AgentAddress | undefined;
+  /** Of frameworks, as a master told last. */
+  private principals: Principals = new Map();
   private readonly registry = new Registry();
   private readonly queues = new Queues();
   private readonly patrol = new EscapePatrol((container, { pid, process, cgroup }) => {
@@ -127,6 +146,10 @@ export class Isolator {
     readonly log: EventLog,
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
+    instance.egressInUse = () => this.list().flatMap(({ container }) => container?.policy.egress ?? []);
+    instance.sockets.onEnded = (sockets) => {
+      this.tellEnded(sockets);
+    };
     this.hostShare = new HostShare(instance, log, () =>
       this.list().flatMap(({ container }) => container ?? []),
     );
@@ -147,6 +170,7 @@ export class Isolator {
     const isolator = new Isolator(instance, config, log);
     try {
       isolator.agent = readAgentAddress(instance.stateDirectory);
+      isolator.principals = readPrincipals(instance.stateDirectory);
       isolator.measure(config);
       isolator.place(config);
       isolator.ring = await takeUp(instance, log, {
@@ -157,9 +181,16 @@ export class Isolator {
           isolator.enter(container, bytes);
         },
       });
-      isolator.endpoints = new Cluster(instance.loaded, config, (message) => {
-        log.add("warning", "", message);
-      });
+      isolator.endpoints = new Cluster(
+        instance.loaded,
+        config,
+        (message) => {
+          log.add("warning", "", message);
+        },
+        (principals) => {
+          isolator.learnPrincipals(principals);
+        },
+      );
       isolator.endpoints.setHost(isolator.agent?.ip);
       void isolator.reconfigure(config);
       // What only a pass knows is told again soon.
@@ -326,7 +357,7 @@ export class Isolator {
         return above?.record.withoutNetRaw ? withoutNetRaw(config, name) : undefined;
       }
       const facts = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
-      const policy = policyFor(this.config, facts, this.agent);
+      const policy = this.policyOf(facts);
       requireMappings(policy, name, above?.policy);
       const launchInfo = this.launchInfoFor(policy, above, config, name);
       const container = await Container.prepare(this.instance, {
@@ -434,7 +465,7 @@ export class Isolator {
     const network = networkOf(pid);
     if (network === undefined || network !== networkOf("self")) return;
     const judged = { ...facts, ownNetwork: false };
-    const policy = policyFor(this.config, judged, this.agent);
+    const policy = this.policyOf(judged);
     requireMappings(policy, name);
     await this.apply(entry, container, policy);
     entry.facts = judged;
@@ -490,7 +521,7 @@ export class Isolator {
       if (entry.facts)
         entry.facts = { ...withoutBandwidth(entry.facts), ports, ...bandwidthOf(requests, name) };
       const policy = entry.facts
-        ? policyFor(this.config, entry.facts, this.agent)
+        ? this.policyOf(entry.facts)
         : container.policy.ownNetwork
           ? container.policy
           : { ...container.policy, ports };
@@ -603,12 +634,36 @@ export class Isolator {
     this.instance.agentRoot = mode === "own" ? undefined : agentRoot;
   }
 
+  /** By the configuration and all that is known of its framework and agent. */
+  private policyOf(facts: ContainerFacts): Policy {
+    const principal = this.principals.get(facts.frameworkId ?? "");
+    return policyFor(this.config, principal === undefined ? facts : { ...facts, principal }, this.agent);
+  }
+
+  /** Containers of frameworks with another one than before may be in other classes. */
+  private learnPrincipals(next: Principals): void {
+    const before = this.principals;
+    const changed = [...new Set([...before.keys(), ...next.keys()])].filter(
+      (id) => before.get(id) !== next.get(id),
+    );
+    if (changed.length === 0) return;
+    this.principals = new Map(next);
+    try {
+      writePrincipals(this.instance.stateDirectory, next);
+    } catch (error) {
+      this.log.add("warning", "", `the next daemon will not know principals: ${messageOf(error)}`);
+    }
+    const ids = new Set(changed);
+    for (const entry of this.list())
+      if (ids.has(entry.facts?.frameworkId ?? "")) void this.serially(entry.id, () => this.judgeAgain(entry));
+  }
+
   private async judgeAgain(entry: Entry): Promise<void> {
     const { container, facts } = entry;
     if (!container || !facts || entry.cleaning) return;
     const { ports } = container.policy;
     // Ports are what the last update() said, whatever prepare() did.
-    const policy = policyFor(this.config, { ...facts, ...(ports ? { ports } : {}) }, this.agent);
+    const policy = this.policyOf({ ...facts, ...(ports ? { ports } : {}) });
     if (JSON.stringify(policy) === JSON.stringify(container.policy)) return;
     await this.apply(entry, container, policy).catch((error: unknown) => {
       this.log.add(
@@ -709,8 +764,30 @@ export class Isolator {
 
   private onKernelEvent(event: KernelEvent): void {
     const container = this.nameOf(event.cgroup_id) ?? `with cgroup id ${event.cgroup_id}`;
-    this.log.denial(container, () => toDenial(event, (cgroupId) => this.nameOf(cgroupId)));
+    this.log.denial(container, () =>
+      toDenial(
+        event,
+        (cgroupId) => this.nameOf(cgroupId),
+        (cgroupId, rule) => this.ruleOf(cgroupId, rule),
+      ),
+    );
     this.violations.note(container);
+  }
+
+  private ruleOf(cgroupId: bigint, rule: number): string | undefined {
+    const policy = this.registry.withCgroup(cgroupId)?.container?.policy;
+    return policy?.egress && ruleName(policy.egress, rule);
+  }
+
+  /** Connections that rules had come to deny. */
+  private tellEnded(sockets: readonly EndedSocket[]): void {
+    for (const [cgroupId, own] of groupBy(sockets, ({ cgroup_id }) => cgroup_id)) {
+      const shown = own.slice(0, MOST_ENDED).map(describeSocket);
+      const more = own.length > shown.length ? ` and ${own.length - shown.length} more` : "";
+      const what =
+        own.length === 1 ? "a connection that its rules deny now" : "connections that its rules deny now";
+      this.log.add("ended", this.nameOf(cgroupId) ?? "", `${what}: ended ${shown.join(", ")}${more}`);
+    }
   }
 
   private tellTakeOver(name: string, ports: readonly PortRange[], owner: bigint): void {
@@ -793,6 +870,8 @@ export class Isolator {
       this.log.add("warning", entry.name, `no limit for connections: ${what}`);
     for (const what of entry.facts ? badPaths(entry.facts) : [])
       this.log.add("warning", entry.name, `no rule for files: ${what}`);
+    const unknown = tooManyClasses(entry.container?.policy.classes);
+    if (unknown !== undefined) this.log.add("warning", entry.name, unknown);
     const watch = entry.container?.escapeWatch();
     if (watch) this.patrol.add(entry.name, watch);
   }

@@ -6,6 +6,7 @@
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../errors.js";
+import { egressSet } from "../features/egress.js";
 import { decodePolicy } from "../features/policy.js";
 import { listPorts } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
@@ -13,14 +14,17 @@ import { u64Key } from "../kernel/codec.js";
 import { drainRing, type EventRing, type KernelEvent } from "../kernel/events.js";
 import type { BpfMap } from "../kernel/maps.js";
 import { buildId, layoutId } from "../kernel/object.js";
+import { takeEndpoints } from "../kernel/endpoint-table.js";
 import { openPinnedMap, otherBuilds, PinnedBuild, unpinBuild } from "../kernel/pins.js";
 import type { Programs } from "../kernel/programs.js";
 import { Container } from "./container.js";
+import { sweepEgress } from "./egress.js";
 import type { EventLog } from "./event-log.js";
 import { throughGlass } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { formatId, type ContainerId } from "./names.js";
 import { writePolicy } from "./kernel-policy.js";
+import { writeClasses } from "./owner-classes.js";
 import { reach } from "./points.js";
 import { AGENT_STEP } from "./placement.js";
 import { PortTable, type Chain } from "./port-table.js";
@@ -60,13 +64,16 @@ export async function takeUp(
     const found = await findWhole(instance, log);
     rebuildPorts(instance, programs, found, all);
     reach("start:ports");
+    keepIdentities(instance, programs, found);
     // The ring first: a container's events go there from its first moment.
     const ring = openDaemonRing(instance, programs, onEvent);
     adoptAll(instance, programs, found, ring, log, onContainer);
-    const mappings = [...all, ...found.map(({ record }) => record)].map(
+    const everything = [...all, ...found.map(({ record }) => record)];
+    const mappings = everything.map(
       ({ chain, policy }) => [BigInt(chain.at(-1) ?? 0), policy.remap ?? []] as const,
     );
     sweepMappings(programs.map("port_remaps"), new Map(mappings));
+    sweepEgress(programs, new Set(everything.flatMap(({ policy }) => policy.egress ?? []).map(egressSet)));
     // Now that nothing is written there any more, and all containers have their names.
     drainOldRings(instance, log, onEvent);
     removeOldBuilds(instance, log);
@@ -74,6 +81,16 @@ export async function takeUp(
     reach("start:done");
     return ring;
   });
+}
+
+/**
+ * Who is who, for programs of another layout that begin with empty maps: before the first container is under them, so that
+ * none is judged by them without.
+ */
+function keepIdentities(instance: Instance, programs: Programs, found: readonly Found[]): void {
+  otherBuilds(instance.name).some((build) => takeEndpoints(instance.name, build, programs));
+  for (const { record } of found)
+    writeClasses(programs, BigInt(record.chain.at(-1) ?? 0), record.policy.classes);
 }
 
 /** The agent's containers that are whole; what is half made is undone. */

@@ -27,6 +27,8 @@ export interface Denial {
   dscp?: number;
   /** Of "egress": number of the rule that decided, from 1; 8191: the default. */
   rule?: number;
+  /** Its name: "egress[3]", "the default". */
+  ruleName?: string;
   /** Of "egress": of a raw or ping socket, which has no process. */
   packet?: true;
   /** Nothing was refused, but nothing reaches the socket. */
@@ -170,8 +172,15 @@ function describeFile({ file }: Denial): string {
   return `${OPERATION_TEXT[operation]} ${where}${within ? ` on device ${device}` : ""} (${RULE_TEXT[rule] ?? rule})`;
 }
 
-/** @param nameOf name of the container with this cgroup id */
-export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => string | undefined): Denial {
+/**
+ * @param nameOf name of the container with this cgroup id
+ * @param ruleOf name of a rule of egress of that container, by its number
+ */
+export function toDenial(
+  event: KernelEvent,
+  nameOf: (cgroupId: bigint) => string | undefined,
+  ruleOf: (cgroupId: bigint, rule: number) => string | undefined = () => undefined,
+): Denial {
   const reason = REASONS[event.reason] ?? "bind";
   const ipv6 = event.family === AF_INET6;
   const comm = Buffer.from(event.comm).toString("latin1");
@@ -180,6 +189,7 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
       ? undefined
       : (nameOf(event.owner) ?? (reason === "cgroup" ? undefined : `with cgroup id ${event.owner}`));
   const known = KNOWN_ADDRESS.includes(reason);
+  const ruleName = reason === "egress" ? ruleOf(event.cgroup_id, event.rule) : undefined;
   const family = event.family === 0 ? undefined : (FAMILIES[event.family] ?? `family ${event.family}`);
   const internet = family !== undefined && INTERNET.includes(family);
   const marking =
@@ -203,6 +213,7 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
     ...(event.file ? { file: toFileAccess(event.file) } : {}),
     ...(event.unreachable ? { unreachable: true } : {}),
     ...(reason === "egress" ? { rule: event.rule, ...(event.packet ? { packet: true } : {}) } : {}),
+    ...(ruleName === undefined ? {} : { ruleName }),
     process: escapeUntrusted(comm.slice(0, comm.indexOf("\0") >>> 0)),
     ...(owner === undefined ? {} : { owner }),
     time: event.time.toString(),
@@ -220,6 +231,7 @@ function describeAction(denial: Denial): string {
     dscp = 0,
     askedPort,
     packet,
+    ruleName,
   } = denial;
   const at =
     address !== undefined
@@ -227,6 +239,7 @@ function describeAction(denial: Denial): string {
       : port === 0
         ? "a kernel-chosen port"
         : `port ${port}`;
+  const by = ruleName === undefined ? "" : `, by rule ${ruleName}`;
   switch (reason) {
     case "marking":
       return option === undefined
@@ -269,8 +282,8 @@ function describeAction(denial: Denial): string {
       return `${protocol === "" ? "packets" : `${protocol} packets`}${port === 0 ? "" : ` of ${at}`}, over the limit of the bandwidth`;
     case "egress":
       return packet
-        ? `a ${protocol} packet to ${address ?? "an unknown address"}`
-        : `connect() or send ${protocol} to ${at}`;
+        ? `a ${protocol} packet to ${address ?? "an unknown address"}${by}`
+        : `connect() or send ${protocol} to ${at}${by}`;
     case "file":
       return describeFile(denial);
     case "bpf":

@@ -129,6 +129,23 @@ export const NEEDS: readonly FeatureNeeds[] = [
     prefers: [],
   },
   {
+    feature: "egress",
+    main: false,
+    requires: [
+      ...CONTAINER,
+      ...hooks("connect4", "connect6", "sendmsg4", "sendmsg6", "egress"),
+      "map_sk_storage",
+    ],
+    prefers: [
+      { probe: "lsm_socket_create", without: "packet and XDP sockets send where no rule is asked" },
+      {
+        probe: "lsm_file_receive",
+        without: "so do sockets that come from outside of the container",
+      },
+      { probe: "end_connections", without: "egress_existing: terminate ends nothing" },
+    ],
+  },
+  {
     feature: "accounting",
     main: true,
     requires: [...CONTAINER, ...hooks("ingress", "egress"), "counting"],

@@ -41,6 +41,8 @@ export const MAPS = {
   egress_blocks: layouts.structs.egress_ranges.size,
   egress_classes: layouts.structs.egress_ranges.size,
   egress_hits: 8,
+  terminations: layouts.structs.termination.size,
+  listening: layouts.structs.listening_ports.size,
 } as const;
 
 export type MapName = keyof typeof MAPS;
@@ -48,9 +50,17 @@ export type MapName = keyof typeof MAPS;
 export const MAP_NAMES = Object.keys(MAPS) as MapName[];
 /** Its program in bpf/isolator.bpf.c says what it is for. */
 export const PRIMER = { name: "primer", attachType: 1 } as const;
-/** Programs that user space runs, by reading from them. */
-export const ITERATORS = ["connections_tcp", "bandwidth_arms"] as const;
-export type IteratorName = (typeof ITERATORS)[number];
+/**
+ * Programs that user space runs, by reading from them. Those that end sockets themselves need a kernel with
+ * bpf_sock_destroy() (6.5): where it has none, `plain` is loaded in their place, which leaves that to user space.
+ */
+export const ITERATORS = [
+  { name: "connections_tcp" },
+  { name: "bandwidth_arms" },
+  { name: "end_tcp", plain: "list_tcp" },
+  { name: "end_udp", plain: "list_udp" },
+] as const satisfies readonly { name: string; plain?: string }[];
+export type IteratorName = (typeof ITERATORS)[number]["name"];
 /** Programs that user space calls, as it does system calls. */
 export const CALLS = ["files_identify"] as const;
 export type CallName = (typeof CALLS)[number];

@@ -4,18 +4,33 @@ import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
 import { CALLS, ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
 import { HOOKS, LSM_MAC, MACHINE_HOOKS, type Hook, type MachineHook } from "./hooks.js";
-import { activeSecurityModules } from "./machine.js";
+import { activeSecurityModules, kernelIsAtLeast } from "./machine.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
 import { checkLayouts, OBJECT_FILE } from "./object.js";
 import { removePins } from "./pins.js";
 import { loadsLsm } from "./probe-programs.js";
 
+/** enum bpf_attach_type: of any function in the kernel's BTF. */
+const BPF_TRACE_FENTRY = 24;
 const LOG_SIZE = 1 << 20;
 const LOG_LINES = 6;
 
 /** File descriptor of a loaded program; the object owns it. */
 export function programFd(object: Pointer, name: string): number {
   return libbpf().programFd(libbpf().findProgram(object, name));
+}
+
+let destroys: boolean | undefined;
+
+/** Whether programs can end sockets: bpf_sock_destroy(), since 6.5, where the kernel is built with it. Asked once a process. */
+export function hasSockDestroy(): boolean {
+  return (destroys ??=
+    kernelIsAtLeast("6.5") && libbpf().vmlinuxBtfId("bpf_sock_destroy", BPF_TRACE_FENTRY) > 0);
+}
+
+/** The program of an iterator that this kernel can have. */
+export function iteratorProgram({ name, ...more }: (typeof ITERATORS)[number]): string {
+  return "plain" in more && !hasSockDestroy() ? more.plain : name;
 }
 
 /**
@@ -41,7 +56,8 @@ export function load(directory: string, maps?: string): void {
       }
     };
     for (const { name } of [...hooks, PRIMER]) pin(programFd(object, name), `program_${name}`);
-    for (const name of ITERATORS) pin(programFd(object, name), `iterator_${name}`);
+    for (const iterator of ITERATORS)
+      pin(programFd(object, iteratorProgram(iterator)), `iterator_${iterator.name}`);
     for (const name of CALLS) pin(programFd(object, name), `call_${name}`);
     for (const name of QUERIES) pin(programFd(object, name), `query_${name}`);
     for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
@@ -153,8 +169,14 @@ function openObject(hooks: readonly Hook[], machine?: readonly MachineHook[]): P
   for (const hook of MACHINE_HOOKS) {
     libbpf().setAutoload(libbpf().findProgram(object, hook.name), machine?.includes(hook) ?? false);
   }
-  for (const name of [PRIMER.name, ...ITERATORS, ...CALLS, ...QUERIES]) {
-    libbpf().setAutoload(libbpf().findProgram(object, name), machine === undefined);
+  const load = (name: string, wanted: boolean): void => {
+    libbpf().setAutoload(libbpf().findProgram(object, name), wanted && machine === undefined);
+  };
+  for (const name of [PRIMER.name, ...CALLS, ...QUERIES]) load(name, true);
+  for (const iterator of ITERATORS) {
+    const used = iteratorProgram(iterator);
+    for (const name of "plain" in iterator ? [iterator.name, iterator.plain] : [iterator.name])
+      load(name, name === used);
   }
   return object;
 }

@@ -36,6 +36,9 @@ export const STRUCTS = [
   "egress_ranges",
   "egress_hit",
   "egress_verdict",
+  "termination",
+  "listening_ports",
+  "ended_socket",
 ] as const;
 export const ENUMS = [
   "ring_slot",

@@ -175,7 +175,8 @@ type OwnMap =
   | "egress_hits"
   | "file_rules"
   | "file_policies"
-  | "file_counts";
+  | "file_counts"
+  | "terminations";
 
 function isOwn(name: keyof typeof STRUCT_OF | OwnMap): name is OwnMap {
   return !(name in STRUCT_OF);
@@ -197,6 +198,44 @@ export function openPinnedMap(
   if (struct && isDeepStrictEqual(readMapLayout(fd, struct), layouts.structs[struct]))
     return new BpfMap(name, fd, MAPS[name]);
   libc().close(fd);
+  return undefined;
+}
+
+/**
+ * Maps that another build has pinned, where some structs of it are as this build's. The caller closes them.
+ * @returns undefined where one is missing, or a struct is another
+ */
+export function openMapsOf<N extends MapName>(
+  instance: string,
+  build: string,
+  names: readonly N[],
+  structs: readonly (keyof typeof layouts.structs)[],
+): ReadonlyMap<N, BpfMap> | undefined {
+  const maps = new Map<N, BpfMap>();
+  const close = (): void => {
+    for (const map of maps.values()) map.close();
+  };
+  for (const name of names) {
+    const fd = libbpf().objectGet(join(pinRoot(instance), build, `map_${name}`));
+    if (fd < 0) {
+      close();
+      return undefined;
+    }
+    maps.set(name, new BpfMap(name, fd, MAPS[name]));
+  }
+  const [first] = maps.values();
+  try {
+    // Each map is loaded with all types of its object.
+    if (
+      first &&
+      structs.every((name) => isDeepStrictEqual(readMapLayout(first.fd, name), layouts.structs[name]))
+    )
+      return maps;
+  } catch (error) {
+    // That build has no such struct.
+    if (!(error instanceof IsolatorError)) throw error;
+  }
+  close();
   return undefined;
 }
 

@@ -10,6 +10,7 @@ import { BPFFS, hasBpffs, requireCgroup2 } from "./mounts.js";
 import { libbpf } from "./native.js";
 import { withAttached, withLsmProgram, withMap, withProgram, type MapSpec } from "./probe-programs.js";
 import { Failure, requireRoot, type Detail, type Probe, type ProbeSite } from "./probe.js";
+import { endingWay, type EndingWay } from "./terminate.js";
 import { runTask } from "./trial.js";
 
 /** Hooks whose programs ask what an earlier program decided: bpf_get_retval(), since 6.1 in these. */
@@ -290,6 +291,31 @@ const filesProbe: Probe = {
   },
 };
 
+const WAYS: Readonly<Record<EndingWay, string>> = {
+  bpf_sock_destroy: "by bpf_sock_destroy() in a pass over the sockets",
+  SOCK_DESTROY: "by SOCK_DESTROY over netlink: this kernel has no bpf_sock_destroy()",
+};
+
+/** What existing connections are ended with (terminate.ts). */
+const ending: Probe[] = [
+  {
+    name: "end_connections",
+    since: "4.9",
+    run: () => {
+      requireRoot();
+      const way = endingWay();
+      if (way === undefined) {
+        throw new Failure(
+          "no-sock-destroy",
+          "this kernel has neither bpf_sock_destroy() (6.5) nor SOCK_DESTROY over netlink (CONFIG_INET_DIAG_DESTROY, " +
+            "modules tcp_diag and udp_diag)",
+        );
+      }
+      return { code: way, reason: WAYS[way] };
+    },
+  },
+];
+
 const LSM_PROBES = HOOKS.filter(({ lsm }) => lsm).map(lsmProbe);
 
 export const PROBES: readonly Probe[] = [
@@ -297,6 +323,7 @@ export const PROBES: readonly Probe[] = [
   ...HOOKS.filter(({ lsm, fullOf }) => !lsm && fullOf === undefined).map(hookProbe),
   ...maps,
   ...whole,
+  ...ending,
   ...LSM_PROBES,
   filesProbe,
 ];

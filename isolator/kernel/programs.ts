@@ -26,7 +26,7 @@ import {
 } from "./contents.js";
 import { HOOKS, MACHINE_HOOKS } from "./hooks.js";
 import { attachedToMachine, attachToMachine } from "./links.js";
-import { load, loadMachine, loadObject, programFd } from "./load.js";
+import { iteratorProgram, load, loadMachine, loadObject, programFd } from "./load.js";
 import { BpfMap } from "./maps.js";
 import { ensureBpffs } from "./mounts.js";
 import { libbpf, libc, type Pointer } from "./native.js";
@@ -64,7 +64,7 @@ export class Programs {
       MAP_NAMES.map((name) => [name, new BpfMap(name, pins.get(`map_${name}`), MAPS[name])]),
     );
     const run = new Map<IteratorName | CallName, number>([
-      ...ITERATORS.map((name) => [name, pins.get(`iterator_${name}`)] as const),
+      ...ITERATORS.map(({ name }) => [name, pins.get(`iterator_${name}`)] as const),
       ...CALLS.map((name) => [name, pins.get(`call_${name}`)] as const),
     ]);
     const queries = new Map(QUERIES.map((name) => [name, pins.get(`query_${name}`)]));
@@ -84,7 +84,12 @@ export class Programs {
         MAP_NAMES.map((name) => [name, new BpfMap(name, libbpf().findMapFd(object, name), MAPS[name])]),
       ),
       programFd(object, PRIMER.name),
-      new Map([...ITERATORS, ...CALLS].map((name) => [name, programFd(object, name)])),
+      new Map<IteratorName | CallName, number>([
+        ...ITERATORS.map(
+          (iterator) => [iterator.name, programFd(object, iteratorProgram(iterator))] as const,
+        ),
+        ...CALLS.map((name) => [name, programFd(object, name)] as const),
+      ]),
       new Map(QUERIES.map((name) => [name, programFd(object, name)])),
       undefined,
       object,

@@ -11,7 +11,8 @@ import { join } from "node:path";
 import type { OperatorConfig } from "../config/statistics.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { parseCidr } from "../features/addresses.js";
-import { cgroupOfSocket, pathOfCgroup, type SocketEnd } from "../kernel/socket-owner.js";
+import type { SocketEnd } from "../kernel/netlink.js";
+import { cgroupOfSocket, pathOfCgroup } from "../kernel/socket-owner.js";
 
 /** Bytes of a token file. */
 const MAX_TOKEN = 4096;

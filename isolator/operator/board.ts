@@ -45,7 +45,7 @@ export interface BoardSources {
   daemon: () => DaemonView;
   /** Asked once, at the first page. */
   features: () => Promise<readonly FeatureView[]>;
-  services: () => readonly ServiceView[];
+  services: () => Promise<readonly ServiceView[]>;
   printable: (text: string) => string;
   onProblem: (problem: IsolatorError) => void;
 }
@@ -64,6 +64,7 @@ export class Board {
   readonly streams = new EventStreams();
   private known = new Map<string, Known>();
   private daemonText = "";
+  private services: readonly ServiceView[] = [];
   private servicesText = "";
   private snapshot: Buffer | undefined;
   private features: readonly FeatureView[] | undefined;
@@ -177,11 +178,13 @@ export class Board {
       if (before?.numbersText !== texts.numbersText) numbers[key] = made.numbers;
       now.set(key, { summary, ...made, ...texts });
     }
+    const servicesNow = await services();
+    // Nothing is waited for from here on: a page that comes meanwhile has all of it or nothing.
     const gone = [...this.known.keys()].filter((key) => !now.has(key));
     this.known = now;
     this.lookedAt = performance.now();
     this.snapshot = undefined;
-    const [daemonNow, servicesNow] = [daemon(), services()];
+    const daemonNow = daemon();
     const daemonText = JSON.stringify(daemonNow);
     const servicesText = JSON.stringify(servicesNow);
     const tick: Tick = {
@@ -189,7 +192,7 @@ export class Board {
       ...(daemonText === this.daemonText ? {} : { daemon: daemonNow }),
       ...(servicesText === this.servicesText ? {} : { services: servicesNow }),
     };
-    Object.assign(this, { daemonText, servicesText });
+    Object.assign(this, { daemonText, servicesText, services: servicesNow });
     if (this.streams.count > 0) this.streams.send(message("tick", tick));
   }
 
@@ -201,7 +204,7 @@ export class Board {
         const { received, sent, connections } = this.history.readPast(key, SPARK);
         return { row, numbers, past: { received, sent, connections } };
       }),
-      services: this.sources.services(),
+      services: this.services,
       features: this.features ?? null,
     };
   }

@@ -1,9 +1,11 @@
 /** GET /metrics: what Prometheus scrapes. Other parts of the daemon add to the registry. */
 import { setImmediate as breathe } from "node:timers/promises";
 import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
+import type { Container } from "../containers/container.js";
 import type { Isolator } from "../containers/isolator.js";
 import type { Entry } from "../containers/registry.js";
 import { REASONS } from "../features/accounting.js";
+import { ruleName } from "../features/egress.js";
 import { liveConnections, type ContainerStatistics } from "../features/statistics.js";
 import { bpf_isolator } from "../mesos/messages.js";
 import { stateOf } from "../protocol/views.js";
@@ -61,6 +63,7 @@ export class Metrics {
   private readonly audited: Counter;
   private readonly bandwidth: BandwidthMetrics;
   private readonly hostBandwidth: BandwidthMetrics;
+  private readonly egress: Counter;
   /** One at a time: each fills the metrics anew. */
   private last: Promise<unknown> = Promise.resolve();
 
@@ -101,6 +104,10 @@ export class Metrics {
     const labelNames = [...LABELS, "reason"];
     this.denied = new Counter({ ...named("denied_total", "What was refused."), labelNames });
     this.audited = new Counter({ ...named("audited_total", "What would have been refused."), labelNames });
+    this.egress = new Counter({
+      ...named("egress_total", "What rules of egress have refused (denied) and reported (audited)."),
+      labelNames: [...LABELS, "rule", "action"],
+    });
   }
 
   /** The text, and its content type. */
@@ -147,8 +154,8 @@ export class Metrics {
   }
 
   private async fill(): Promise<void> {
-    const { states, denied, audited, sourceAge, sourceEndpoints } = this;
-    const others = [states, denied, audited, sourceAge, sourceEndpoints];
+    const { states, denied, audited, egress, sourceAge, sourceEndpoints } = this;
+    const others = [states, denied, audited, egress, sourceAge, sourceEndpoints];
     for (const metric of [...this.counters.keys(), ...this.gauges.keys(), ...others]) metric.reset();
     this.bandwidth.reset();
     this.hostBandwidth.reset();
@@ -166,6 +173,17 @@ export class Metrics {
       const labels = labelsOf(entry);
       this.add(labels, entry.container.statistics());
       this.bandwidth.add(labels, entry.container.bandwidth());
+      this.addEgress(labels, entry.container);
+    }
+  }
+
+  private addEgress(labels: Labels, container: Container): void {
+    for (const { rule, ...counts } of container.egressHits()) {
+      for (const action of ["denied", "audited"] as const) {
+        if (counts[action] === 0n) continue;
+        const name = ruleName(container.policy.egress, rule).slice(0, MAX_LABEL);
+        this.egress.inc({ ...labels, rule: name, action }, Number(counts[action]));
+      }
     }
   }
 

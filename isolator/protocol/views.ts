@@ -283,6 +283,7 @@ function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
     ...(askedPort === undefined ? {} : { asked_port: askedPort }),
     ...(denial.rule === undefined ? {} : { rule: denial.rule }),
     ...(file ? { file: { ...file, inode: BigInt(file.inode) } } : {}),
+    ...(denial.ruleName === undefined ? {} : { rule_name: denial.ruleName }),
     boot_time: BigInt(time),
   };
 }

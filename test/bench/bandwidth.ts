@@ -204,8 +204,8 @@ ${text}
 "of the limit": bytes of the IP layer that were acknowledged; what is queued at the end is not. "least flow": what the flow
 that got least has of the mean. tc counts 14 bytes of
 Ethernet for each packet too. Bursts of tc: what 4 ms take, and 64 KiB at least; tbf queues 50 ms, htb 1,000 packets. A
-request is 100 bytes there and back, one after another, from the same container beside such flows, in a run of its own. Made by
-\`npm run bench:bandwidth\`.
+request is 100 bytes there and back, one after another, from the same container beside such flows, in a run of its own. Where all are below the limit, the CPUs are the bound.
+Made by \`npm run bench:bandwidth\`.
 `.trim();
 }
 

@@ -32,7 +32,7 @@ const DEFAULTS: Config = {
   operator: { hosts: [] },
   files: [],
   endpoints: { static: [] },
-  egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
+  egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"], existing: "keep" },
 };
 
 let directory = "";
@@ -102,7 +102,7 @@ files:
       enforce: "audit",
       ephemeral: "deny",
       allowProtocols: ["sctp", "dccp"],
-      sockets: { raw: "deny", xdp: "deny" },
+      sockets: { raw: "deny", packet: "allow", xdp: "deny" },
       escape: "allow",
       netRaw: "take",
       cgroup: { mode: "agent", agentRoot: "mesos/one" },
@@ -154,7 +154,13 @@ files:
         },
       ],
       endpoints: { static: [] },
-      egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
+      egress: {
+        rules: [],
+        byDefault: "allow",
+        errno: "EPERM",
+        exceptions: ["agent", "dns"],
+        existing: "keep",
+      },
     };
     assert.deepEqual(read(text), expected);
     assert.deepEqual(read(text.replaceAll("\n", "\r\n")), expected);
@@ -207,7 +213,7 @@ files:
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, net_raw, escape, connections, connections_total, connections_errno, remap, trusted_roles, exemptions, classes, marking, bandwidth, statistics, operator, files, endpoints, egress, egress_default, egress_errno, egress_exceptions, violations, agent_api, cgroup",
+    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, net_raw, escape, connections, connections_total, connections_ports, connections_fair, connections_errno, remap, trusted_roles, exemptions, classes, marking, bandwidth, statistics, operator, files, endpoints, egress, egress_default, egress_errno, egress_exceptions, egress_existing, violations, agent_api, cgroup",
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],

@@ -198,6 +198,8 @@ describe("egress of all else", () => {
     assert(share > 0.5 && share < 1.15, `${share} of the limit`);
     const plain = await traffic<Datagrams>(box.container.node, udp(300));
     assert.deepEqual([plain.full, plain.denied, plain.again, plain.other], [0, 0, 0, 0]);
+    const raw = await measure(box, udp(300, "raw=1"), 10 * MBIT);
+    assert(raw.share > 0.3 && raw.share < 1.25, `what a raw socket calls TCP: ${raw.share} of the limit`);
     const told = await traffic<Datagrams>(box.container.node, udp(300, "recverr=1 connect=1"));
     assert(told.full > 0 && told.denied === 0, JSON.stringify(told));
     const { txDropped, denied } = box.container.usage();
@@ -242,13 +244,20 @@ describe("egress of all else", () => {
 });
 
 describe("ingress", () => {
-  for (const flows of [1, 4]) {
-    it(`of TCP is the limit, with ${flows} flows`, async () => {
+  for (const [flows, ecn] of [
+    [1, 0],
+    [4, 0],
+    [4, 1],
+  ] as const) {
+    it(`of TCP is the limit, with ${flows} flows${ecn ? " that are told by ECN" : ""}`, async () => {
+      for (const host of [sh, link.far.run.bind(link.far)]) host("sysctl", "-qw", `net.ipv4.tcp_ecn=${ecn}`);
       const box = await limited({ ingress: { rate: 20 * MBIT } });
       const words = `receive to=${THERE} port=${SOURCE} flows=${flows} ms=1200`;
       const { share } = await measure(box, words, 20 * MBIT);
       // On a kernel that is emulated, senders wait for their timers most of the time.
       assert(share > 0.05 && share < 1.25, `${share} of the limit`);
+      const marked = box.container.bandwidth()?.ingress.marked ?? 0n;
+      assert(ecn ? marked > 0n : marked === 0n, `${marked} packets are marked`);
     });
   }
 });

@@ -30,7 +30,7 @@ import { Instance } from "../../isolator/containers/instance.js";
 import { Isolator } from "../../isolator/containers/isolator.js";
 import { toDenial } from "../../isolator/features/events.js";
 import { makeRules } from "../../isolator/features/files.js";
-import { decode } from "../../isolator/kernel/codec.js";
+import { decode, u64Key } from "../../isolator/kernel/codec.js";
 import { layouts } from "../../isolator/kernel/gen/layout.js";
 import { MACHINE_HOOKS } from "../../isolator/kernel/hooks.js";
 import { identify } from "../../isolator/kernel/identify.js";
@@ -535,9 +535,18 @@ describe("rules for files", { skip }, () => {
     assert.deepEqual(await can(), [false, true, true]);
     await box.container.update(policy("", { files: files({ readonly: [base] }) }));
     assert.deepEqual(await can(), [true, true, false]);
+    // As if somebody had taken it away.
+    const programs = instance.acquirePrograms();
+    programs.map("file_policies").delete(u64Key(box.container.cgroupId));
+    instance.releasePrograms();
+    assert.deepEqual(await box.container.repair(), [
+      "its policy in the kernel for changes of files was gone",
+    ]);
+    assert.deepEqual(box.container.faults(), []);
+    assert.deepEqual(await can(), [true, true, false]);
     await box.container.update(policy(""));
     assert.deepEqual(await can(), [true, true, true]);
-    assert.equal(box.container.usage().denied.file, 2n, "counts go on");
+    assert.equal(box.container.usage().denied.file, 3n, "counts go on");
   });
 });
 
@@ -594,7 +603,11 @@ describe("rules for files of an agent's containers", { skip }, () => {
     let log = "";
     daemon.stdout.on("data", (chunk: Buffer) => (log += chunk.toString()));
     try {
-      await until(() => log.includes("serving instance") || daemon.exitCode !== null, "it serves", 180_000);
+      await until(
+        () => log.includes("serving instance") || daemon.exitCode !== null,
+        "it serves",
+        400_000,
+      ).catch((error: unknown) => assert.fail(`${String(error)}: ${log}`));
       assert.match(log, /"event":"upgraded"/);
       const linked = readdirSync(pinRoot(name)).filter(
         (build) => attachedToMachine(join(pinRoot(name), build)).length > 0,

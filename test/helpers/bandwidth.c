@@ -9,8 +9,9 @@
  *                           that on. report=1: prints "mark" when it begins
  *   receive to=IP port=N flows=N ms=N
  *                           reads by TCP
- *   udp to=IP port=N ms=N size=N [connect=1] [recverr=1]
- *                           sends datagrams as fast as it can; counts what send() answers
+ *   udp to=IP port=N ms=N size=N [connect=1] [recverr=1] [raw=1]
+ *                           sends datagrams as fast as it can; counts what send() answers. raw=1: by a raw socket for
+ *                           TCP's protocol
  *   echo port=N, ask to=IP port=N ms=N
  *                           sends back; requests of 100 bytes one after another, and how long they take
  */
@@ -191,7 +192,7 @@ static void run_flows(int argc, char **argv, short wanted)
 	while (now_ms() < end) {
 		poll(polled, flows, slow ? 2 : stop ? 10 : 100);
 		if (first < 0 && wanted == POLLOUT && now_ms() >= begun + 1000)
-			first = acked_by(polled, 0, flows);
+			first = acked_by(polled, 0, flows) * 1000 / (now_ms() - begun);
 		for (int i = 0; i < stop && now_ms() >= half; i++)
 			polled[i].events = polled[i].revents = 0;
 		if (stop && then < 0 && now_ms() >= half + 100) {
@@ -281,7 +282,9 @@ static void ask(int argc, char **argv)
 static void send_datagrams(int argc, char **argv)
 {
 	struct sockaddr_in address = address_of(argc, argv);
-	int fd = socket(AF_INET, SOCK_DGRAM, 0), one = 1, size = number(argc, argv, "size", 1000);
+	int one = 1, size = number(argc, argv, "size", 1000);
+	int fd =
+	    number(argc, argv, "raw", 0) ? socket(AF_INET, SOCK_RAW, IPPROTO_TCP) : socket(AF_INET, SOCK_DGRAM, 0);
 	bool connected = number(argc, argv, "connect", 0);
 	long long begun = now_ms(), end = begun + number(argc, argv, "ms", 1000);
 	long sent = 0, full = 0, denied = 0, again = 0, other = 0;

@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, it, type TestContext } from "node:test";
+import { servicesOf, type ToldService } from "../../isolator/cli/service-views.js";
 import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
 import { readAssets } from "../../isolator/operator/assets.js";
 import { EventStreams, message } from "../../isolator/operator/event-stream.js";
@@ -257,6 +258,15 @@ describeUnless(whyNoBrowser(), "the status page with a token", async () => {
 describeUnless(whyNoBrowser(), "the status page of a machine that is not well", async () => {
   const browser = new TestBrowser();
   const streams = new EventStreams();
+  const at = (address: string, port: number, state = "", connections = 0, refused = 0n) => ({
+    ...{ address, port, state, connections, refused },
+  });
+  /** As a daemon's services are told: some at a time. */
+  async function* told(): AsyncGenerator<ToldService[]> {
+    const backends = [at("10.0.0.1", 31000, "up", 3), at("fd00::2", 31001, "draining", 1, 2n)];
+    yield await Promise.resolve([{ ...at("10.77.0.1", 80), host: "web<br>", protocol: "tcp", backends }]);
+    yield [{ ...at("10.77.0.2", 80), name: "none" }];
+  }
   const snapshot: Snapshot = {
     interval: 3_000,
     daemon: {
@@ -267,16 +277,7 @@ describeUnless(whyNoBrowser(), "the status page of a machine that is not well", 
       details: [],
     },
     containers: [],
-    services: [
-      {
-        ...{ name: "web<br>", address: "10.77.0.1:80" },
-        backends: [
-          { address: "10.0.0.1:31000", state: "up", connections: 3, failures: 0 },
-          { address: "10.0.0.2:31001", state: "draining", connections: 1, failures: 2 },
-        ],
-      },
-      { name: "none", address: "10.77.0.2:80", backends: [] },
-    ],
+    services: await servicesOf({ services: told }),
     features: [{ feature: "ports", status: "fails", reasons: ["no <b>cgroup2</b>"] }],
   };
   const server = await OperatorServer.listen({
@@ -303,9 +304,9 @@ describeUnless(whyNoBrowser(), "the status page of a machine that is not well", 
     await until(async () => (await texts("#health"))[0] === "1 not as it should be", "it is said");
     assert.deepEqual(await texts("#problem-list li"), ["container <i>web</i>: detached"]);
     assert.deepEqual(await texts("#services tbody tr"), [
-      "web<br>10.77.0.1:8010.0.0.1:31000up30",
-      "10.0.0.2:31001draining12",
-      "none10.77.0.2:80noneno backend00",
+      "web<br>tcp 10.77.0.1:8010.0.0.1:31000up30",
+      "[fd00::2]:31001draining12",
+      "nonetcp 10.77.0.2:80noneno backend00",
     ]);
     assert.deepEqual(await texts("#feature-list li"), ["ports: fails (no <b>cgroup2</b>)"]);
     streams.send(message("something-new", { a: 1 }));

@@ -149,7 +149,13 @@ describe("the operator's server", () => {
   });
 
   it("shows Prometheus what it scrapes, whatever frameworks call their executors", async () => {
+    const long = executor("abc");
+    await agent.prepare("long", {
+      ...long,
+      executor_info: { ...long.executor_info, executor_id: { value: "l".repeat(5_000) } },
+    });
     const { body, type } = await get("/metrics");
+    await agent.cleanup("long");
     assert.match(type ?? "", /^text\/plain; version=0\.0\.4/);
     for (const line of body.split("\n").filter((each) => each !== ""))
       assert.match(
@@ -160,6 +166,7 @@ describe("the operator's server", () => {
       body,
       /^bpf_isolator_container_receive_bytes_total\{container="web",.*executor_id="a"\} [1-9]/m,
     );
+    assert.match(body, new RegExp(`executor_id="${"l".repeat(256)}"`), "what a framework chooses is cut");
     assert.match(body, /^bpf_isolator_containers\{state="isolated"\} 2$/m);
     assert.match(body, /^bpf_isolator_info\{version="[\d.]+",instance=".+"\} 1$/m);
   });

@@ -741,6 +741,38 @@ export const layouts = {
         }
       }
     },
+    "termination": {
+      "size": 48,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "by_class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "level": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "chain": {
+          "offset": 16,
+          "type": "u64",
+          "count": 4
+        }
+      }
+    },
+    "listening_ports": {
+      "size": 8192,
+      "fields": {
+        "ports": {
+          "offset": 0,
+          "type": "u64",
+          "count": 1024
+        }
+      }
+    },
     "event": {
       "size": 88,
       "fields": {
@@ -825,65 +857,6 @@ export const layouts = {
         }
       }
     },
-    "file_detail": {
-      "size": 400,
-      "fields": {
-        "ino": {
-          "offset": 0,
-          "type": "u64"
-        },
-        "dev": {
-          "offset": 8,
-          "type": "u32"
-        },
-        "operation": {
-          "offset": 12,
-          "type": "u8"
-        },
-        "verdict": {
-          "offset": 13,
-          "type": "u8"
-        },
-        "seen": {
-          "offset": 14,
-          "type": "u8"
-        },
-        "begin": {
-          "offset": 15,
-          "type": "u8"
-        },
-        "path": {
-          "offset": 16,
-          "type": "u8",
-          "count": 384
-        }
-      }
-    },
-    "file_identity": {
-      "size": 24,
-      "fields": {
-        "ino": {
-          "offset": 0,
-          "type": "u64"
-        },
-        "dev": {
-          "offset": 8,
-          "type": "u32"
-        },
-        "generation": {
-          "offset": 12,
-          "type": "u32"
-        },
-        "fd": {
-          "offset": 16,
-          "type": "u32"
-        },
-        "reserved": {
-          "offset": 20,
-          "type": "u32"
-        }
-      }
-    },
     "endpoint_key": {
       "size": 20,
       "fields": {
@@ -953,6 +926,112 @@ export const layouts = {
         },
         "reserved": {
           "offset": 36,
+          "type": "u32"
+        }
+      }
+    },
+    "file_detail": {
+      "size": 400,
+      "fields": {
+        "ino": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "operation": {
+          "offset": 12,
+          "type": "u8"
+        },
+        "verdict": {
+          "offset": 13,
+          "type": "u8"
+        },
+        "seen": {
+          "offset": 14,
+          "type": "u8"
+        },
+        "begin": {
+          "offset": 15,
+          "type": "u8"
+        },
+        "path": {
+          "offset": 16,
+          "type": "u8",
+          "count": 384
+        }
+      }
+    },
+    "file_identity": {
+      "size": 24,
+      "fields": {
+        "ino": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "generation": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "fd": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 20,
+          "type": "u32"
+        }
+      }
+    },
+    "ended_socket": {
+      "size": 64,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "cookie": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "local": {
+          "offset": 16,
+          "type": "u8",
+          "count": 16
+        },
+        "remote": {
+          "offset": 32,
+          "type": "u8",
+          "count": 16
+        },
+        "local_port": {
+          "offset": 48,
+          "type": "u16"
+        },
+        "remote_port": {
+          "offset": 50,
+          "type": "u16"
+        },
+        "device": {
+          "offset": 52,
+          "type": "u32"
+        },
+        "family": {
+          "offset": 56,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 58,
+          "type": "u16"
+        },
+        "ended": {
+          "offset": 60,
           "type": "u32"
         }
       }
@@ -1070,6 +1149,21 @@ export const layouts = {
       "REASON_CONNECTIONS_PORTS": 21,
       "REASONS": 32
     },
+    "endpoint_origin": {
+      "ORIGIN_NONE": 0,
+      "ORIGIN_OWNER": 1,
+      "ORIGIN_PORT": 2,
+      "ORIGIN_ADDRESS": 3,
+      "ORIGIN_BLOCK": 4
+    },
+    "endpoint_current": {
+      "ENDPOINTS_SLOT": 1,
+      "ENDPOINTS_EXACT": 2,
+      "ENDPOINTS_PORT": 4,
+      "ENDPOINTS_ADDRESS": 8,
+      "ENDPOINTS_BLOCKS": 16,
+      "ENDPOINTS_HOST": 32
+    },
     "file_verdict": {
       "FILE_NO_RULE": 0,
       "FILE_ALLOW": 1,
@@ -1095,21 +1189,6 @@ export const layouts = {
       "FILE_ATTRIBUTES": 11,
       "FILE_XATTR": 12,
       "FILE_UMOUNT": 13
-    },
-    "endpoint_origin": {
-      "ORIGIN_NONE": 0,
-      "ORIGIN_OWNER": 1,
-      "ORIGIN_PORT": 2,
-      "ORIGIN_ADDRESS": 3,
-      "ORIGIN_BLOCK": 4
-    },
-    "endpoint_current": {
-      "ENDPOINTS_SLOT": 1,
-      "ENDPOINTS_EXACT": 2,
-      "ENDPOINTS_PORT": 4,
-      "ENDPOINTS_ADDRESS": 8,
-      "ENDPOINTS_BLOCKS": 16,
-      "ENDPOINTS_HOST": 32
     }
   }
 } as const;

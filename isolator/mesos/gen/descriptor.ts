@@ -1015,6 +1015,10 @@ export const descriptor = {
         "rule": {
          "type": "uint32",
          "id": 30
+        },
+        "rule_name": {
+         "type": "string",
+         "id": 31
         }
        }
       },
@@ -3046,6 +3050,20 @@ export const descriptor = {
           "id": {
            "type": "mesos.FrameworkID",
            "id": 3
+          },
+          "principal": {
+           "type": "string",
+           "id": 8
+          }
+         }
+        },
+        "Framework": {
+         "edition": "proto2",
+         "fields": {
+          "framework_info": {
+           "rule": "required",
+           "type": "FrameworkInfo",
+           "id": 1
           }
          }
         },
@@ -3069,6 +3087,10 @@ export const descriptor = {
           "get_tasks": {
            "type": "GetTasks",
            "id": 1
+          },
+          "get_frameworks": {
+           "type": "GetFrameworks",
+           "id": 3
           },
           "get_agents": {
            "type": "GetAgents",
@@ -3096,6 +3118,20 @@ export const descriptor = {
              "rule": "repeated",
              "type": "AgentInfo",
              "id": 2
+            }
+           }
+          },
+          "GetFrameworks": {
+           "fields": {
+            "frameworks": {
+             "rule": "repeated",
+             "type": "Framework",
+             "id": 1
+            },
+            "recovered_frameworks": {
+             "rule": "repeated",
+             "type": "FrameworkInfo",
+             "id": 3
             }
            }
           }
@@ -3127,6 +3163,14 @@ export const descriptor = {
           "agent_removed": {
            "type": "AgentRemoved",
            "id": 6
+          },
+          "framework_added": {
+           "type": "FrameworkAdded",
+           "id": 7
+          },
+          "framework_updated": {
+           "type": "FrameworkUpdated",
+           "id": 8
           },
           "framework_removed": {
            "type": "FrameworkRemoved",
@@ -3201,6 +3245,24 @@ export const descriptor = {
             "agent_id": {
              "rule": "required",
              "type": "mesos.SlaveID",
+             "id": 1
+            }
+           }
+          },
+          "FrameworkAdded": {
+           "fields": {
+            "framework": {
+             "rule": "required",
+             "type": "Framework",
+             "id": 1
+            }
+           }
+          },
+          "FrameworkUpdated": {
+           "fields": {
+            "framework": {
+             "rule": "required",
+             "type": "Framework",
              "id": 1
             }
            }

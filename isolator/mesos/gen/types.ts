@@ -571,6 +571,8 @@ export namespace bpf_isolator {
       readonly file?: bpf_isolator.Event.File | undefined;
       /** Of "egress": the rule that decided, by its number; 8191: the default. */
       readonly rule?: number | undefined;
+      /** Its name: "egress[3]", "the default". */
+      readonly rule_name?: string | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
@@ -1447,6 +1449,13 @@ export namespace mesos {
       }
       export interface FrameworkInfo {
         readonly id?: mesos.FrameworkID | undefined;
+        /** That it has authenticated as, where the master asks for that. */
+        readonly principal?: string | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+      export interface Framework {
+        readonly framework_info: mesos.v1.master.FrameworkInfo;
         /** Fields that this program does not know, as they came. */
         readonly $unknowns?: readonly Uint8Array[];
       }
@@ -1459,6 +1468,7 @@ export namespace mesos {
       }
       export interface GetState {
         readonly get_tasks?: mesos.v1.master.GetState.GetTasks | undefined;
+        readonly get_frameworks?: mesos.v1.master.GetState.GetFrameworks | undefined;
         readonly get_agents?: mesos.v1.master.GetState.GetAgents | undefined;
         /** Fields that this program does not know, as they came. */
         readonly $unknowns?: readonly Uint8Array[];
@@ -1476,6 +1486,12 @@ export namespace mesos {
           /** Fields that this program does not know, as they came. */
           readonly $unknowns?: readonly Uint8Array[];
         }
+        export interface GetFrameworks {
+          readonly frameworks?: readonly mesos.v1.master.Framework[] | undefined;
+          readonly recovered_frameworks?: readonly mesos.v1.master.FrameworkInfo[] | undefined;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
       }
       export interface Event {
         readonly type?: mesos.v1.master.Event.Type | undefined;
@@ -1484,6 +1500,8 @@ export namespace mesos {
         readonly task_updated?: mesos.v1.master.Event.TaskUpdated | undefined;
         readonly agent_added?: mesos.v1.master.Event.AgentAdded | undefined;
         readonly agent_removed?: mesos.v1.master.Event.AgentRemoved | undefined;
+        readonly framework_added?: mesos.v1.master.Event.FrameworkAdded | undefined;
+        readonly framework_updated?: mesos.v1.master.Event.FrameworkUpdated | undefined;
         readonly framework_removed?: mesos.v1.master.Event.FrameworkRemoved | undefined;
         /** Fields that this program does not know, as they came. */
         readonly $unknowns?: readonly Uint8Array[];
@@ -1528,6 +1546,16 @@ export namespace mesos {
         }
         export interface AgentRemoved {
           readonly agent_id: mesos.SlaveID;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
+        export interface FrameworkAdded {
+          readonly framework: mesos.v1.master.Framework;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
+        export interface FrameworkUpdated {
+          readonly framework: mesos.v1.master.Framework;
           /** Fields that this program does not know, as they came. */
           readonly $unknowns?: readonly Uint8Array[];
         }
