@@ -4,8 +4,10 @@ import type { ConnectionRule, ConnectionsPolicy } from "../features/connections.
 import type { EnforceMode, Policy } from "../features/policy.js";
 import { socketsFor } from "../features/sockets.js";
 import type { ContainerFacts } from "./facts.js";
+import { bandwidthFor } from "./bandwidth.js";
 import { classesOf } from "./classes.js";
 import { egressFor } from "./egress.js";
+import { filesFor } from "./files.js";
 import { limitsFor } from "./connections.js";
 import { markingFor } from "./marking.js";
 import { holds, isAllocatedTo, isAnchored } from "./match.js";
@@ -45,9 +47,14 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const ports = facts.ownNetwork ? [] : facts.ports;
   const classes = classesOf(config.classes, facts, config.trustedRoles);
   const marking = markingFor(config.marking, classes);
+  const bandwidth = bandwidthFor(config.bandwidth, facts, classes, config.trustedRoles);
   const egress = egressFor(config.egress, classes, agent);
   const sockets = socketsFor(config.sockets, egress !== undefined);
-  const connections = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
+  const limits = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
+  // The host's ports are none of its own network's.
+  const { fair: _, ...unshared } = limits ?? {};
+  const connections = limits && facts.ownNetwork ? unshared : limits;
+  const files = filesFor(config.files, classes, facts);
   return {
     ...(ports ? { ports } : {}),
     enforce: enforcementFor(config, facts),
@@ -61,6 +68,8 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
     ...(facts.remap && config.remap === "on" && !facts.ownNetwork ? { remap: facts.remap } : {}),
     ...(classes.length > 0 ? { classes } : {}),
     ...(marking ? { marking } : {}),
+    ...(bandwidth ? { bandwidth } : {}),
     ...(egress ? { egress } : {}),
+    ...(files ? { files } : {}),
   };
 }

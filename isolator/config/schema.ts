@@ -15,7 +15,9 @@ import {
   type ExtraProtocol,
   type PortRange,
 } from "../features/ports.js";
+import { bandwidthProblems, BandwidthSchema, toBandwidth, type BandwidthConfig } from "./bandwidth.js";
 import { AgentApiSchema, toAgentApi, type AgentApi } from "./agent-api.js";
+import { CgroupSchema, toCgroup, type CgroupConfig } from "./cgroup.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
 import {
   EgressDefaultSchema,
@@ -27,6 +29,7 @@ import {
   toEgressRules,
   type EgressConfig,
 } from "./egress.js";
+import { filesProblems, FilesSchema, toFiles, type FilesRule } from "./files.js";
 import { CONNECTION_KEYS, toConnections } from "./connections.js";
 import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } from "./endpoints.js";
 import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
@@ -154,6 +157,10 @@ export const ConfigSchema = z
           "The range of the agent's ports resource, as in 31000-32000; one range. For judge: agent_range.",
       }),
     sockets: SocketsSchema,
+    net_raw: z.enum(["keep", "take"]).default("keep").meta({
+      description:
+        "take: where sockets denies raw or packet sockets and the kernel cannot refuse all of them, containers are launched without CAP_NET_RAW.",
+    }),
     escape: z.enum(ESCAPE_MODES).optional().meta({
       default: "deny",
       description:
@@ -176,8 +183,10 @@ export const ConfigSchema = z
       .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
     classes: ClassesSchema,
     marking: MarkingSchema,
+    bandwidth: BandwidthSchema,
     statistics: StatisticsSchema,
     operator: OperatorSchema,
+    files: FilesSchema,
     endpoints: EndpointsSchema,
     egress: EgressSchema,
     egress_default: EgressDefaultSchema,
@@ -186,6 +195,7 @@ export const ConfigSchema = z
     egress_existing: EgressExistingSchema,
     violations: ViolationsSchema.optional(),
     agent_api: AgentApiSchema.optional(),
+    cgroup: CgroupSchema,
   })
   .meta({
     title: "bpf-isolator",
@@ -206,6 +216,8 @@ export interface Config {
   ephemeral: EphemeralMode;
   allowProtocols: ExtraProtocol[];
   sockets: SocketsPolicy;
+  /** Whether containers lose CAP_NET_RAW where nothing else refuses the sockets that `sockets` denies. */
+  netRaw: "keep" | "take";
   /** Undefined: deny, with no word of what this kernel cannot refuse. */
   escape?: EscapeMode;
   /** The only ports that are judged; undefined: all. */
@@ -219,14 +231,18 @@ export interface Config {
   exemptions: Exemption[];
   classes: ContainerClass[];
   marking: MarkingRule[];
+  /** Undefined: nothing is limited. */
+  bandwidth?: BandwidthConfig;
   statistics: StatisticsConfig;
   operator: OperatorConfig;
+  files: FilesRule[];
   endpoints: EndpointsConfig;
   egress: EgressConfig;
   /** Undefined: what is refused is refused, and nothing more. */
   violations?: ViolationRule;
   /** Undefined: the agent is not asked. */
   agentApi?: AgentApi;
+  cgroup: CgroupConfig;
 }
 
 function asList(value: unknown): unknown[] {
@@ -243,8 +259,8 @@ function asMap(value: unknown): Record<string, unknown> {
  */
 export function crossProblems(value: unknown): Problem[] {
   const keys = asMap(value);
-  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, endpoints, egress } = keys;
-  const { statistics } = keys;
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, files, endpoints, egress } = keys;
+  const { statistics, bandwidth } = keys;
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -285,7 +301,9 @@ export function crossProblems(value: unknown): Problem[] {
     ...problems,
     ...classProblems(classes),
     ...markingProblems(marking, classes),
+    ...bandwidthProblems(bandwidth, classes),
     ...statisticsProblems(statistics),
+    ...filesProblems(files, classes),
     ...endpointProblems(endpoints, classes),
     ...egressProblems(egress, classes),
   ];
@@ -305,6 +323,7 @@ export function toConfig(input: ConfigInput): Config {
         return verdict === undefined ? [] : [[kind, verdict]];
       }),
     ),
+    netRaw: input.net_raw,
     ...(input.escape === undefined ? {} : { escape: input.escape }),
     ...(typeof judged === "object" ? { judged } : {}),
     ...toConnections(input),
@@ -317,8 +336,10 @@ export function toConfig(input: ConfigInput): Config {
     })),
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
+    ...(input.bandwidth ? { bandwidth: toBandwidth(input.bandwidth) } : {}),
     statistics: toStatistics(input.statistics),
     operator: toOperator(input.operator),
+    files: toFiles(input.files),
     endpoints: toEndpoints(input.endpoints),
     egress: {
       rules: toEgressRules(input.egress),
@@ -329,5 +350,6 @@ export function toConfig(input: ConfigInput): Config {
     },
     ...(input.violations === undefined ? {} : { violations: input.violations }),
     ...(input.agent_api === undefined ? {} : { agentApi: toAgentApi(input.agent_api) }),
+    cgroup: toCgroup(input.cgroup),
   };
 }

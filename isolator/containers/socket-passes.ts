@@ -219,11 +219,18 @@ export class SocketPasses {
     const time = performance.now();
     for (const [index, [cgroupId, counted]] of [...before].entries()) {
       if (index % AT_ONCE === AT_ONCE - 1) await breathe();
-      if (!this.watched.has(cgroupId)) continue;
+      const container = this.watched.get(cgroupId);
+      if (!container) continue;
       const value = programs.map("socket_tallies").lookup(u64Key(cgroupId), this.buffer);
       if (!value) continue;
-      const figures = this.figures.get(cgroupId) ?? new SocketFigures();
-      figures.add(decodeTally(value, number), counted, time);
+      const tally = decodeTally(value, number);
+      const known = this.figures.get(cgroupId);
+      if (known) {
+        known.add(tally, counted, time);
+        continue;
+      }
+      const figures = new SocketFigures();
+      figures.addFirst(tally, counted, container.counts(), time);
       this.figures.set(cgroupId, figures);
     }
   }

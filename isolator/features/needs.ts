@@ -91,12 +91,28 @@ export const NEEDS: readonly FeatureNeeds[] = [
     ],
   },
   {
+    feature: "files",
+    main: false,
+    requires: [...CONTAINER, "lsm_file_open", "lsm_files"],
+    prefers: [],
+  },
+  {
     feature: "marking",
     main: false,
     requires: [
       ...CONTAINER,
       ...hooks("sock_create", "connect4", "connect6", "sendmsg4", "sendmsg6", "sock_ops", "egress"),
       ...hooks("setsockopt", "getsockopt"),
+      "map_sk_storage",
+    ],
+    prefers: [],
+  },
+  {
+    feature: "bandwidth",
+    main: false,
+    requires: [
+      ...CONTAINER,
+      ...hooks("bandwidth_tcp", "bandwidth_in", "bandwidth_out", "bandwidth_send4", "bandwidth_send6"),
       "map_sk_storage",
     ],
     prefers: [],

@@ -1,9 +1,9 @@
 /** Loads the compiled object into the kernel, and says what the kernel has against it. */
-import { mkdirSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
-import { ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
-import { HOOKS, type Hook } from "./hooks.js";
+import { CALLS, ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
+import { HOOKS, LSM_MAC, MACHINE_HOOKS, type Hook, type MachineHook } from "./hooks.js";
 import { activeSecurityModules, kernelIsAtLeast } from "./machine.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
 import { checkLayouts, OBJECT_FILE } from "./object.js";
@@ -58,6 +58,7 @@ export function load(directory: string, maps?: string): void {
     for (const { name } of [...hooks, PRIMER]) pin(programFd(object, name), `program_${name}`);
     for (const iterator of ITERATORS)
       pin(programFd(object, iteratorProgram(iterator)), `iterator_${iterator.name}`);
+    for (const name of CALLS) pin(programFd(object, name), `call_${name}`);
     for (const name of QUERIES) pin(programFd(object, name), `query_${name}`);
     for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
     renameSync(temporary, directory);
@@ -73,6 +74,39 @@ export interface Loaded {
   object: Pointer;
   /** Those whose programs are loaded. */
   hooks: readonly Hook[];
+}
+
+/** Those of MACHINE_HOOKS that the kernel has. */
+function presentMachineHooks(): MachineHook[] {
+  return MACHINE_HOOKS.filter(({ hook }) => libbpf().vmlinuxBtfId(hook, LSM_MAC) >= 0);
+}
+
+/**
+ * Loads the programs of MACHINE_HOOKS, for the maps that are pinned: apart from the others, since few containers need them
+ * and their verification takes as long as that of all the others.
+ * @param directory of the build's pins, where they are pinned too; undefined: only to know whether they load
+ * @returns whether the kernel has what is needed, and takes them
+ * @throws load-failed
+ */
+export function loadMachine(directory?: string): boolean {
+  const machine = presentMachineHooks();
+  const lacks = MACHINE_HOOKS.some((hook) => !hook.newer && !machine.includes(hook));
+  if (lacks || !mayHaveLsm()) return false;
+  const { object } = tryLoad([], directory, machine);
+  if (object === null) return false;
+  try {
+    if (directory === undefined) return true;
+    for (const { name } of machine) {
+      const pin = join(directory, `program_${name}`);
+      // Left by a process that was killed here: it is the same.
+      if (existsSync(pin)) continue;
+      const result = libbpf().objectPin(programFd(object, name), pin);
+      if (result < 0) throw new IsolatorError("load-failed", `${pin} cannot be pinned: ${errnoName(result)}`);
+    }
+    return true;
+  } finally {
+    libbpf().objectClose(object);
+  }
 }
 
 /** @throws load-failed */
@@ -107,8 +141,12 @@ function mayHaveLsm(): boolean {
   return activeSecurityModules()?.includes("bpf") !== false;
 }
 
-function tryLoad(hooks: readonly Hook[], maps?: string): Loaded & { errno: number } {
-  const object = openObject(hooks);
+function tryLoad(
+  hooks: readonly Hook[],
+  maps?: string,
+  machine?: readonly MachineHook[],
+): Loaded & { errno: number } {
+  const object = openObject(hooks, machine);
   if (maps !== undefined) reuseMaps(object, maps);
   const errno = libbpf().objectLoad(object);
   if (errno >= 0) return { object, hooks, errno };
@@ -116,8 +154,11 @@ function tryLoad(hooks: readonly Hook[], maps?: string): Loaded & { errno: numbe
   return { object: null, hooks, errno };
 }
 
-/** @param hooks that programs are to be loaded for */
-function openObject(hooks: readonly Hook[]): Pointer {
+/**
+ * @param hooks that programs are to be loaded for
+ * @param machine likewise, with nothing else; undefined: none of them, but all that is no hook's
+ */
+function openObject(hooks: readonly Hook[], machine?: readonly MachineHook[]): Pointer {
   const object = libbpf().objectOpen(OBJECT_FILE, null);
   if (object === null || object === 0n) {
     throw new IsolatorError("load-failed", `libbpf cannot open ${OBJECT_FILE}: ${errnoName(lastErrno())}`);
@@ -125,11 +166,16 @@ function openObject(hooks: readonly Hook[]): Pointer {
   for (const hook of HOOKS) {
     libbpf().setAutoload(libbpf().findProgram(object, hook.name), hooks.includes(hook));
   }
+  for (const hook of MACHINE_HOOKS) {
+    libbpf().setAutoload(libbpf().findProgram(object, hook.name), machine?.includes(hook) ?? false);
+  }
+  for (const name of [PRIMER.name, ...CALLS, ...QUERIES]) {
+    libbpf().setAutoload(libbpf().findProgram(object, name), machine === undefined);
+  }
   for (const iterator of ITERATORS) {
-    if (!("plain" in iterator)) continue;
     const used = iteratorProgram(iterator);
-    for (const name of [iterator.name, iterator.plain])
-      libbpf().setAutoload(libbpf().findProgram(object, name), name === used);
+    for (const name of [iterator.name, ...("plain" in iterator ? [iterator.plain] : [])])
+      libbpf().setAutoload(libbpf().findProgram(object, name), machine === undefined && name === used);
   }
   return object;
 }

@@ -2,7 +2,8 @@
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { systemCode } from "../errors.js";
 import { u64Key } from "./codec.js";
-import { HOOKS, type Hook } from "./hooks.js";
+import { HOOKS, LSM_MAC, MACHINE_HOOKS, type Hook } from "./hooks.js";
+import { loadMachine } from "./load.js";
 import { activeSecurityModules, kernelOption } from "./machine.js";
 import { BpfMap } from "./maps.js";
 import { BPFFS, hasBpffs, requireCgroup2 } from "./mounts.js";
@@ -226,7 +227,7 @@ const whole: Probe[] = [
 ];
 
 /** "bpf" is among the active modules, and the kernel has the hook. @throws Failure */
-function requireLsm(hook: Hook): void {
+function requireLsm(hook: Pick<Hook, "name" | "attachType">): void {
   requireRoot();
   const modules = activeSecurityModules();
   if (modules && !modules.includes("bpf")) {
@@ -303,6 +304,18 @@ const ending: Probe[] = [
   },
 ];
 
+/** Programs on hooks of BPF LSM that are attached to no cgroup: those for files load. */
+const filesProbe: Probe = {
+  name: "lsm_files",
+  since: "6.1",
+  run: () => {
+    for (const { hook, newer } of MACHINE_HOOKS)
+      if (newer !== true) requireLsm({ name: hook, attachType: LSM_MAC });
+    if (!loadMachine()) throw new Failure("not-loaded", "the programs for files do not load on this kernel");
+    return undefined;
+  },
+};
+
 const LSM_PROBES = HOOKS.filter(({ lsm }) => lsm).map(lsmProbe);
 
 export const PROBES: readonly Probe[] = [
@@ -312,4 +325,5 @@ export const PROBES: readonly Probe[] = [
   ...whole,
   ...ending,
   ...LSM_PROBES,
+  filesProbe,
 ];

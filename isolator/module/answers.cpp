@@ -22,6 +22,15 @@ namespace {
 // It becomes part of every status update of the container's tasks.
 constexpr size_t MAX_MESSAGE = 4096;
 
+bool hasNetRaw(const mesos::CapabilityInfo& set) {
+  for (const int capability : set.capabilities()) {
+    if (capability == mesos::CapabilityInfo::NET_RAW) {
+      return true;
+    }
+  }
+  return false;
+}
+
 bool mayHaveResources(TaskStatus::Reason reason) {
   return reason == TaskStatus::REASON_CONTAINER_LIMITATION ||
          reason == TaskStatus::REASON_CONTAINER_LIMITATION_DISK ||
@@ -59,6 +68,15 @@ Option<string> problemOf(const ContainerLaunchInfo& launchInfo) {
     return string("command");
   }
   return None();
+}
+
+// A container of an old framework has it still.
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
+bool asksForNetRaw(const mesos::slave::ContainerConfig& config) {
+  const mesos::LinuxInfo& linux_ = config.container_info().linux_info();
+  return hasNetRaw(linux_.capability_info()) || hasNetRaw(linux_.bounding_capabilities()) ||
+         hasNetRaw(linux_.effective_capabilities());
 }
 
 ResourceStatistics checked(const ResourceStatistics& statistics) {

@@ -9,6 +9,7 @@ import { ruleName } from "../features/egress.js";
 import { liveConnections, type ContainerStatistics } from "../features/statistics.js";
 import { bpf_isolator } from "../mesos/messages.js";
 import { stateOf } from "../protocol/views.js";
+import { BandwidthMetrics } from "./bandwidth.js";
 
 /** Containers that are looked at before other calls have their turn: their labels cost more than their counts. */
 const AT_ONCE = 20;
@@ -61,6 +62,8 @@ export class Metrics {
   private readonly denied: Counter;
   private readonly audited: Counter;
   private readonly egress: Counter;
+  private readonly bandwidth: BandwidthMetrics;
+  private readonly hostBandwidth: BandwidthMetrics;
   /** One at a time: each fills the metrics anew. */
   private last: Promise<unknown> = Promise.resolve();
 
@@ -96,6 +99,8 @@ export class Metrics {
       this.counters.set(new Counter({ ...named(name, help), labelNames: [...LABELS] }), read);
     for (const [name, [help, read]] of Object.entries(GAUGES))
       this.gauges.set(new Gauge({ ...named(name, help), labelNames: [...LABELS] }), read);
+    this.bandwidth = new BandwidthMetrics(registry, `${prefix}container_`, LABELS);
+    this.hostBandwidth = new BandwidthMetrics(registry, `${prefix}host_`, []);
     const labelNames = [...LABELS, "reason"];
     this.denied = new Counter({ ...named("denied_total", "What was refused."), labelNames });
     this.audited = new Counter({ ...named("audited_total", "What would have been refused."), labelNames });
@@ -152,6 +157,9 @@ export class Metrics {
     const { states, denied, audited, egress, sourceAge, sourceEndpoints } = this;
     const others = [states, denied, audited, egress, sourceAge, sourceEndpoints];
     for (const metric of [...this.counters.keys(), ...this.gauges.keys(), ...others]) metric.reset();
+    this.bandwidth.reset();
+    this.hostBandwidth.reset();
+    this.hostBandwidth.add({}, this.isolator.instance.hostBandwidth());
     for (const { name, age, endpoints } of this.isolator.cluster.status()) {
       if (age !== undefined) sourceAge.set({ source: name }, age);
       sourceEndpoints.set({ source: name }, endpoints);
@@ -162,8 +170,10 @@ export class Metrics {
       if (this.isolator.named(entry.name) !== entry) continue;
       states.inc({ state: bpf_isolator.ContainerSummary.State[stateOf(entry)].toLowerCase() });
       if (!entry.container) continue;
-      this.add(labelsOf(entry), entry.container.statistics());
-      this.addEgress(labelsOf(entry), entry.container);
+      const labels = labelsOf(entry);
+      this.add(labels, entry.container.statistics());
+      this.addEgress(labels, entry.container);
+      this.bandwidth.add(labels, entry.container.bandwidth());
     }
   }
 
