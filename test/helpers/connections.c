@@ -5,6 +5,7 @@
  *
  *	socket tcp|udp|mptcp|udplite|ping|raw 4|6	"ok FD"; the last two of ICMP, IPv4
  *	connect FD ADDRESS PORT		"ok" or "error ECONNREFUSED"; v4-mapped where an IPv6 socket gets ::ffff:...
+ *	compat FD ADDRESS PORT		the same by a 32-bit system call
  *	ring FD ADDRESS PORT		the same by io_uring
  *	fast FD ADDRESS PORT		by sendto(MSG_FASTOPEN)
  *	send FD ADDRESS PORT		sendto() of an echo request's header
@@ -53,6 +54,8 @@
 #define MPTCP   262
 #define UDPLITE 136
 #define MAX_FDS 65536
+/* __NR_connect of i386. */
+#define I386_CONNECT 362
 
 static bool open_fds[MAX_FDS];
 static pid_t child;
@@ -83,6 +86,28 @@ static struct target target_of(const char *host, int port)
 		target.length = sizeof(*in);
 	}
 	return target;
+}
+
+/* connect() by the 32-bit system calls of x86: of others there are none, and it is the usual one. */
+static int connect_32(int fd, const struct target *to)
+{
+#ifdef __x86_64__
+	long result;
+	void *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+
+	if (low == MAP_FAILED)
+		return -1;
+	memcpy(low, &to->address, to->length);
+	__asm__ volatile("int $0x80"
+	                 : "=a"(result)
+	                 : "a"(I386_CONNECT), "b"(fd), "c"(low), "d"(to->length)
+	                 : "memory", "r8", "r9", "r10", "r11");
+	munmap(low, 4096);
+	errno = result < 0 ? -result : 0;
+	return result < 0 ? -1 : 0;
+#else
+	return connect(fd, (void *)&to->address, to->length);
+#endif
 }
 
 static int make(const char *kind, int family)
@@ -492,6 +517,8 @@ static void obey(char *line)
 
 		if (!strcmp(command, "connect"))
 			answer(connect(fd, (void *)&to.address, to.length));
+		else if (!strcmp(command, "compat"))
+			answer(connect_32(fd, &to));
 		else if (!strcmp(command, "interrupt"))
 			answer(connect_interrupted(fd, &to));
 		else if (!strcmp(command, "bind"))
