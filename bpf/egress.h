@@ -55,8 +55,8 @@ static __noinline __u32 rule_for_class(const struct egress_class *class, __u32 p
 }
 
 /* What the rules of a set say of a destination. `verdict` is zeroes before. */
-static __noinline int judge_destination(__u64 set, const struct endpoint_key *to, bool by_class,
-                                        struct egress_verdict *verdict)
+__noinline int judge_destination(__u64 set, const struct endpoint_key *to, bool by_class,
+                                 struct egress_verdict *verdict)
 {
 	struct egress_block block = {.prefix = EGRESS_PREFIX};
 	struct endpoint_found endpoint = {};

@@ -55,15 +55,12 @@ static __always_inline bool is_inside(struct dentry *directory, __u64 node)
 }
 
 /* No hook sees the write itself, so it is the open(): whoever opened such a file outside can hand it in. */
-static __always_inline int escape_file_open(struct file *file)
+static __always_inline int escape_file_open(const struct policy *policy, struct file *file)
 {
-	const struct policy *policy;
 	struct dentry *directory, *dentry;
 
-	if (!(BPF_CORE_READ(file, f_mode) & FMODE_WRITE) ||
-	    BPF_CORE_READ(file, f_inode, i_sb, s_magic) != CGROUP2_SUPER_MAGIC)
+	if (!(file->f_mode & FMODE_WRITE) || file->f_inode->i_sb->s_magic != CGROUP2_SUPER_MAGIC)
 		return ALLOW;
-	policy = container_policy();
 	if (may_escape(policy))
 		return ALLOW;
 	dentry = BPF_CORE_READ(file, f_path.dentry);
@@ -110,11 +107,15 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	     notes[16] = "socket_notes", rings[16] = "event_rings", events[16] = "isolator_events",
 	     totals[16] = "connect_totals", sets[16] = "connect_sets", rules[16] = "connect_rules",
 	     sockets[16] = "sock_connects", closed[16] = "closed_connects", pass[16] = "connect_pass",
-	     remaps[16] = "port_remaps", remap[16] = "remap_notes", endpoints[16] = "endpoint_sets",
-	     blocks[16] = "endpoint_blocks", states[16] = "endpoint_states", classes[16] = "owner_classes",
-	     addresses[16] = "host_addresses", one_set[16] = "endpoint_set", one_block[16] = "endpoint_block",
-	     holds[16] = "socket_holds", egress[16] = "egress_blocks", matrix[16] = "egress_classes",
-	     hits[16] = "egress_hits", tallies[16] = "socket_tallies", timewaits[16] = "timewaits";
+	     rates[16] = "bandwidth_rules", bandwidths[16] = "bandwidths", paced[16] = "sock_bandwidth",
+	     files[16] = "file_rules", file_policies[16] = "file_policies", file_counts[16] = "file_counts",
+	     root[16] = "file_root", remaps[16] = "port_remaps", remap[16] = "remap_notes",
+	     endpoints[16] = "endpoint_sets", blocks[16] = "endpoint_blocks", states[16] = "endpoint_states",
+	     classes[16] = "owner_classes", addresses[16] = "host_addresses", one_set[16] = "endpoint_set",
+	     one_block[16] = "endpoint_block", holds[16] = "socket_holds", egress[16] = "egress_blocks",
+	     matrix[16] = "egress_classes", hits[16] = "egress_hits", tallies[16] = "socket_tallies",
+	     timewaits[16] = "timewaits", shares[16] = "connect_shares", terminated[16] = "terminations",
+	     listeners[16] = "listening";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -125,13 +126,19 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		return same_name(name, counters);
 	case BPF_MAP_TYPE_ARRAY:
 		return same_name(name, owners) || same_name(name, sets) || same_name(name, pass) ||
-		       same_name(name, states) || same_name(name, holds) || same_name(name, remaps);
+		       same_name(name, states) || same_name(name, holds) || same_name(name, shares) ||
+		       same_name(name, listeners) || same_name(name, remaps);
 	case BPF_MAP_TYPE_SK_STORAGE:
-		return same_name(name, notes) || same_name(name, sockets) || same_name(name, remap);
+		return same_name(name, notes) || same_name(name, sockets) || same_name(name, remap) ||
+		       same_name(name, paced);
 	case BPF_MAP_TYPE_HASH:
 		return same_name(name, totals) || same_name(name, rules) || same_name(name, closed) ||
+		       same_name(name, files) || same_name(name, file_policies) || same_name(name, file_counts) ||
 		       same_name(name, classes) || same_name(name, one_set) || same_name(name, matrix) ||
-		       same_name(name, hits) || same_name(name, tallies) || same_name(name, timewaits);
+		       same_name(name, hits) || same_name(name, tallies) || same_name(name, timewaits) ||
+		       same_name(name, rates) || same_name(name, bandwidths) || same_name(name, terminated);
+	case BPF_MAP_TYPE_CGROUP_ARRAY:
+		return same_name(name, root);
 	case BPF_MAP_TYPE_LPM_TRIE:
 		return same_name(name, addresses) || same_name(name, one_block) || same_name(name, egress);
 	case BPF_MAP_TYPE_ARRAY_OF_MAPS:

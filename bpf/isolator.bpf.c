@@ -6,15 +6,19 @@
  * A socket is under the programs of the cgroup that created it, whoever uses it later.
  */
 #include "accounting.h"
+#include "bandwidth.h"
+#include "bandwidth_sockets.h"
 #include "connections.h"
 #include "egress.h"
 #include "endpoints.h"
 #include "escape.h"
+#include "files.h"
 #include "marking.h"
 #include "ports.h"
 #include "remap.h"
 #include "sockets.h"
 #include "statistics.h"
+#include "terminate.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -27,6 +31,8 @@ int sock_create(struct bpf_sock *ctx)
 	if (verdict == ALLOW)
 		verdict = sockets_sock_create(ctx, policy);
 	if (verdict == ALLOW)
+		verdict = ports_held_sock_create(ctx, policy);
+	if (verdict == ALLOW)
 		marking_sock_create(ctx, policy);
 	return verdict;
 }
@@ -38,8 +44,10 @@ int bind4(struct bpf_sock_addr *ctx)
 	__u32 asked = remap_bind(ctx, policy);
 	int verdict = ports_bind(ctx, policy, AF_INET, asked);
 
-	if (verdict == ALLOW)
+	if (verdict == ALLOW) {
+		ports_held_bind(ctx, policy);
 		marking_address(ctx, policy);
+	}
 	return verdict;
 }
 
@@ -50,21 +58,29 @@ int bind6(struct bpf_sock_addr *ctx)
 	__u32 asked = remap_bind(ctx, policy);
 	int verdict = ports_bind(ctx, policy, AF_INET6, asked);
 
-	if (verdict == ALLOW)
+	if (verdict == ALLOW) {
+		ports_held_bind(ctx, policy);
 		marking_address(ctx, policy);
+	}
 	return verdict;
 }
 
 SEC("cgroup/post_bind4")
 int post_bind4(struct bpf_sock *ctx)
 {
-	return ports_post_bind(ctx, AF_INET);
+	const struct policy *policy = container_policy();
+	int verdict = ports_post_bind(ctx, policy, AF_INET);
+
+	return verdict == ALLOW ? ports_held_post_bind(ctx, policy) : verdict;
 }
 
 SEC("cgroup/post_bind6")
 int post_bind6(struct bpf_sock *ctx)
 {
-	return ports_post_bind(ctx, AF_INET6);
+	const struct policy *policy = container_policy();
+	int verdict = ports_post_bind(ctx, policy, AF_INET6);
+
+	return verdict == ALLOW ? ports_held_post_bind(ctx, policy) : verdict;
 }
 
 SEC("cgroup/sendmsg4")
@@ -115,6 +131,8 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 		verdict = egress_connect(policy, &to);
 		if (verdict == ALLOW)
 			verdict = connections_connect(ctx, policy, &to);
+		else
+			connections_refused(ctx);
 	}
 	if (verdict == ALLOW)
 		marking_address(ctx, policy);
@@ -213,6 +231,7 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		policy = container_policy();
 		ports_listen(ctx, policy);
+		connections_listen(ctx, policy);
 		remap_tcp(ctx, policy);
 		marking_tcp(ctx, policy);
 		break;
@@ -268,6 +287,41 @@ int egress_full(struct __sk_buff *skb)
 	return verdict;
 }
 
+/*
+ * Bandwidth has programs of its own on hooks that others have one on too: only where there is a limit. They come
+ * after those.
+ */
+SEC("sockops")
+int bandwidth_tcp(struct bpf_sock_ops *ctx)
+{
+	bandwidth_ops(ctx);
+	return ALLOW;
+}
+
+SEC("cgroup_skb/ingress")
+int bandwidth_in(struct __sk_buff *skb)
+{
+	return bandwidth_ingress(skb);
+}
+
+SEC("cgroup_skb/egress")
+int bandwidth_out(struct __sk_buff *skb)
+{
+	return bandwidth_egress(skb);
+}
+
+SEC("cgroup/sendmsg4")
+int bandwidth_send4(struct bpf_sock_addr *ctx)
+{
+	return bandwidth_sendmsg(ctx);
+}
+
+SEC("cgroup/sendmsg6")
+int bandwidth_send6(struct bpf_sock_addr *ctx)
+{
+	return bandwidth_sendmsg(ctx);
+}
+
 /* Not on a hook: user space runs it, by reading from it. */
 SEC("iter/tcp")
 int connections_tcp(struct bpf_iter__tcp *ctx)
@@ -277,6 +331,68 @@ int connections_tcp(struct bpf_iter__tcp *ctx)
 	if (!sk || sk->skc_state == BPF_TCP_TIME_WAIT)
 		connections_pass(sk);
 	statistics_pass(sk);
+	return 0;
+}
+
+/* Likewise. */
+SEC("iter/tcp")
+int bandwidth_arms(struct bpf_iter__tcp *ctx)
+{
+	bandwidth_arm(ctx->sk_common);
+	return 0;
+}
+
+/*
+ * Likewise, to end what a policy denies that is there already. The first of each kind does it itself, and is loaded
+ * where the kernel has bpf_sock_destroy(); the second leaves it to user space, and is loaded elsewhere.
+ */
+SEC("iter/tcp")
+int end_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	struct ended_socket found = {};
+
+	if (!sk || !must_end(sk, &found, IPPROTO_TCP))
+		return 0;
+	found.ended = 1;
+	if (tell_of(ctx->meta, &found))
+		bpf_sock_destroy(sk);
+	return 0;
+}
+
+SEC("iter/tcp")
+int list_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	struct ended_socket found = {};
+
+	if (sk && must_end(sk, &found, IPPROTO_TCP))
+		tell_of(ctx->meta, &found);
+	return 0;
+}
+
+SEC("iter/udp")
+int end_udp(struct bpf_iter__udp *ctx)
+{
+	struct sock_common *sk = (struct sock_common *)ctx->udp_sk;
+	struct ended_socket found = {};
+
+	if (!sk || !must_end(sk, &found, IPPROTO_UDP))
+		return 0;
+	found.ended = 1;
+	if (tell_of(ctx->meta, &found))
+		bpf_sock_destroy(sk);
+	return 0;
+}
+
+SEC("iter/udp")
+int list_udp(struct bpf_iter__udp *ctx)
+{
+	struct sock_common *sk = (struct sock_common *)ctx->udp_sk;
+	struct ended_socket found = {};
+
+	if (sk && must_end(sk, &found, IPPROTO_UDP))
+		tell_of(ctx->meta, &found);
 	return 0;
 }
 
@@ -331,7 +447,10 @@ int BPF_PROG(file_receive, struct file *file)
 SEC("lsm_cgroup/file_open")
 int BPF_PROG(file_open, struct file *file)
 {
-	return escape_file_open(file);
+	const struct policy *policy = container_policy();
+	int verdict = escape_file_open(policy, file);
+
+	return verdict == ALLOW ? files_file_open(policy, file) : verdict;
 }
 
 SEC("lsm_cgroup/task_alloc")
@@ -356,4 +475,120 @@ SEC("lsm_cgroup/bpf_prog")
 int BPF_PROG(bpf_prog, struct bpf_prog *program)
 {
 	return escape_bpf_prog(program);
+}
+
+/*
+ * Attached to no cgroup (files.h), so that they return what the system call gives: 0 or -errno. The name of each is
+ * that of its hook, with "files_" for "inode_" or "file_".
+ */
+SEC("lsm/inode_create")
+int BPF_PROG(files_create, struct inode *directory, struct dentry *dentry)
+{
+	return files_new(FILE_CREATE, dentry);
+}
+
+SEC("lsm/inode_mkdir")
+int BPF_PROG(files_mkdir, struct inode *directory, struct dentry *dentry)
+{
+	return files_new(FILE_MKDIR, dentry);
+}
+
+SEC("lsm/inode_mknod")
+int BPF_PROG(files_mknod, struct inode *directory, struct dentry *dentry)
+{
+	return files_new(FILE_MKNOD, dentry);
+}
+
+SEC("lsm/inode_symlink")
+int BPF_PROG(files_symlink, struct inode *directory, struct dentry *dentry)
+{
+	return files_new(FILE_SYMLINK, dentry);
+}
+
+SEC("lsm/inode_link")
+int BPF_PROG(files_hard_link, struct dentry *old, struct inode *directory, struct dentry *new)
+{
+	return files_link(old, new);
+}
+
+SEC("lsm/inode_unlink")
+int BPF_PROG(files_unlink, struct inode *directory, struct dentry *dentry)
+{
+	return files_gone(FILE_UNLINK, dentry);
+}
+
+SEC("lsm/inode_rmdir")
+int BPF_PROG(files_rmdir, struct inode *directory, struct dentry *dentry)
+{
+	return files_gone(FILE_RMDIR, dentry);
+}
+
+SEC("lsm/inode_rename")
+int BPF_PROG(files_move, struct inode *old_directory, struct dentry *old, struct inode *directory, struct dentry *new)
+{
+	return files_rename(old, new);
+}
+
+/* Since 6.9 the mount's id mapping comes first. */
+SEC("lsm/inode_setattr")
+int files_setattr(__u64 *arguments)
+{
+	if (LINUX_KERNEL_VERSION >= KERNEL_VERSION(6, 9, 0))
+		return files_attributes(FILE_ATTRIBUTES, (struct dentry *)arguments[1]);
+	return files_attributes(FILE_ATTRIBUTES, (struct dentry *)arguments[0]);
+}
+
+SEC("lsm/inode_setxattr")
+int BPF_PROG(files_setxattr, void *mapping, struct dentry *dentry)
+{
+	return files_attributes(FILE_XATTR, dentry);
+}
+
+SEC("lsm/inode_removexattr")
+int BPF_PROG(files_removexattr, void *mapping, struct dentry *dentry)
+{
+	return files_attributes(FILE_XATTR, dentry);
+}
+
+/* From here on 6.2; before, ACLs are extended attributes. */
+SEC("lsm/inode_set_acl")
+int BPF_PROG(files_set_acl, void *mapping, struct dentry *dentry)
+{
+	return files_attributes(FILE_XATTR, dentry);
+}
+
+SEC("lsm/inode_remove_acl")
+int BPF_PROG(files_remove_acl, void *mapping, struct dentry *dentry)
+{
+	return files_attributes(FILE_XATTR, dentry);
+}
+
+SEC("lsm/file_ioctl")
+int BPF_PROG(files_ioctl, struct file *file, unsigned int command)
+{
+	return files_command(file, command);
+}
+
+/* From here on 6.8, and in later versions of older kernels; before, the one above sees those of 32-bit processes too.
+ */
+SEC("lsm/file_ioctl_compat")
+int BPF_PROG(files_ioctl_compat, struct file *file, unsigned int command)
+{
+	return files_command(file, command);
+}
+
+SEC("lsm/sb_umount")
+int BPF_PROG(files_sb_umount, struct vfsmount *mount)
+{
+	return files_umount(mount);
+}
+
+/* Not on a hook: user space calls it with files that it has open. */
+SEC("syscall")
+int files_identify(struct file_identity *files)
+{
+#pragma unroll
+	for (int i = 0; i < FILE_IDENTITIES; i++)
+		files_identify_one(&files[i]);
+	return 0;
 }

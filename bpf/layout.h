@@ -47,12 +47,18 @@ enum policy_flags {
 	POLICY_COUNT_CONNECTIONS = 1024,
 	POLICY_REMAP = 2048,  /* it has entries in port_remaps */
 	POLICY_EGRESS = 4096, /* there are rules for where it may connect and send to */
+	POLICY_FILES = 16384, /* file_rules has entries for its file_set */
+	POLICY_BANDWIDTH = 32768,
 	/* Which parts of the marking there are. */
 	POLICY_SET_DSCP = 65536,
 	POLICY_SET_MARK = 131072,
 	POLICY_SET_PRIORITY = 262144,
 	POLICY_DENY_MARKING = 524288, /* setsockopt() that would change it is refused, not ignored */
 	POLICY_DROP_DSCP = 1048576,   /* a packet with another DSCP is dropped, not only counted */
+	/* With POLICY_COUNT_CONNECTIONS. */
+	POLICY_COUNT_PORTS =
+	    2097152,           /* ports that the kernel chooses are counted, under connection_rules.max_ports */
+	POLICY_FAIR = 4194304, /* it gets no more of a destination than connect_shares says */
 };
 
 /* Mappings that a policy has in itself. */
@@ -91,8 +97,9 @@ struct policy {
 	__u32 mark;      /* bits of mark_mask */
 	__u32 mark_mask; /* 0: none */
 	__u32 priority;
-	__u8 tos; /* DSCP in its place in the traffic class: the upper six bits */
-	__u8 reserved[3];
+	__u8 tos;        /* DSCP in its place in the traffic class: the upper six bits */
+	__u8 file_errno; /* of POLICY_FILES: what is refused gives it, EACCES or EPERM */
+	__u8 reserved[2];
 	/* Of POLICY_REMAP: the first mappings, for bind() to look at nothing else. Ports in host byte order. */
 	__u16 remap_port[REMAPS_AT_HAND]; /* what a task asks for */
 	__u16 remap_host[REMAPS_AT_HAND]; /* what it gets */
@@ -104,6 +111,9 @@ struct policy {
 	__u64 egress_set;     /* its rules in egress_blocks and egress_classes */
 	__u32 egress_classes; /* 1: there are rules that name classes */
 	__u32 egress_errno;   /* what connect() and sendmsg() give */
+	/* Of POLICY_FILES. */
+	__u64 file_set;       /* whose entries of file_rules hold */
+	__u64 file_filter[2]; /* a bit for each of them, by file_bit(): most files meet none */
 };
 
 /*
@@ -137,6 +147,10 @@ enum reason {
 	REASON_CONNECTIONS = 15,       /* connect() over the limit for the destination */
 	REASON_CONNECTIONS_TOTAL = 16, /* connect() over the limit for all destinations together */
 	REASON_EGRESS = 17,            /* connect(), send or packet to where a rule denies it */
+	REASON_FILE = 18,              /* a file that the policy keeps from the container, or from being changed */
+	REASON_BANDWIDTH = 19,         /* a packet or a send over the limit of the bandwidth */
+	/* 20 is another feature's. */
+	REASON_CONNECTIONS_PORTS = 21, /* over the limit for ports that the kernel chooses */
 	REASONS = 32,                  /* a power of two, so that the verifier sees the bound of a masked index */
 };
 
@@ -259,6 +273,8 @@ enum connection_sizes {
 	CONNECTION_SETS = 4096,
 	CONNECTION_PLACES = 8,
 	CONNECTION_NO_PLACE = 0xffffff, /* hold.place of one that found its set full */
+	CONNECTION_PORT = 0x1000000, /* or'ed to hold.place of one whose port the kernel chose, where that counts */
+	CONNECTION_SHARES = 8,       /* destinations with a share of their own */
 	CLOSED_CONNECTIONS = 32768,
 	SOCKET_HOLDS = 262144, /* sockets whose hold needs no memory of their own */
 	/* Time is counted in spans of 2^33 ns, about 8.6 s. */
@@ -297,7 +313,8 @@ struct connection_count {
 enum connection_total {
 	IN_ALL = 0,
 	WITHOUT_PLACE = 1, /* to destinations that found their set full */
-	CONNECTION_TOTALS = 2,
+	PORTS_HELD = 2,    /* ports that the kernel has chosen, and sockets to which it may give one unasked */
+	CONNECTION_TOTALS = 4,
 };
 
 /* Part of the value of connect_rules: the first that fits the destination holds. */
@@ -312,6 +329,21 @@ struct connection_rule {
 	__u32 reserved2;
 };
 
+/* Of what a host has for a destination, how much a container may have. */
+struct connection_share {
+	__u8 address[16]; /* IPv4 as v4-mapped */
+	__u16 port;       /* host byte order */
+	__u16 protocol;
+	__u32 limit;
+};
+
+/* One line, of POLICY_FAIR. Written by user space only. */
+struct connection_shares {
+	__u32 other; /* limit for a destination that is not among them; 0: none yet */
+	__u32 count;
+	struct connection_share shares[CONNECTION_SHARES];
+};
+
 /* One line: what user space tells a pass over the sockets, and what that found of closed connections. */
 struct connection_pass {
 	__u64 netns;   /* cookie of the network namespace that is looked through */
@@ -324,9 +356,10 @@ struct connection_pass {
 
 /* A connection that a socket holds, at one level of nesting. */
 struct hold {
-	__u64 cgroup_id;             /* 0: none */
-	enum connection_sizes place; /* set * CONNECTION_PLACES + place in it, or CONNECTION_NO_PLACE */
-	__u32 lapses;                /* 0: live; else the span at whose start it lapses */
+	__u64 cgroup_id; /* 0: none */
+	enum connection_sizes
+	    place;    /* set * CONNECTION_PLACES + place in it, or CONNECTION_NO_PLACE; CONNECTION_PORT */
+	__u32 lapses; /* 0: live; else the span at whose start it lapses */
 };
 
 /*
@@ -337,7 +370,7 @@ struct socket_hold {
 	__u64 cookie; /* 0: nobody's */
 	struct hold hold;
 	__u32 watched; /* its state callback will say when it is closed */
-	__u32 reserved;
+	__u32 spilled; /* sockets for which this is the first place and that have their second */
 };
 
 /* Value of closed_connects. */
@@ -366,8 +399,12 @@ struct socket_connections {
 	struct hold now[LEVELS];
 	struct hold next[LEVELS];   /* UDP: of a connect() that an outer level may still refuse */
 	struct destination refused; /* the last that was: asked for again and again (io_uring), it counts once */
-	__u8 watched;               /* its state callback will say when it is closed */
-	__u8 reserved[7];
+	/* Of POLICY_COUNT_PORTS, for a port that no hold of `now` is counted with: cgroup id of the container, or 0.
+	 */
+	__u64 ports[LEVELS];
+	__u8 watched;   /* its state callback will say when it is closed */
+	__u8 by_number; /* bind() was last asked for a port, not for any */
+	__u8 reserved[6];
 };
 
 enum statistics_sizes {
@@ -391,6 +428,74 @@ struct timewait {
 	__u64 cgroup_id; /* the innermost container */
 	__u64 closed_at; /* CLOCK_MONOTONIC, ns */
 	__u32 seen;      /* number of the last pass that met it */
+	__u32 reserved;
+};
+
+/* Key of file_rules: a directory, with all below it, or a file. */
+struct file_key {
+	__u64 set;
+	__u64 ino;
+	__u32 dev;        /* as the kernel has it: super_block.s_dev */
+	__u32 generation; /* inode.i_generation: file systems use a number again, with another one of these */
+};
+
+/* Value of file_rules, and what became of a look for one. The nearest on the way up from the file holds. */
+enum file_verdict {
+	FILE_NO_RULE = 0,
+	FILE_ALLOW = 1,
+	FILE_READONLY = 2,
+	/* From here on all is refused. */
+	FILE_DENY = 3,
+	FILE_DISCONNECTED = 4, /* found by its handle: nobody knows where it is */
+	FILE_TOO_DEEP = 5,     /* deeper than FILE_ANCESTORS */
+	FILE_PIN = 6,          /* of the isolator's in bpffs */
+	FILE_SUBVOLUME = 7,    /* of btrfs, to be removed: nobody knows which */
+};
+
+enum file_operation {
+	FILE_OPEN = 0,
+	FILE_OPEN_WRITE = 1,
+	FILE_EXEC = 2,
+	FILE_CREATE = 3,
+	FILE_MKDIR = 4,
+	FILE_MKNOD = 5,
+	FILE_SYMLINK = 6,
+	FILE_LINK = 7,
+	FILE_UNLINK = 8,
+	FILE_RMDIR = 9,
+	FILE_RENAME = 10,
+	FILE_ATTRIBUTES = 11, /* chmod, chown, utimes, truncate, and what ioctl() sets of them */
+	FILE_XATTR = 12,      /* extended attributes and ACLs */
+	FILE_UMOUNT = 13,
+};
+
+enum file_sizes {
+	FILE_ANCESTORS = 256,     /* that are looked at; a file that has more is refused */
+	FILE_NEAR_ANCESTORS = 24, /* of these the nearest, at the least cost */
+	FILE_PATH = 384,
+	FILE_NAMES = 24,      /* of a path that is made of them, */
+	FILE_NAME = 128,      /* shorter than this, */
+	FILE_NAMES_END = 256, /* up to here: a power of two, like the one before */
+	FILE_IDENTITIES = 16,
+};
+
+/* What comes after struct event where the reason is REASON_FILE. */
+struct file_detail {
+	__u64 ino;
+	__u32 dev;
+	__u8 operation; /* enum file_operation */
+	__u8 verdict;   /* enum file_verdict */
+	__u8 seen;  /* 1: the path is as the task sees it; else as its file system has it, where it is long its end */
+	__u8 begin; /* of the path */
+	__u8 path[FILE_PATH]; /* NUL-terminated; from the task, so never trusted */
+};
+
+/* How the kernel knows an open file: asked of files_identify. */
+struct file_identity {
+	__u64 ino;
+	__u32 dev;
+	__u32 generation;
+	__u32 fd; /* in */
 	__u32 reserved;
 };
 
@@ -459,6 +564,96 @@ struct endpoint_found {
 	__u32 reserved;
 };
 
+/* Index of what there is for each direction. */
+enum bandwidth_side {
+	BANDWIDTH_EGRESS = 0,
+	BANDWIDTH_INGRESS = 1,
+	BANDWIDTH_SIDES = 2,
+};
+
+enum bandwidth_flags {
+	BANDWIDTH_LOOPBACK = 1, /* what goes through the loopback device counts too */
+	BANDWIDTH_EPERM = 2,    /* a datagram over the limit is EPERM to its sender */
+	BANDWIDTH_EAGAIN = 4,   /* sendmsg() of an unconnected socket is EAGAIN while there is no room */
+	BANDWIDTH_AUDIT = 8,    /* over the limit is counted, and nothing is held back */
+	BANDWIDTH_EDT = 16,     /* departure times where the device has sch_fq */
+};
+
+/*
+ * Value of bandwidth_rules, by cgroup id; of 0: the host's budget. Written by user space only. The programs take what
+ * has changed at their next step.
+ */
+struct bandwidth_rule {
+	__u64 rate[BANDWIDTH_SIDES];  /* bytes/s of the IP layer; 0: no limit */
+	__u64 burst[BANDWIDTH_SIDES]; /* bytes; 0: what 20 ms take, received 100 ms */
+	__u32 weight;                 /* share of the host's budget; 0: not of it */
+	enum bandwidth_flags flags;   /* any of them */
+};
+
+/*
+ * One direction of a container, or of the host's budget. Programs write it, user space only reads.
+ *
+ * `clock` is that of a virtual link of the rate: when all that was sent would have left it. Behind now: credit, up to
+ * the burst; ahead: debt. What is not TCP passes while there is no debt. TCP is paced, each connection to `level`,
+ * and a step every few ms moves that so that what leaves is the rate and the debt is repaid.
+ */
+struct bandwidth_state {
+	__u64 rate;   /* in force: bytes/s; 0: none */
+	__u64 level;  /* of a connection, bytes/s; of the host's budget: of a container of weight 1 */
+	__u64 clock;  /* CLOCK_MONOTONIC, ns, as all times here */
+	__u64 credit; /* ns: the burst */
+	__u64 begun;  /* when the step began */
+	__u64 due;    /* when it ends; far away while a CPU is at it */
+	__u64 budget; /* bytes that end it early */
+	__u64 bytes;  /* of this step that the level is for */
+	__u64 other;  /* bytes of this step that it is not for, what was dropped included */
+	__u64 phase;  /* enum bandwidth_phase */
+	/*
+	 * Connections that sent a packet of some size: in the present generation, which the first counts, and before.
+	 * Of the host's budget, weights of containers.
+	 */
+	__u64 generation;
+	__u64 generation_due;
+	__u64 senders;
+	__u64 senders_before;
+	__u64 generation_bytes; /* received in the present one */
+	__u64 host_generation;  /* in which the container has been counted */
+	__u64 passed_packets;
+	__u64 passed_bytes;
+	__u64 dropped_packets;
+	__u64 dropped_bytes;
+	__u64 marked;      /* packets that got ECN's "congestion experienced" */
+	__u64 throttled;   /* ns in which all of the rate was used */
+	__u64 measured;    /* bytes/s in the last step */
+	__u64 measured_at; /* end of that step */
+	__u64 reported_at; /* the last event */
+	__u64 unarmed;     /* connections that no callback comes from, each time one is met */
+};
+
+enum bandwidth_phase {
+	BANDWIDTH_MEASURING = 0,
+	BANDWIDTH_SETTLING = 1, /* the level has changed: senders have yet to learn of it */
+	BANDWIDTH_CHANGING = 2, /* so has the rate: what is sent meanwhile is forgiven */
+};
+
+/* Value of bandwidths, by cgroup id; of 0: the host's budget. */
+struct bandwidth {
+	struct bandwidth_state sides[BANDWIDTH_SIDES];
+};
+
+/* What is remembered of a TCP socket. */
+struct socket_bandwidth {
+	__u64 own;                 /* pacing rate that the task has set; all bits: none */
+	__u64 set;                 /* what it was set to here; 0: nothing yet */
+	__u64 levels[LEVELS];      /* that each level of nesting allows, plus 1; 0: any */
+	__u64 generations[LEVELS]; /* in which it has been counted as a sender */
+	__u64 receptions[LEVELS];  /* of what is received, in which it has been counted */
+	__u64 received[LEVELS];    /* bytes in that */
+	__u32 window;              /* bound of the congestion window, packets; 0: none */
+	__u32 receiving;           /* bound of the window that it offers, bytes; 0: none */
+	__u32 windows[LEVELS];     /* that each level wants that to be */
+};
+
 enum egress_sizes {
 	EGRESS_RANGES = 32, /* ranges of ports that rules make of a block or class, for a protocol */
 	EGRESS_RULES = 8192,
@@ -517,16 +712,51 @@ struct egress_verdict {
 	enum class_bit class; /* of by_class */
 };
 
-_Static_assert(sizeof(struct policy) == 104, "policy has a hole");
+/* Value of terminations, by cgroup id: a container whose rules for egress hold for connections that exist too. */
+struct termination {
+	__u64 set; /* as policy.egress_set, and so on */
+	__u32 by_class;
+	__u32 level;
+	__u64 chain[LEVELS]; /* as of struct port_owner */
+};
+
+/* Words of struct listening_ports. */
+#define LISTENING_WORDS 1024
+
+/* One line: ports that the pass has found listeners on. */
+struct listening_ports {
+	__u64 ports[LISTENING_WORDS];
+};
+
+/* What a pass that ends sockets writes of each. Addresses in network byte order, IPv4 as v4-mapped. */
+struct ended_socket {
+	__u64 cgroup_id; /* the container whose policy wants it */
+	__u64 cookie;    /* 0: nobody has asked for it yet */
+	__u8 local[16];
+	__u8 remote[16];
+	__u16 local_port; /* host byte order */
+	__u16 remote_port;
+	__u32 device; /* index of the one that it is bound to, or 0 */
+	__u16 family; /* AF_*: IPv4 over an IPv6 socket is AF_INET6 */
+	__u16 protocol;
+	__u32 ended; /* 1: it is; 0: user space is to do it */
+};
+
+_Static_assert(sizeof(struct policy) == 128, "policy has a hole");
 _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
+_Static_assert(sizeof(struct ended_socket) == 64, "ended_socket has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
 _Static_assert(sizeof(struct counters) == 8 * (20 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tally has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");
+_Static_assert(sizeof(struct connection_share) == 24, "connection_share has a hole");
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
 _Static_assert(sizeof(struct port_remap_set) == 128, "port_remap_set has a hole");
+_Static_assert(sizeof(struct file_key) == 24, "file_key has a hole");
+_Static_assert(sizeof(struct file_detail) == 16 + FILE_PATH, "file_detail has a hole");
+_Static_assert(sizeof(struct file_identity) == 24, "file_identity has a hole");
 _Static_assert(sizeof(struct event) == 88, "event has a hole");
 _Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key has a hole");
 _Static_assert(sizeof(struct endpoint_found) == 40, "endpoint_found has a hole");

@@ -62,11 +62,8 @@ function selfCheckText(check: bpf_isolator.SelfCheck, now: number): string {
   ].join("\n");
 }
 
-/**
- * @param now seconds since the epoch
- * @returns text that ends with a newline
- */
-export function renderStatus(status: bpf_isolator.DaemonStatus, now: number): string {
+/** What is to be said of a daemon besides its newest events. @param now seconds since the epoch */
+export function statusRows(status: bpf_isolator.DaemonStatus, now: number): Row[] {
   const {
     version = "?",
     instance = "?",
@@ -80,32 +77,40 @@ export function renderStatus(status: bpf_isolator.DaemonStatus, now: number): st
   const up = started_at === undefined ? "" : `, up ${formatDuration(Math.max(0, now - started_at))}`;
   const optional = (name: string, value: string | undefined): Row[] =>
     value === undefined ? [] : [[name, printable(value)]];
+  return [
+    ["daemon", `bpf-isolator ${printable(version)}, process ${pid}${up}`],
+    ["instance", printable(instance)],
+    ["agent", agentText(status.agent)],
+    ["containers", containersText(status.containers)],
+    ["configuration", configText(status)],
+    ...optional("break-glass", status.break_glass && `${status.break_glass}, for all containers`),
+    ...(status.endpoint_sources ?? []).map((source): Row => [
+      `endpoints: ${printable(source.name ?? "")}`,
+      sourceText(source),
+    ]),
+    ...optional("endpoints", status.endpoints_error),
+    ["memory", formatBytes(memory_bytes)],
+    [
+      "calls",
+      `${calls} under way, ${streams} streams${streams_dropped > 0n ? `; ${streams_dropped} streams ended since their client did not read` : ""}`,
+    ],
+    ...(status.self_check ? [["self-check", selfCheckText(status.self_check, now)] as const] : []),
+    ...(status.destinations?.length
+      ? [["connections", destinationsText(status.destinations.slice(0, SHOWN))] as const]
+      : []),
+    ...optional("kernel", status.kernel),
+    ...optional("programs", status.programs),
+  ];
+}
+
+/**
+ * @param now seconds since the epoch
+ * @returns text that ends with a newline
+ */
+export function renderStatus(status: bpf_isolator.DaemonStatus, now: number): string {
   const events = (status.events ?? []).slice(-SHOWN);
   return (
-    table([
-      ["daemon", `bpf-isolator ${printable(version)}, process ${pid}${up}`],
-      ["instance", printable(instance)],
-      ["agent", agentText(status.agent)],
-      ["containers", containersText(status.containers)],
-      ["configuration", configText(status)],
-      ...optional("break-glass", status.break_glass && `${status.break_glass}, for all containers`),
-      ...(status.endpoint_sources ?? []).map((source): Row => [
-        `endpoints: ${printable(source.name ?? "")}`,
-        sourceText(source),
-      ]),
-      ...optional("endpoints", status.endpoints_error),
-      ["memory", formatBytes(memory_bytes)],
-      [
-        "calls",
-        `${calls} under way, ${streams} streams${streams_dropped > 0n ? `; ${streams_dropped} streams ended since their client did not read` : ""}`,
-      ],
-      ...(status.self_check ? [["self-check", selfCheckText(status.self_check, now)] as const] : []),
-      ...(status.destinations?.length
-        ? [["connections", destinationsText(status.destinations.slice(0, SHOWN))] as const]
-        : []),
-      ...optional("kernel", status.kernel),
-      ...optional("programs", status.programs),
-    ]) +
+    table(statusRows(status, now)) +
     (events.length > 0
       ? `\nThe newest events:\n${events.map((event) => `  ${renderEvent(event)}\n`).join("")}`
       : "")

@@ -105,15 +105,18 @@ export class Cluster {
   /**
    * @param programs that the containers run under; not closed before stop()
    * @param warn told of what an operator must know
+   * @param onPrincipals told of the principals of frameworks, by framework id
    */
   constructor(
     private readonly programs: Programs,
     config: Part,
     warn: (message: string) => void,
+    onPrincipals: (principals: ReadonlyMap<string, string>) => void = () => undefined,
   ) {
     this.part = config;
     this.table = new EndpointTable(programs);
     this.directory = new EndpointDirectory(this.table, warn);
+    this.directory.onPrincipals = onPrincipals;
     this.addresses = new HostAddresses(programs.map("host_addresses"));
     const classifier = classifierOf(config);
     const begun = NAMES.flatMap((name) => this.add(name, classifier) ?? []);

@@ -29,6 +29,8 @@ export interface SourceSink {
   add: (key: PlaceKey, claim: Claim) => void;
   /** Takes a claim back. */
   remove: (key: PlaceKey, task: string) => void;
+  /** Of a master: the principals of its frameworks, by framework id, as they are now. */
+  principals: (principals: ReadonlyMap<string, string>) => void;
   /** Something for the operator to know: once, not for every record. */
   warn: (message: string) => void;
 }

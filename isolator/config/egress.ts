@@ -9,6 +9,7 @@ import {
   compileEgress,
   EGRESS_ACTIONS,
   EGRESS_ERRNOS,
+  EGRESS_EXISTING,
   EGRESS_PROTOCOLS,
   MAX_EGRESS_RULES,
   type EgressAction,
@@ -86,6 +87,11 @@ export const EgressErrnoSchema = z
   .default("EPERM")
   .meta({ description: "What connect() and sendmsg() give where egress denies them." });
 
+export const EgressExistingSchema = z.enum(EGRESS_EXISTING).default("keep").meta({
+  description:
+    "What becomes of connections that exist when rules, classes or endpoints change so that they would be denied: keep leaves them, terminate ends them.",
+});
+
 export const EgressExceptionsSchema = z
   .array(z.enum(EGRESS_EXCEPTIONS))
   .default([...EGRESS_EXCEPTIONS])
@@ -103,6 +109,7 @@ export interface EgressConfig {
   byDefault: "allow" | "deny";
   errno: EgressErrno;
   exceptions: EgressException[];
+  existing: (typeof EGRESS_EXISTING)[number];
 }
 
 type RuleInput = z.output<typeof RuleSchema>;
@@ -172,7 +179,7 @@ function isFrom(rule: ClassedRule, classes: readonly Membership[]): boolean {
 
 /** @returns undefined where no rule is about the container and all is allowed */
 export function egressFor(
-  { rules, byDefault, errno, exceptions }: EgressConfig,
+  { rules, byDefault, errno, exceptions, existing }: EgressConfig,
   classes: readonly Membership[],
   agent: { ip: string; port: number } | undefined,
 ): EgressPolicy | undefined {
@@ -185,6 +192,7 @@ export function egressFor(
     ],
     byDefault,
     ...(errno === "EPERM" ? {} : { errno }),
+    ...(existing === "keep" ? {} : { existing }),
   };
 }
 

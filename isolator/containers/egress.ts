@@ -1,21 +1,22 @@
 /** Sets of egress rules in the kernel: written before a policy names them, removed when none does any more. */
 import {
   compileEgress,
-  decodeHit,
   EGRESS_BLOCK_SIZE,
   EGRESS_CLASS_SIZE,
-  EGRESS_HIT_SIZE,
   egressSet,
   encodeEgressBlock,
   encodeEgressClass,
+  encodeTermination,
+  hitKeys,
   setOfKey,
   type EgressHits,
   type EgressPolicy,
 } from "../features/egress.js";
+import { LITTLE, u64Key } from "../kernel/codec.js";
 import type { BpfMap } from "../kernel/maps.js";
 
 export interface EgressMaps {
-  map: (name: "egress_blocks" | "egress_classes" | "egress_hits") => BpfMap;
+  map: (name: "egress_blocks" | "egress_classes" | "egress_hits" | "terminations") => BpfMap;
 }
 
 /** Writes all of a set; what is there already is the same. @throws bad-argument, map-full */
@@ -26,10 +27,15 @@ export function writeEgress(maps: EgressMaps, policy: EgressPolicy): void {
   for (const entry of classes) maps.map("egress_classes").update(encodeEgressClass(set, entry), entry.value);
 }
 
-/**
- * Removes the sets that nobody uses. No program may be about to look at one: a policy that named it was changed a while
- * ago, or its container is gone. Under the instance's lock.
- */
+/** Removes a set, which no program may be about to look at. Under the instance's lock. */
+export function removeEgress(maps: EgressMaps, policy: EgressPolicy): void {
+  const set = egressSet(policy);
+  const { blocks, classes } = compileEgress(policy);
+  for (const entry of blocks) maps.map("egress_blocks").delete(encodeEgressBlock(set, entry));
+  for (const entry of classes) maps.map("egress_classes").delete(encodeEgressClass(set, entry));
+}
+
+/** Removes the sets that nobody uses, which an earlier process may have left. Under the instance's lock. */
 export function sweepEgress(maps: EgressMaps, used: ReadonlySet<bigint>): void {
   for (const [name, size] of [
     ["egress_blocks", EGRESS_BLOCK_SIZE],
@@ -41,22 +47,39 @@ export function sweepEgress(maps: EgressMaps, used: ReadonlySet<bigint>): void {
 }
 
 /** What each rule has refused and reported of a container. */
-export function readHits(maps: EgressMaps, cgroupId: bigint): EgressHits[] {
+export function readHits(maps: EgressMaps, cgroupId: bigint, policy: EgressPolicy): EgressHits[] {
   const map = maps.map("egress_hits");
   const found = new Map<number, EgressHits>();
-  for (const key of map.keys(EGRESS_HIT_SIZE)) {
-    const hit = decodeHit(key, cgroupId);
-    if (!hit) continue;
-    const count = new BigUint64Array(map.lookup(key)?.slice().buffer ?? new ArrayBuffer(8))[0] ?? 0n;
-    const hits = found.get(hit.rule) ?? { rule: hit.rule, denied: 0n, audited: 0n };
-    if (hit.denied) hits.denied += count;
-    else hits.audited += count;
-    found.set(hit.rule, hits);
+  const value = new Uint8Array(8);
+  for (const { key, rule, denied } of hitKeys(cgroupId, policy)) {
+    if (!map.lookup(key, value)) continue;
+    const count = new DataView(value.buffer).getBigUint64(0, LITTLE);
+    const hits = found.get(rule) ?? { rule, denied: 0n, audited: 0n };
+    hits[denied ? "denied" : "audited"] += count;
+    found.set(rule, hits);
   }
-  return [...found.values()].sort((a, b) => a.rule - b.rule);
+  return [...found.values()];
 }
 
-export function forgetHits(maps: EgressMaps, cgroupId: bigint): void {
+/** What is counted from then on is counted anew. */
+export function forgetHits(maps: EgressMaps, cgroupId: bigint, policy: EgressPolicy): void {
   const map = maps.map("egress_hits");
-  for (const key of map.keys(EGRESS_HIT_SIZE)) if (decodeHit(key, cgroupId)) map.delete(key);
+  for (const { key } of hitKeys(cgroupId, policy)) map.delete(key);
+}
+
+/**
+ * Says to programs that end what is denied and exists already (kernel/terminate.ts) whether a container's rules do.
+ * @param chain cgroup ids from the root container down to this one
+ * @returns whether they do
+ */
+export function writeTermination(
+  maps: EgressMaps,
+  policy: EgressPolicy | undefined,
+  chain: readonly bigint[],
+): boolean {
+  const key = u64Key(chain.at(-1) ?? 0n);
+  if (policy?.existing === "terminate")
+    maps.map("terminations").update(key, encodeTermination(policy, chain));
+  else maps.map("terminations").delete(key);
+  return policy?.existing === "terminate";
 }

@@ -5,21 +5,43 @@
 import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
-import { egressSet } from "../features/egress.js";
+import type { BandwidthUsage, HostBandwidth } from "../features/bandwidth.js";
+import { egressSet, type EgressPolicy } from "../features/egress.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
 import type { BpfMap } from "../kernel/maps.js";
+import { fileSetNumber } from "../features/files.js";
+import { attachedToMachine, detachFromMachine } from "../kernel/links.js";
 import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
-import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
+import { detachAll } from "../kernel/attach.js";
+import {
+  isPinned,
+  openPinnedMap,
+  otherBuilds,
+  PinnedBuild,
+  pinRoot,
+  unpin,
+  unpinBuild,
+} from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
-import { forgetHits, sweepEgress, type EgressMaps } from "./egress.js";
+import { PRINCIPALS_FILE } from "./principals.js";
+import {
+  closeBandwidth,
+  OlderConnections,
+  readHostBandwidth,
+  writeHostBandwidth,
+  type BandwidthMaps,
+} from "./bandwidth.js";
+import { forgetHits, removeEgress, writeTermination, type EgressMaps } from "./egress.js";
 import { closeConnections, type ConnectionMaps } from "./connections.js";
+import { dropSets, FileRules, forgetFiles } from "./files.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { forgetClasses, type OwnerMaps } from "./owner-classes.js";
 import { PortTable } from "./port-table.js";
 import { deleteMappings } from "./remap.js";
+import { agentNode, leaveNode } from "./placement.js";
 import { buildsOf, nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
 import { SocketPasses } from "./socket-passes.js";
 
@@ -51,6 +73,7 @@ const STATE_FILES = [
   PASS_LOCK,
   "break-glass",
   "agent.json",
+  PRINCIPALS_FILE,
   "isolator.sock",
 ];
 
@@ -58,6 +81,8 @@ export class Instance {
   readonly records: Records;
   /** Directory of the containers' nodes. */
   readonly root: string;
+  readonly older = new OlderConnections();
+  readonly files: FileRules;
   readonly sockets: SocketPasses;
   /** What was left behind before this process is swept; what others leave later is looked for when it is in the way. */
   private swept = false;
@@ -65,11 +90,17 @@ export class Instance {
   private programUsers = 0;
   private serveLock: FileLock | undefined;
   private egressTimer: NodeJS.Timeout | undefined;
+  /** Sets of rules that a container of this process had, until it is seen whether another one has them. */
+  private readonly droppedEgress = new Map<bigint, EgressPolicy>();
+  /** Rules of the containers of this process, where it is the daemon. */
+  egressInUse: () => Iterable<EgressPolicy> = () => [];
   /**
    * Name of the container with this cgroup id, for as long as that may still use its ports; undefined: dead, so that its
    * ports may be taken over. A daemon knows better than the records, and sets its own.
    */
   liveName = (cgroupId: bigint): string | undefined => this.nameOf(cgroupId);
+  /** The agent's --cgroups_root, where nodes of it are used. A daemon sets it. */
+  agentRoot: string | undefined;
 
   private constructor(
     readonly name: string,
@@ -80,6 +111,7 @@ export class Instance {
   ) {
     this.records = new Records(stateDirectory);
     this.root = cgroupRoot(cgroup2, name);
+    this.files = new FileRules(this);
     this.sockets = new SocketPasses(join(stateDirectory, PASS_LOCK));
   }
 
@@ -188,6 +220,45 @@ export class Instance {
     return join(this.root, ...nodeNames(key));
   }
 
+  /** The node that there is of a record's container, also where the record is damaged. */
+  findNode(key: string): { node: CgroupNode; isAgents: boolean } | undefined {
+    const record = this.records.read(key);
+    const own = CgroupNode.open(record?.cgroup ?? this.nodeOf(key));
+    if (own || record || this.agentRoot === undefined) {
+      return own && { node: own, isAgents: record?.agentNode === true };
+    }
+    // An agent's ids are short and plain, so that the key has them whole.
+    const agents = CgroupNode.open(agentNode(this.cgroup2, this.agentRoot, nodeNames(key)));
+    return agents && { node: agents, isAgents: true };
+  }
+
+  /**
+   * Ends what there is of a record's node. Under the lock.
+   * @throws cgroup-failed, attach-failed
+   */
+  async removeNode(key: string, timeout?: number): Promise<void> {
+    const found = this.findNode(key);
+    if (!found?.isAgents) {
+      await found?.node.remove(timeout);
+      return;
+    }
+    leaveNode(this.loaded, found.node, key);
+    // Of a version before this one, which ended while it prepared the container.
+    for (const build of otherBuilds(this.name)) {
+      const pinned = PinnedBuild.open(this.name, build);
+      leaveNode(
+        {
+          detach: (fd, name) => {
+            detachAll(pinned.programs, fd, name);
+          },
+        },
+        found.node,
+        key,
+      );
+      pinned.close();
+    }
+  }
+
   /** Path of the node of the guards (task.ts); no container's name begins with a dot. */
   guardNode(): string {
     return join(this.root, ".guards");
@@ -201,12 +272,14 @@ export class Instance {
    */
   async removeAgents(key: string, timeout: number): Promise<void> {
     if (!this.records.isAgents(key)) return;
-    await CgroupNode.open(this.nodeOf(key))?.remove(timeout);
+    await this.removeNode(key, timeout);
     const record = this.records.read(key);
     if (record) this.releasePorts(record);
     if (record) this.endConnections(record);
     if (record) this.endMappings(record);
+    if (record) this.forgetFiles(record);
     this.records.remove(this.records.take(key));
+    this.endFiles();
   }
 
   /** What `break-glass` has switched off for all. */
@@ -280,28 +353,51 @@ export class Instance {
     this.programUsers++;
   }
 
-  /**
-   * Removes the sets of egress rules that no container has any more. Under the lock.
-   * @param without key of the record of a container that is on its way out
-   */
-  sweepEgress(programs: Programs, without?: string): void {
-    const used = this.records
-      .keys()
-      .filter((key) => key !== without)
-      .flatMap((key) => this.records.read(key)?.policy.egress ?? [])
-      .map(egressSet);
-    sweepEgress(programs, new Set(used));
+  /** The host's budget of bandwidth, for this instance's containers; undefined: none. @throws map-full, map-failed */
+  setHostBandwidth(host: HostBandwidth | undefined): void {
+    if (this.programs) writeHostBandwidth(this.programs, host);
   }
 
-  /** The same once no program can be looking at one that a policy has just left. */
-  sweepEgressLater(): void {
+  /** What all together use of the host's budget; undefined: there is none. */
+  hostBandwidth(): BandwidthUsage | undefined {
+    return this.programs && readHostBandwidth(this.programs);
+  }
+
+  /**
+   * Removes a set of egress rules if no container has it any more. Under the lock.
+   * @param key of the record of the container that had it and is on its way out
+   */
+  dropEgress(programs: Programs, key: string, policy: EgressPolicy): void {
+    const set = egressSet(policy);
+    const others = this.records.keys().filter((other) => other !== key);
+    if (!others.some((other) => this.usesEgress(other, set))) removeEgress(programs, policy);
+  }
+
+  private usesEgress(key: string, set: bigint): boolean {
+    const egress = this.records.read(key)?.policy.egress;
+    return egress !== undefined && egressSet(egress) === set;
+  }
+
+  /** The same in a moment, once no program can be looking at it, and with no record of this process's containers read. */
+  dropEgressLater(policy: EgressPolicy): void {
+    this.droppedEgress.set(egressSet(policy), policy);
     this.egressTimer ??= setTimeout(() => {
       this.egressTimer = undefined;
       void this.locked(() => {
-        if (this.programs) this.sweepEgress(this.programs);
+        this.removeDroppedEgress();
         return Promise.resolve();
       }).catch(() => undefined);
     }, EGRESS_GRACE).unref();
+  }
+
+  private removeDroppedEgress(): void {
+    for (const policy of this.egressInUse()) this.droppedEgress.delete(egressSet(policy));
+    const runs =
+      this.droppedEgress.size === 0 ? [] : this.records.keys().filter((key) => this.records.isRuns(key));
+    for (const [set, policy] of this.droppedEgress)
+      if (this.programs && !runs.some((key) => this.usesEgress(key, set)))
+        removeEgress(this.programs, policy);
+    this.droppedEgress.clear();
   }
 
   /** Those that containers of this process use. */
@@ -326,7 +422,7 @@ export class Instance {
     const abandoned = this.records.abandoned().reverse();
     const swept: string[] = [];
     for (const { held, record, unknown } of abandoned) {
-      const node = CgroupNode.open(this.nodeOf(held.key));
+      const { node } = this.findNode(held.key) ?? {};
       // Half made, or an agent's whose record is damaged: that one is the daemon's to judge.
       if (unknown && (node?.populated() ?? false)) continue;
       try {
@@ -339,9 +435,11 @@ export class Instance {
       if (record) this.releasePorts(record);
       if (record) this.endConnections(record);
       if (record) this.endMappings(record);
+      if (record) this.forgetFiles(record);
       this.records.remove(held);
       swept.push(record ? formatId(record.id) : held.key);
     }
+    if (swept.length > 0) this.endFiles();
     await this.removeEmptyStrays();
     return swept;
   }
@@ -372,17 +470,26 @@ export class Instance {
     }
   }
 
-  private endConnections({ build, chain }: ContainerRecord): void {
+  private endConnections({ build, chain, policy }: ContainerRecord): void {
     // Another build's maps go with its pins.
     if (build !== buildId()) return;
     const open = new Map<string, BpfMap>();
     try {
-      for (const name of ["connect_totals", "connect_rules", "owner_classes", "egress_hits"] as const) {
+      const names = [
+        "connect_totals",
+        "connect_rules",
+        "bandwidth_rules",
+        "bandwidths",
+        "owner_classes",
+        "egress_hits",
+        "terminations",
+      ] as const;
+      for (const name of names) {
         const map = openPinnedMap(this.name, build, name);
         if (!map) return;
         open.set(name, map);
       }
-      const maps: ConnectionMaps & OwnerMaps & EgressMaps = {
+      const maps: ConnectionMaps & BandwidthMaps & OwnerMaps & EgressMaps = {
         map: (name: string) => {
           const map = open.get(name);
           if (!map) throw new Error(`no map ${name}`);
@@ -390,11 +497,57 @@ export class Instance {
         },
       };
       closeConnections(maps, BigInt(chain.at(-1) ?? 0));
+      closeBandwidth(maps, BigInt(chain.at(-1) ?? 0));
       forgetClasses(maps, BigInt(chain.at(-1) ?? 0));
-      forgetHits(maps, BigInt(chain.at(-1) ?? 0));
+      if (policy.egress) forgetHits(maps, BigInt(chain.at(-1) ?? 0), policy.egress);
+      if (policy.egress) writeTermination(maps, undefined, chain.map(BigInt));
     } finally {
       for (const map of open.values()) map.close();
     }
+  }
+
+  private forgetFiles({ build, chain, policy }: ContainerRecord): void {
+    if (!policy.files || build !== buildId()) return;
+    const maps = this.openFileMaps();
+    if (maps) forgetFiles(maps, BigInt(chain.at(-1) ?? 0));
+    maps?.close();
+  }
+
+  private openFileMaps() {
+    const names = ["file_policies", "file_counts", "file_rules"] as const;
+    const maps = names.flatMap((name) => openPinnedMap(this.name, buildId(), name) ?? []);
+    const close = (): void => {
+      for (const map of maps) map.close();
+    };
+    const [policies, counts, rules] = maps;
+    if (policies && counts && rules) {
+      const map = (name: "file_policies" | "file_counts"): BpfMap =>
+        name === "file_policies" ? policies : counts;
+      return { map, rules, close };
+    }
+    close();
+    return undefined;
+  }
+
+  /**
+   * Takes away rules for files that no container has any more, and where none has any, the programs that only those need.
+   * Under the lock.
+   * @param without key of a record that does not count
+   */
+  endFiles(without?: string): void {
+    const directory = join(pinRoot(this.name), buildId());
+    // Where nobody had rules since the programs were loaded, there is nothing to look for.
+    if (attachedToMachine(directory).length === 0) return;
+    const used = new Set(
+      this.records
+        .list()
+        .filter(({ id, build }) => build === buildId() && recordKey(id) !== without)
+        .flatMap(({ policy: { files } }) => (files ? fileSetNumber(files) : [])),
+    );
+    if (used.size === 0) detachFromMachine(directory);
+    const maps = this.openFileMaps();
+    if (maps) dropSets(maps.rules, used);
+    maps?.close();
   }
 
   private endMappings({ build, chain, policy }: ContainerRecord): void {

@@ -61,6 +61,13 @@ export function encodeClasses(classes: readonly Membership[]): Uint8Array {
   return new Uint8Array(words.buffer);
 }
 
+/** What programs do not know of a place's or a container's classes, in words; undefined: they know all. */
+export function tooManyClasses(classes: readonly Membership[] = []): string | undefined {
+  if (classes.length <= KNOWN_CLASSES) return undefined;
+  const left = classes.slice(KNOWN_CLASSES).map(({ name }) => name);
+  return `it is in ${classes.length} classes, and rules for destinations know the first ${KNOWN_CLASSES} of them: not ${left.join(", ")}`;
+}
+
 /**
  * @param ids of a struct class_set
  * @param names of all classes that there may be; one that is not among them is "class 0x..."

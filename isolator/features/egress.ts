@@ -9,7 +9,7 @@
 import { createHash } from "node:crypto";
 import { constants } from "node:os";
 import { IsolatorError } from "../errors.js";
-import { decode, encode } from "../kernel/codec.js";
+import { decode, encode, LITTLE } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import { formatAddress, parseCidr } from "./addresses.js";
 import { classId, decodeClasses, type Membership } from "./classes.js";
@@ -18,6 +18,8 @@ import type { PortRange } from "./ports.js";
 
 export const EGRESS_ACTIONS = ["allow", "deny", "audit"] as const;
 export type EgressAction = (typeof EGRESS_ACTIONS)[number];
+
+export const EGRESS_EXISTING = ["keep", "terminate"] as const;
 
 export const EGRESS_ERRNOS = ["EPERM", "ECONNREFUSED", "EHOSTUNREACH", "EACCES"] as const;
 export type EgressErrno = (typeof EGRESS_ERRNOS)[number];
@@ -45,6 +47,8 @@ export interface EgressPolicy {
   byDefault: "allow" | "deny";
   /** Undefined: EPERM. */
   errno?: EgressErrno;
+  /** Connections that exist, and that the rules come to deny, are ended. Undefined: they live on. */
+  existing?: "terminate";
 }
 
 const {
@@ -55,6 +59,7 @@ const {
 } = layouts.enums;
 const { CLASS_CLAIMED } = layouts.enums.class_bit;
 const RANGES = layouts.structs.egress_ranges;
+const LEVELS = layouts.structs.termination.fields.chain.count;
 const KINDS = [kinds.EGRESS_TCP, kinds.EGRESS_UDP, kinds.EGRESS_OTHER];
 const KIND_OF: Readonly<Record<EndpointProtocol, number>> = { tcp: kinds.EGRESS_TCP, udp: kinds.EGRESS_UDP };
 
@@ -223,10 +228,16 @@ export function compileEgress(policy: EgressPolicy): CompiledEgress {
   return compiled;
 }
 
+const sets = new WeakMap<EgressPolicy, bigint>();
+
 /** Names a set of rules in the kernel: by what is in it, so that containers with the same rules share it. */
-export function egressSet({ rules, byDefault }: EgressPolicy): bigint {
-  const text = JSON.stringify([rules.map(({ to, action }) => [to, action]), byDefault]);
-  return createHash("sha256").update(text).digest().readBigUInt64LE() | 1n;
+export function egressSet(policy: EgressPolicy): bigint {
+  const known = sets.get(policy);
+  if (known !== undefined) return known;
+  const text = JSON.stringify([policy.rules.map(({ to, action }) => [to, action]), policy.byDefault]);
+  const set = createHash("sha256").update(text).digest().readBigUInt64LE() | 1n;
+  sets.set(policy, set);
+  return set;
 }
 
 /** Key of egress_blocks. */
@@ -252,7 +263,6 @@ export function encodeEgressClass(
 
 export const EGRESS_BLOCK_SIZE: number = layouts.structs.egress_block.size;
 export const EGRESS_CLASS_SIZE: number = layouts.structs.egress_class.size;
-export const EGRESS_HIT_SIZE: number = layouts.structs.egress_hit.size;
 
 /** The set that a key of egress_blocks or egress_classes belongs to. */
 export function setOfKey(key: Uint8Array): bigint {
@@ -275,6 +285,17 @@ export function egressFields(policy?: EgressPolicy) {
   };
 }
 
+/** Value of terminations. @param chain cgroup ids from the root container down to this one */
+export function encodeTermination(policy: EgressPolicy, chain: readonly bigint[]): Uint8Array {
+  const { egress_set, egress_classes } = egressFields(policy);
+  return encode(layouts.structs.termination, {
+    set: egress_set,
+    by_class: egress_classes,
+    level: chain.length - 1,
+    chain: Array.from({ length: LEVELS }, (_, i) => chain[i] ?? 0n),
+  });
+}
+
 /** Names of the hooks that the policy needs. */
 export function egressHooks(policy?: EgressPolicy): string[] {
   return policy ? ["connect4", "connect6", "egress_full"] : [];
@@ -283,8 +304,12 @@ export function egressHooks(policy?: EgressPolicy): string[] {
 /** Whether a stored value is a policy for egress. */
 export function isEgress(value: unknown): value is EgressPolicy {
   if (typeof value !== "object" || value === null) return false;
-  const { rules, byDefault } = value as Partial<Record<keyof EgressPolicy, unknown>>;
-  return Array.isArray(rules) && (byDefault === "allow" || byDefault === "deny");
+  const { rules, byDefault, existing } = value as Partial<Record<keyof EgressPolicy, unknown>>;
+  return (
+    Array.isArray(rules) &&
+    (byDefault === "allow" || byDefault === "deny") &&
+    (existing === undefined || existing === "terminate")
+  );
 }
 
 /** Which rule, by its number. */
@@ -312,10 +337,22 @@ export interface EgressHits {
   audited: bigint;
 }
 
-/** @param key of egress_hits @returns undefined for another container */
-export function decodeHit(key: Uint8Array, cgroupId: bigint): { rule: number; denied: boolean } | undefined {
-  const { cgroup_id, rule, action } = decode(layouts.structs.egress_hit, key);
-  return cgroup_id === cgroupId ? { rule, denied: action === actions.EGRESS_DENY } : undefined;
+/** Every key that a container may have in egress_hits: the same bytes each time, good until the next. */
+export function* hitKeys(
+  cgroupId: bigint,
+  { rules }: EgressPolicy,
+): Generator<{ key: Uint8Array; rule: number; denied: boolean }> {
+  const { fields } = layouts.structs.egress_hit;
+  const key = encode(layouts.structs.egress_hit, { cgroup_id: cgroupId, rule: 0, action: 0 });
+  const view = new DataView(key.buffer, key.byteOffset);
+  for (let i = 0; i <= rules.length + 1; i++) {
+    const rule = i > rules.length ? DEFAULT_RULE : i;
+    view.setUint32(fields.rule.offset, rule, LITTLE);
+    for (const denied of [true, false]) {
+      view.setUint32(fields.action.offset, denied ? actions.EGRESS_DENY : actions.EGRESS_AUDIT, LITTLE);
+      yield { key, rule, denied };
+    }
+  }
 }
 
 /** Why a destination is judged as it is, from the kernel's own tables. */

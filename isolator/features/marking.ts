@@ -146,14 +146,12 @@ export function markingFields(marking?: MarkingPolicy): {
   mark_mask: number;
   priority: number;
   tos: number;
-  reserved: Uint8Array;
 } {
   return {
     mark: marking?.mark?.value ?? 0,
     mark_mask: marking?.mark?.mask ?? 0,
     priority: marking?.priority ?? 0,
     tos: (marking?.dscp ?? 0) << 2,
-    reserved: new Uint8Array(3),
   };
 }
 

@@ -8,6 +8,7 @@ import {
   isConnections,
   type ConnectionsPolicy,
 } from "./connections.js";
+import { bandwidthFlags, bandwidthHooks, isBandwidth, type BandwidthPolicy } from "./bandwidth.js";
 import { egressFields, egressFlags, egressHooks, isEgress, type EgressPolicy } from "./egress.js";
 import { isMemberships, type Membership } from "./classes.js";
 import {
@@ -18,6 +19,15 @@ import {
   markingHooks,
   type MarkingPolicy,
 } from "./marking.js";
+import {
+  decodeFiles,
+  fileFields,
+  fileFlags,
+  fileHooks,
+  isFiles,
+  type FileFilter,
+  type FilesPolicy,
+} from "./files.js";
 import { ESCAPE_MODES, escapeFlags, escapeHooks, openWays, type EscapeMode } from "./escape.js";
 import {
   EPHEMERAL_MODES,
@@ -47,10 +57,14 @@ export interface Policy extends PortsPolicy {
   escape?: EscapeMode;
   /** Undefined: not counted. */
   connections?: ConnectionsPolicy;
+  /** Undefined: not limited, and not measured. */
+  bandwidth?: BandwidthPolicy;
   /** Checked by checkMappings(). Undefined: none of its own; a nested container's parent may have some for it too. */
   remap?: PortMapping[];
   /** Undefined: everywhere. */
   egress?: EgressPolicy;
+  /** Undefined: all are allowed, as far as the system allows them. */
+  files?: FilesPolicy;
 }
 
 /** Whether a value is a policy as far as whoever uses one relies on it: one that was stored may be damaged. */
@@ -58,7 +72,7 @@ export function isPolicy(value: unknown): value is Policy {
   if (typeof value !== "object" || value === null) return false;
   const policy = value as Partial<Record<keyof Policy, unknown>>;
   const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections } = policy;
-  const { remap, egress } = policy;
+  const { bandwidth, remap, egress, files } = policy;
   return (
     ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
     EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
@@ -69,8 +83,10 @@ export function isPolicy(value: unknown): value is Policy {
     (classes === undefined || isMemberships(classes)) &&
     (marking === undefined || isMarking(marking)) &&
     (connections === undefined || isConnections(connections)) &&
+    (bandwidth === undefined || isBandwidth(bandwidth)) &&
     (remap === undefined || isMappings(remap)) &&
     (egress === undefined || isEgress(egress)) &&
+    (files === undefined || isFiles(files)) &&
     (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
   );
 }
@@ -92,8 +108,10 @@ export function hooksOf(policy: Policy): ReadonlySet<string> {
     ...escapeHooks(escapeOf(policy)),
     ...markingHooks(policy.marking),
     ...connectionHooks(policy.connections),
+    ...bandwidthHooks(policy.bandwidth),
     ...remapHooks(policy.remap),
     ...egressHooks(policy.egress),
+    ...fileHooks(policy.files),
   ]);
 }
 
@@ -147,9 +165,11 @@ function flagsOf(policy: Policy): number {
     socketFlags(policy.sockets),
     escapeFlags(escapeOf(policy)),
     connectionFlags(policy.connections),
+    bandwidthFlags(policy.bandwidth),
     remapFlags(policy.remap),
     egressFlags(policy.egress),
     markingFlags(policy.marking),
+    fileFlags(policy.files),
   ];
   return bits.reduce((all, bit) => all | bit, 0);
 }
@@ -158,8 +178,15 @@ function flagsOf(policy: Policy): number {
  * @param cgroupId of the container's node
  * @param level 0 for a root container, 1 for its child, ...
  * @param ring index in event_rings
+ * @param filter of the policy's rules for files; without, each file is looked up
  */
-export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ring: number): Uint8Array {
+export function encodePolicy(
+  policy: Policy,
+  cgroupId: bigint,
+  level: number,
+  ring: number,
+  filter?: FileFilter,
+): Uint8Array {
   return encode(layouts.structs.policy, {
     cgroup_id: cgroupId,
     level,
@@ -173,6 +200,7 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     ...markingFields(policy.marking),
     ...remapFields(policy.remap),
     ...egressFields(policy.egress),
+    ...fileFields(policy.files, filter),
   });
 }
 
@@ -189,6 +217,7 @@ export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boole
   const value = decode(layouts.structs.policy, bytes);
   const has = (bit: number): boolean => (value.flags & bit) !== 0;
   const marking = decodeMarking(value);
+  const files = decodeFiles(value);
   return {
     enforce: keyOf(ENFORCEMENT_VALUES, value.enforcement, "on"),
     ephemeral: keyOf(EPHEMERAL_VALUES, value.ephemeral, "deny"),
@@ -198,6 +227,7 @@ export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boole
     ...(has(flags.POLICY_DENY_ESCAPE) ? {} : { escape: "allow" }),
     ...(value.judge_end > 0 ? { judged: { begin: value.judge_begin, end: value.judge_end } } : {}),
     ...(marking ? { marking } : {}),
+    ...(files ? { files } : {}),
     inheritsPorts: has(flags.POLICY_INHERIT_PORTS),
   };
 }

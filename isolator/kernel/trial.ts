@@ -55,7 +55,7 @@ function noPorts(cgroupId: bigint): Uint8Array {
     max_connections_total: 0,
     connections_errno: 0,
     connection_rules: 0,
-    ...{ mark: 0, mark_mask: 0, priority: 0, tos: 0, reserved: new Uint8Array(3) },
+    ...{ mark: 0, mark_mask: 0, priority: 0, tos: 0, reserved: new Uint8Array(2) },
     ...{
       remap_port: [],
       remap_host: [],
@@ -65,6 +65,7 @@ function noPorts(cgroupId: bigint): Uint8Array {
       reserved2: new Uint8Array(5),
     },
     ...{ egress_set: 0n, egress_classes: 0, egress_errno: 0 },
+    ...{ file_errno: 0, file_set: 0n, file_filter: [0n, 0n] },
   });
 }
 

@@ -1,12 +1,15 @@
 /** GET /metrics: what Prometheus scrapes. Other parts of the daemon add to the registry. */
 import { setImmediate as breathe } from "node:timers/promises";
 import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
+import type { Container } from "../containers/container.js";
 import type { Isolator } from "../containers/isolator.js";
 import type { Entry } from "../containers/registry.js";
 import { REASONS } from "../features/accounting.js";
+import { ruleName } from "../features/egress.js";
 import { liveConnections, type ContainerStatistics } from "../features/statistics.js";
 import { bpf_isolator } from "../mesos/messages.js";
 import { stateOf } from "../protocol/views.js";
+import { BandwidthMetrics } from "./bandwidth.js";
 
 /** Containers that are looked at before other calls have their turn: their labels cost more than their counts. */
 const AT_ONCE = 20;
@@ -58,6 +61,9 @@ export class Metrics {
   private readonly sourceEndpoints: Gauge;
   private readonly denied: Counter;
   private readonly audited: Counter;
+  private readonly bandwidth: BandwidthMetrics;
+  private readonly hostBandwidth: BandwidthMetrics;
+  private readonly egress: Counter;
   /** One at a time: each fills the metrics anew. */
   private last: Promise<unknown> = Promise.resolve();
 
@@ -93,9 +99,15 @@ export class Metrics {
       this.counters.set(new Counter({ ...named(name, help), labelNames: [...LABELS] }), read);
     for (const [name, [help, read]] of Object.entries(GAUGES))
       this.gauges.set(new Gauge({ ...named(name, help), labelNames: [...LABELS] }), read);
+    this.bandwidth = new BandwidthMetrics(registry, `${prefix}container_`, LABELS);
+    this.hostBandwidth = new BandwidthMetrics(registry, `${prefix}host_`, []);
     const labelNames = [...LABELS, "reason"];
     this.denied = new Counter({ ...named("denied_total", "What was refused."), labelNames });
     this.audited = new Counter({ ...named("audited_total", "What would have been refused."), labelNames });
+    this.egress = new Counter({
+      ...named("egress_total", "What rules of egress have refused (denied) and reported (audited)."),
+      labelNames: [...LABELS, "rule", "action"],
+    });
   }
 
   /** The text, and its content type. */
@@ -142,9 +154,12 @@ export class Metrics {
   }
 
   private async fill(): Promise<void> {
-    const { states, denied, audited, sourceAge, sourceEndpoints } = this;
-    const others = [states, denied, audited, sourceAge, sourceEndpoints];
+    const { states, denied, audited, egress, sourceAge, sourceEndpoints } = this;
+    const others = [states, denied, audited, egress, sourceAge, sourceEndpoints];
     for (const metric of [...this.counters.keys(), ...this.gauges.keys(), ...others]) metric.reset();
+    this.bandwidth.reset();
+    this.hostBandwidth.reset();
+    this.hostBandwidth.add({}, this.isolator.instance.hostBandwidth());
     for (const { name, age, endpoints } of this.isolator.cluster.status()) {
       if (age !== undefined) sourceAge.set({ source: name }, age);
       sourceEndpoints.set({ source: name }, endpoints);
@@ -154,7 +169,21 @@ export class Metrics {
       // Gone meanwhile?
       if (this.isolator.named(entry.name) !== entry) continue;
       states.inc({ state: bpf_isolator.ContainerSummary.State[stateOf(entry)].toLowerCase() });
-      if (entry.container) this.add(labelsOf(entry), entry.container.statistics());
+      if (!entry.container) continue;
+      const labels = labelsOf(entry);
+      this.add(labels, entry.container.statistics());
+      this.bandwidth.add(labels, entry.container.bandwidth());
+      this.addEgress(labels, entry.container);
+    }
+  }
+
+  private addEgress(labels: Labels, container: Container): void {
+    for (const { rule, ...counts } of container.egressHits()) {
+      for (const action of ["denied", "audited"] as const) {
+        if (counts[action] === 0n) continue;
+        const name = ruleName(container.policy.egress, rule).slice(0, MAX_LABEL);
+        this.egress.inc({ ...labels, rule: name, action }, Number(counts[action]));
+      }
     }
   }
 

@@ -88,6 +88,10 @@ export class Daemon implements IsolatorService {
     return entry ? toContainerStatus(entry) : {};
   }
 
+  sessionLaunchInfo(id: ContainerId): mesos.slave.ContainerLaunchInfo | undefined {
+    return this.isolator.sessionLaunchInfo(id);
+  }
+
   cleanup(id: ContainerId): Promise<void> {
     return this.isolator.cleanup(id);
   }

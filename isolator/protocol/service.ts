@@ -43,6 +43,8 @@ export interface IsolatorService {
   ): Promise<void>;
   usage(id: ContainerId): mesos.ResourceStatistics;
   status(id: ContainerId): mesos.ContainerStatus;
+  /** What to add to the launch of DEBUG containers in it. */
+  sessionLaunchInfo?(id: ContainerId): mesos.slave.ContainerLaunchInfo | undefined;
   cleanup(id: ContainerId): Promise<void>;
   list(): Promise<bpf_isolator.ContainerSummary[]>;
   events(options: EventOptions, signal: AbortSignal): AsyncIterable<bpf_isolator.Event>;

@@ -121,6 +121,8 @@ describe("check where something is missing", { concurrency: CHECKS_AT_ONCE }, ()
     const report = await checkJson([], { setup });
     assert.deepEqual(report.cgroup2, { path: "/sys/fs/cgroup", layout: "pure", writable: true });
     assert.equal(report.status, 0);
+    assert.deepEqual(codes(report.notes), ["agent-tree"]);
+    assert.match((await check([], { setup })).stdout, /writable\n.*the ports of the whole pod$/ms);
   });
 
   it("no bpffs: a note, and exit 0", async () => {

@@ -148,9 +148,9 @@ describe("a bad class", () => {
       problems(text),
       [
         "2:13: classes[0].name: is not a name of a class: give 1 to 64 letters, digits, '_' and '-', beginning with a letter or digit",
-        "3:23: classes[1].match: is empty, which would match every container: give role, framework_id, labels or app_id",
+        "3:23: classes[1].match: is empty, which would match every container: give role, framework_id, principal, labels or app_id",
         "4:13: classes[2].name: is the name of classes[1] already: give each class one of its own",
-        "4:25: classes[2].match.executor_id: unknown key; allowed here: role, framework_id, labels, app_id",
+        "4:25: classes[2].match.executor_id: unknown key; allowed here: role, framework_id, labels, principal, app_id",
         "5:13: classes[3].name: is the name of classes[1] already: give each class one of its own",
         "5:33: classes[3].match.app_id: is not a path: give one as in /shop/cart, /shop/*/db or /shop/**, where * is one segment and ** at the end all that is below",
         "6:33: classes[4].match.app_id: is not a path: give one as in /shop/cart, /shop/*/db or /shop/**, where * is one segment and ** at the end all that is below",

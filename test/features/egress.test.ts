@@ -243,7 +243,10 @@ describe("egress and a container's own", () => {
     );
     const child = await cell(
       [...parent.container.id, "c"],
-      policy(undefined, { egress: { rules: [rule("deny", { cidr: "11.0.0.0/8" })], byDefault: "allow" } }),
+      policy(undefined, {
+        egress: { rules: [rule("deny", { cidr: "11.0.0.0/8" })], byDefault: "allow" },
+        connections: { total: 1 },
+      }),
       parent,
     );
     const task = Connector.start(child.container.node);
@@ -251,6 +254,12 @@ describe("egress and a container's own", () => {
     assert.equal(await connect(task, "11.0.0.1", 1), "EPERM");
     assert.equal(await connect(task, "12.0.0.1", 1), "ok");
     assert.deepEqual([denied(parent), denied(child)], [1, 1], "each counts its own");
+    for (const kind of ["tcp", "udp"]) {
+      const fd = await task.socket(kind);
+      assert.equal(await task.try(`connect ${fd} 10.0.0.1 1`), "EPERM", kind);
+      const held = child.container.connections();
+      assert.equal(held?.held, 0, `${kind}: what the parent refuses is not held by the child`);
+    }
   });
 });
 

@@ -9,7 +9,7 @@
  *	fast FD ADDRESS PORT		by sendto(MSG_FASTOPEN)
  *	send FD ADDRESS PORT		sendto() of an echo request's header
  *	defer FD | nonblock FD		TCP_FASTOPEN_CONNECT; O_NONBLOCK
- *	bind FD ADDRESS PORT
+ *	bind FD ADDRESS PORT | await FD	listen(), of what was not bound
  *	write FD | read FD | close FD | shutdown FD | abort FD | unspec FD
  *	patience FD MS			TCP_USER_TIMEOUT
  *	interrupt FD ADDRESS PORT	connect() that a signal ends after 100 ms
@@ -22,7 +22,7 @@
  *	hold N KIND ADDRESS PORT	N sockets: "ok CONNECTED REFUSED OTHER", refused being EAGAIN
  *	race THREADS N KIND ADDRESS PORT	the same, N by each thread at once
  *	cycles THREADS N HOW ADDRESS PORT	open, connect and end, N by each thread; how=close|abort|mptcp|udp|
- *					udplite|unspec (twice)|nonblock (before it is there)|fast (with data)
+ *					udplite|unspec (twice)|nonblock (before it is there)|fast (with data)|ring
  *	closeall
  */
 #define _GNU_SOURCE
@@ -138,6 +138,9 @@ static int ring_connect(int fd, const struct target *to)
 		return -1;
 	}
 	result = ((struct io_uring_cqe *)((char *)cq + params.cq_off.cqes))->res;
+	munmap(sq, params.sq_off.array + 2 * sizeof(unsigned));
+	munmap(cq, params.cq_off.cqes + 4 * sizeof(struct io_uring_cqe));
+	munmap(sqe, 2 * sizeof(*sqe));
 	close(ring);
 	errno = -result;
 	return result < 0 ? -1 : result;
@@ -184,6 +187,8 @@ static int connect_somehow(int fd, const struct work *work)
 
 	if (!strcmp(work->kind, "fast"))
 		return sendto(fd, "x", 1, MSG_FASTOPEN, (void *)&work->to.address, work->to.length) == 1 ? 0 : -1;
+	if (!strcmp(work->kind, "ring"))
+		return ring_connect(fd, &work->to);
 	if (!strcmp(work->kind, "nonblock"))
 		return fcntl(fd, F_SETFL, O_NONBLOCK) || (connect_to(fd, &work->to) && errno != EINPROGRESS);
 	if (!strcmp(work->kind, "unspec") && (connect_to(fd, &work->to) || connect(fd, &none, sizeof(none))))
@@ -381,6 +386,8 @@ static void on_socket(const char *command, int fd)
 		result = read(fd, &byte, 1);
 	} else if (!strcmp(command, "defer")) {
 		result = setsockopt(fd, SOL_TCP, TCP_FASTOPEN_CONNECT, &one, sizeof(one));
+	} else if (!strcmp(command, "await")) {
+		result = listen(fd, 1);
 	} else if (!strcmp(command, "dup")) {
 		result = keep(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 	} else if (!strcmp(command, "flight")) {

@@ -177,6 +177,11 @@ export const descriptor = {
         "container_id": {
          "type": "mesos.ContainerID",
          "id": 1
+        },
+        "container_ids": {
+         "rule": "repeated",
+         "type": "mesos.ContainerID",
+         "id": 2
         }
        }
       },
@@ -385,6 +390,11 @@ export const descriptor = {
         "statistics": {
          "type": "mesos.ResourceStatistics",
          "id": 1
+        },
+        "all": {
+         "rule": "repeated",
+         "type": "mesos.ResourceStatistics",
+         "id": 2
         }
        }
       },
@@ -393,6 +403,10 @@ export const descriptor = {
         "status": {
          "type": "mesos.ContainerStatus",
          "id": 1
+        },
+        "session_launch_info": {
+         "type": "mesos.slave.ContainerLaunchInfo",
+         "id": 2
         }
        }
       },
@@ -566,6 +580,14 @@ export const descriptor = {
        "type": "Marking",
        "id": 41
       },
+      "bandwidth": {
+       "type": "Bandwidth",
+       "id": 42
+      },
+      "files": {
+       "type": "FileRules",
+       "id": 46
+      },
       "port_mappings": {
        "rule": "repeated",
        "type": "mesos.NetworkInfo.PortMapping",
@@ -630,6 +652,22 @@ export const descriptor = {
        "rule": "repeated",
        "type": "HeldDestination",
        "id": 6
+      },
+      "ports": {
+       "type": "uint32",
+       "id": 7
+      },
+      "limit_ports": {
+       "type": "uint32",
+       "id": 8
+      },
+      "share": {
+       "type": "uint32",
+       "id": 9
+      },
+      "uncounted": {
+       "type": "string",
+       "id": 10
       }
      }
     },
@@ -662,6 +700,49 @@ export const descriptor = {
       }
      }
     },
+    "Bandwidth": {
+     "edition": "proto2",
+     "fields": {
+      "egress": {
+       "type": "Direction",
+       "id": 1
+      },
+      "ingress": {
+       "type": "Direction",
+       "id": 2
+      },
+      "weight": {
+       "type": "uint32",
+       "id": 3
+      }
+     },
+     "nested": {
+      "Direction": {
+       "fields": {
+        "rate": {
+         "type": "uint64",
+         "id": 1
+        },
+        "measured": {
+         "type": "uint64",
+         "id": 2
+        },
+        "throttled_ms": {
+         "type": "uint64",
+         "id": 3
+        },
+        "dropped": {
+         "type": "uint64",
+         "id": 4
+        },
+        "marked": {
+         "type": "uint64",
+         "id": 5
+        }
+       }
+      }
+     }
+    },
     "Marking": {
      "edition": "proto2",
      "fields": {
@@ -680,6 +761,32 @@ export const descriptor = {
       "priority": {
        "type": "uint32",
        "id": 4
+      }
+     }
+    },
+    "FileRules": {
+     "edition": "proto2",
+     "fields": {
+      "deny": {
+       "type": "uint32",
+       "id": 1
+      },
+      "readonly": {
+       "type": "uint32",
+       "id": 2
+      },
+      "allow": {
+       "type": "uint32",
+       "id": 3
+      },
+      "errno_name": {
+       "type": "string",
+       "id": 4
+      },
+      "missing": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 5
       }
      }
     },
@@ -901,9 +1008,45 @@ export const descriptor = {
          "type": "uint32",
          "id": 14
         },
+        "file": {
+         "type": "File",
+         "id": 20
+        },
         "rule": {
          "type": "uint32",
          "id": 30
+        },
+        "rule_name": {
+         "type": "string",
+         "id": 31
+        }
+       }
+      },
+      "File": {
+       "fields": {
+        "operation": {
+         "type": "string",
+         "id": 1
+        },
+        "rule": {
+         "type": "string",
+         "id": 2
+        },
+        "path": {
+         "type": "string",
+         "id": 3
+        },
+        "within": {
+         "type": "bool",
+         "id": 4
+        },
+        "device": {
+         "type": "string",
+         "id": 5
+        },
+        "inode": {
+         "type": "uint64",
+         "id": 6
         }
        }
       }
@@ -1592,6 +1735,84 @@ export const descriptor = {
       }
      }
     },
+    "CapabilityInfo": {
+     "edition": "proto2",
+     "fields": {
+      "capabilities": {
+       "rule": "repeated",
+       "type": "Capability",
+       "id": 1
+      }
+     },
+     "nested": {
+      "Capability": {
+       "values": {
+        "UNKNOWN": 0,
+        "CHOWN": 1000,
+        "DAC_OVERRIDE": 1001,
+        "DAC_READ_SEARCH": 1002,
+        "FOWNER": 1003,
+        "FSETID": 1004,
+        "KILL": 1005,
+        "SETGID": 1006,
+        "SETUID": 1007,
+        "SETPCAP": 1008,
+        "LINUX_IMMUTABLE": 1009,
+        "NET_BIND_SERVICE": 1010,
+        "NET_BROADCAST": 1011,
+        "NET_ADMIN": 1012,
+        "NET_RAW": 1013,
+        "IPC_LOCK": 1014,
+        "IPC_OWNER": 1015,
+        "SYS_MODULE": 1016,
+        "SYS_RAWIO": 1017,
+        "SYS_CHROOT": 1018,
+        "SYS_PTRACE": 1019,
+        "SYS_PACCT": 1020,
+        "SYS_ADMIN": 1021,
+        "SYS_BOOT": 1022,
+        "SYS_NICE": 1023,
+        "SYS_RESOURCE": 1024,
+        "SYS_TIME": 1025,
+        "SYS_TTY_CONFIG": 1026,
+        "MKNOD": 1027,
+        "LEASE": 1028,
+        "AUDIT_WRITE": 1029,
+        "AUDIT_CONTROL": 1030,
+        "SETFCAP": 1031,
+        "MAC_OVERRIDE": 1032,
+        "MAC_ADMIN": 1033,
+        "SYSLOG": 1034,
+        "WAKE_ALARM": 1035,
+        "BLOCK_SUSPEND": 1036,
+        "AUDIT_READ": 1037,
+        "PERFMON": 1038,
+        "BPF": 1039,
+        "CHECKPOINT_RESTORE": 1040
+       }
+      }
+     }
+    },
+    "LinuxInfo": {
+     "edition": "proto2",
+     "fields": {
+      "capability_info": {
+       "type": "CapabilityInfo",
+       "id": 1,
+       "options": {
+        "deprecated": true
+       }
+      },
+      "bounding_capabilities": {
+       "type": "CapabilityInfo",
+       "id": 2
+      },
+      "effective_capabilities": {
+       "type": "CapabilityInfo",
+       "id": 3
+      }
+     }
+    },
     "ContainerInfo": {
      "edition": "proto2",
      "fields": {
@@ -1612,6 +1833,10 @@ export const descriptor = {
        "rule": "repeated",
        "type": "NetworkInfo",
        "id": 7
+      },
+      "linux_info": {
+       "type": "LinuxInfo",
+       "id": 8
       }
      },
      "nested": {
@@ -2663,6 +2888,10 @@ export const descriptor = {
          "type": "Environment",
          "id": 15
         },
+        "bounding_capabilities": {
+         "type": "CapabilityInfo",
+         "id": 16
+        },
         "mounts": {
          "rule": "repeated",
          "type": "ContainerMountInfo",
@@ -2821,6 +3050,20 @@ export const descriptor = {
           "id": {
            "type": "mesos.FrameworkID",
            "id": 3
+          },
+          "principal": {
+           "type": "string",
+           "id": 8
+          }
+         }
+        },
+        "Framework": {
+         "edition": "proto2",
+         "fields": {
+          "framework_info": {
+           "rule": "required",
+           "type": "FrameworkInfo",
+           "id": 1
           }
          }
         },
@@ -2844,6 +3087,10 @@ export const descriptor = {
           "get_tasks": {
            "type": "GetTasks",
            "id": 1
+          },
+          "get_frameworks": {
+           "type": "GetFrameworks",
+           "id": 3
           },
           "get_agents": {
            "type": "GetAgents",
@@ -2871,6 +3118,20 @@ export const descriptor = {
              "rule": "repeated",
              "type": "AgentInfo",
              "id": 2
+            }
+           }
+          },
+          "GetFrameworks": {
+           "fields": {
+            "frameworks": {
+             "rule": "repeated",
+             "type": "Framework",
+             "id": 1
+            },
+            "recovered_frameworks": {
+             "rule": "repeated",
+             "type": "FrameworkInfo",
+             "id": 3
             }
            }
           }
@@ -2902,6 +3163,14 @@ export const descriptor = {
           "agent_removed": {
            "type": "AgentRemoved",
            "id": 6
+          },
+          "framework_added": {
+           "type": "FrameworkAdded",
+           "id": 7
+          },
+          "framework_updated": {
+           "type": "FrameworkUpdated",
+           "id": 8
           },
           "framework_removed": {
            "type": "FrameworkRemoved",
@@ -2976,6 +3245,24 @@ export const descriptor = {
             "agent_id": {
              "rule": "required",
              "type": "mesos.SlaveID",
+             "id": 1
+            }
+           }
+          },
+          "FrameworkAdded": {
+           "fields": {
+            "framework": {
+             "rule": "required",
+             "type": "Framework",
+             "id": 1
+            }
+           }
+          },
+          "FrameworkUpdated": {
+           "fields": {
+            "framework": {
+             "rule": "required",
+             "type": "Framework",
              "id": 1
             }
            }
