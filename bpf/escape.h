@@ -128,18 +128,18 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	case BPF_MAP_TYPE_ARRAY:
 		return same_name(name, owners) || same_name(name, sets) || same_name(name, pass) ||
 		       same_name(name, states) || same_name(name, holds) || same_name(name, shares) ||
-		       same_name(name, listeners);
+		       same_name(name, listeners) || same_name(name, remaps);
 	case BPF_MAP_TYPE_SK_STORAGE:
 		return same_name(name, notes) || same_name(name, sockets) || same_name(name, remap) ||
 		       same_name(name, paced) || same_name(name, peers);
 	case BPF_MAP_TYPE_HASH:
 		return same_name(name, totals) || same_name(name, rules) || same_name(name, closed) ||
 		       same_name(name, files) || same_name(name, file_policies) || same_name(name, file_counts) ||
-		       same_name(name, remaps) || same_name(name, classes) || same_name(name, one_set) ||
-		       same_name(name, matrix) || same_name(name, hits) || same_name(name, tallies) ||
-		       same_name(name, timewaits) || same_name(name, rates) || same_name(name, bandwidths) ||
-		       same_name(name, terminated) || same_name(name, services) || same_name(name, slots) ||
-		       same_name(name, backends) || same_name(name, misses);
+		       same_name(name, classes) || same_name(name, one_set) || same_name(name, matrix) ||
+		       same_name(name, hits) || same_name(name, tallies) || same_name(name, timewaits) ||
+		       same_name(name, rates) || same_name(name, bandwidths) || same_name(name, terminated) ||
+		       same_name(name, services) || same_name(name, slots) || same_name(name, backends) ||
+		       same_name(name, misses);
 	case BPF_MAP_TYPE_CGROUP_ARRAY:
 		return same_name(name, root);
 	case BPF_MAP_TYPE_LPM_TRIE:

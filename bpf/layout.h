@@ -65,6 +65,16 @@ enum policy_flags {
 /* Mappings that a policy has in itself. */
 #define REMAPS_AT_HAND 4
 
+enum remap_sizes {
+	REMAP_SETS = 16384,
+	REMAP_PLACES = 8,      /* of a set */
+	REMAP_SETS_SHIFT = 18, /* what is left of a hash of 32 bits is a number of a set */
+	/* Of which two sets a port of a container may be in (remap.h, isolator/features/remap.ts): multipliers. */
+	REMAP_ID_FACTOR = 0x2545f491,
+	REMAP_FIRST_FACTOR = 0x3504f335,
+	REMAP_SECOND_FACTOR = 0x61c88647,
+};
+
 /* One container's policy: the value of cgroup storage. User space swaps it whole, programs never write it. */
 struct policy {
 	__u64 cgroup_id;         /* of the container's own node; 0: not written yet */
@@ -96,9 +106,8 @@ struct policy {
 	__u16 remap_host[REMAPS_AT_HAND]; /* what it gets */
 	__u8 remap_tcp;                   /* bit i: mapping i is for TCP */
 	__u8 remap_udp;
-	__u8 remap_more;   /* 1: there are others, in port_remaps, which has all */
-	__u8 services_own; /* of POLICY_SERVICES. 1: they are its own; 0: those that all containers share */
-	__u8 reserved2[4];
+	__u16 services_own;          /* of POLICY_SERVICES. 1: they are its own; 0: those that all containers share */
+	enum remap_sizes remap_more; /* how many others there are, in port_remaps, which has all */
 	/* Of POLICY_EGRESS. */
 	__u64 egress_set;     /* its rules in egress_blocks and egress_classes */
 	__u32 egress_classes; /* 1: there are rules that name classes */
@@ -236,18 +245,18 @@ enum remap_way {
 	REMAP_TO_CONTAINER = 1, /* what a socket has -> what the task is told */
 };
 
-/* Key of port_remaps. */
-struct port_remap_key {
-	__u64 cgroup_id;
-	__u16 port;     /* host byte order */
-	__u16 protocol; /* IPPROTO_TCP (MPTCP too) or IPPROTO_UDP (UDP-Lite too) */
-	enum remap_way way;
-};
-
-/* Value of port_remaps. */
-struct port_remap {
-	__u16 port; /* host byte order */
-	__u16 reserved;
+/*
+ * Value of port_remaps, an array that user space fills as a hash table: a look into one of the kernel's takes four
+ * times as long. Place i is what port[i] of the container cgroup_id[i] is by its mappings; id 0: the place is free.
+ * Ports in host byte order.
+ */
+struct port_remap_set {
+	__u64 cgroup_id[REMAP_PLACES];
+	__u16 port[REMAP_PLACES];
+	__u16 tcp[REMAP_PLACES]; /* MPTCP too; 0: none */
+	__u16 udp[REMAP_PLACES]; /* UDP-Lite too; 0: none */
+	__u8 way[REMAP_PLACES];  /* enum remap_way */
+	__u8 reserved[REMAP_PLACES];
 };
 
 /* What is remembered of a socket of a container with mappings. Ports in host byte order; 0: none. */
@@ -834,10 +843,10 @@ _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a h
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");
 _Static_assert(sizeof(struct connection_share) == 24, "connection_share has a hole");
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
+_Static_assert(sizeof(struct port_remap_set) == 128, "port_remap_set has a hole");
 _Static_assert(sizeof(struct file_key) == 24, "file_key has a hole");
 _Static_assert(sizeof(struct file_detail) == 16 + FILE_PATH, "file_detail has a hole");
 _Static_assert(sizeof(struct file_identity) == 24, "file_identity has a hole");
-_Static_assert(sizeof(struct port_remap_key) == 16, "port_remap_key has a hole");
 _Static_assert(sizeof(struct event) == 88, "event has a hole");
 _Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key has a hole");
 _Static_assert(sizeof(struct endpoint_found) == 40, "endpoint_found has a hole");

@@ -135,11 +135,10 @@ struct {
 
 /* Ports of containers with mappings. Written by user space only. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 262144);
-	__type(key, struct port_remap_key);
-	__type(value, struct port_remap);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, REMAP_SETS);
+	__type(key, __u32);
+	__type(value, struct port_remap_set);
 } port_remaps SEC(".maps");
 
 /* Accepted sockets have their listener's (BPF_F_CLONE). */

@@ -17,20 +17,31 @@ static __always_inline bool remaps(const struct policy *policy)
 	return policy->flags & POLICY_REMAP;
 }
 
+static __always_inline __u32 in_remap_set(__u32 index, __u64 cgroup_id, __u32 port, bool tcp, enum remap_way way)
+{
+	const struct port_remap_set *set = bpf_map_lookup_elem(&port_remaps, &index);
+
+	if (!set)
+		return 0;
+	for (int i = 0; i < REMAP_PLACES; i++)
+		if (set->cgroup_id[i] == cgroup_id && set->port[i] == port && set->way[i] == way)
+			return tcp ? set->tcp[i] : set->udp[i];
+	return 0;
+}
+
 /* The same for a container with more mappings than are at hand. */
 static __noinline __u32 look_up_remap(const struct policy *policy, __u32 port, bool tcp, enum remap_way way)
 {
-	struct port_remap_key key = {.cgroup_id = policy->cgroup_id, .port = port, .way = way};
-	const struct port_remap *found;
+	__u32 hash = (__u32)policy->cgroup_id * REMAP_ID_FACTOR + (port << 1 | way), found;
+	__u32 first = hash * REMAP_FIRST_FACTOR >> REMAP_SETS_SHIFT;
+	__u32 second = hash * REMAP_SECOND_FACTOR >> REMAP_SETS_SHIFT;
 
-	key.protocol = tcp ? IPPROTO_TCP : IPPROTO_UDP;
-	found = bpf_map_lookup_elem(&port_remaps, &key);
-	return found ? found->port : 0;
+	found = in_remap_set(first, policy->cgroup_id, port, tcp, way);
+	return found ? found : in_remap_set(second, policy->cgroup_id, port, tcp, way);
 }
 
 /*
- * What a port is by a mapping of this level; 0: there is none. A look into the hash map takes longer than all else
- * that bind() does here.
+ * What a port is by a mapping of this level; 0: there is none.
  */
 static __always_inline __u32 remapped(const struct policy *policy, __u32 port, __u32 protocol, enum remap_way way)
 {

@@ -1,12 +1,24 @@
-/** Port mappings of containers in the kernel: the map port_remaps. */
+/** Port mappings of containers in the kernel: the map port_remaps. Whoever changes it holds the instance's lock. */
 import {
-  decodeMapping,
-  encodeMappings,
-  MAPPING_KEY_BYTES,
-  ownerOfMapping,
-  type PortMapping,
-} from "../features/remap.js";
+  mappingsOfEntries,
+  readRemapEntries,
+  RemapChanges,
+  remapEntries,
+  type RemapEntry,
+} from "../features/remap-sets.js";
+import type { PortMapping } from "../features/remap.js";
+import { u32Key } from "../kernel/codec.js";
 import type { BpfMap } from "../kernel/maps.js";
+
+function change(map: BpfMap, entries: readonly RemapEntry[], how: "put" | "remove"): void {
+  const changes = new RemapChanges((index) => {
+    const value = new Uint8Array(map.valueSize);
+    map.lookup(u32Key(index), value);
+    return value;
+  });
+  for (const entry of entries) changes[how](entry);
+  map.updateBatch(...changes.batch);
+}
 
 /** Writes a container's mappings: before the policy that says that there are some. @throws map-full, map-failed */
 export function writeMappings(
@@ -14,13 +26,10 @@ export function writeMappings(
   cgroupId: bigint,
   mappings: readonly PortMapping[] | undefined,
 ): void {
-  const entries = encodeMappings(mappings ?? [], cgroupId);
-  map.updateBatch(
-    Buffer.concat(entries.map(({ key }) => key)),
-    Buffer.concat(entries.map(({ value }) => value)),
-    entries.length,
-  );
+  change(map, remapEntries(mappings ?? [], cgroupId), "put");
 }
+
+const keyOf = ({ cgroupId, port, way }: RemapEntry): string => `${cgroupId} ${port} ${way}`;
 
 /**
  * Takes away what writeMappings() wrote.
@@ -33,19 +42,14 @@ export function deleteMappings(
   mappings: readonly PortMapping[] | undefined,
   but: readonly PortMapping[] | undefined = [],
 ): void {
-  const text = (key: Uint8Array): string => Buffer.from(key).toString("hex");
-  const kept = new Set(encodeMappings(but, cgroupId).map(({ key }) => text(key)));
-  for (const { key } of encodeMappings(mappings ?? [], cgroupId)) if (!kept.has(text(key))) map.delete(key);
+  const kept = new Set(remapEntries(but, cgroupId).map(keyOf));
+  const gone = remapEntries(mappings ?? [], cgroupId).filter((entry) => !kept.has(keyOf(entry)));
+  change(map, gone, "remove");
 }
 
 /** What the kernel has of a container's mappings, one for each protocol. */
 export function readMappings(map: BpfMap, cgroupId: bigint): PortMapping[] {
-  return map.keys(MAPPING_KEY_BYTES).flatMap((key) => {
-    if (ownerOfMapping(key) !== cgroupId) return [];
-    const value = map.lookup(key);
-    const found = value && decodeMapping(key, value);
-    return found ? [found.mapping] : [];
-  });
+  return mappingsOfEntries(readRemapEntries(map.lookupAll()).filter((entry) => entry.cgroupId === cgroupId));
 }
 
 /**
@@ -53,11 +57,9 @@ export function readMappings(map: BpfMap, cgroupId: bigint): PortMapping[] {
  * @param desired mappings of each container, by its cgroup id; those of containers that are not here go
  */
 export function sweepMappings(map: BpfMap, desired: ReadonlyMap<bigint, readonly PortMapping[]>): void {
-  const text = (key: Uint8Array): string => Buffer.from(key).toString("hex");
   const kept = new Set(
-    [...desired].flatMap(([cgroupId, mappings]) =>
-      encodeMappings(mappings, cgroupId).map(({ key }) => text(key)),
-    ),
+    [...desired].flatMap(([cgroupId, mappings]) => remapEntries(mappings, cgroupId).map(keyOf)),
   );
-  for (const key of map.keys(MAPPING_KEY_BYTES)) if (!kept.has(text(key))) map.delete(key);
+  const stray = readRemapEntries(map.lookupAll()).filter((entry) => !kept.has(keyOf(entry)));
+  change(map, stray, "remove");
 }

@@ -3,7 +3,6 @@
  * bpf/remap.h; README.md, "Port mappings", is the user's.
  */
 import { IsolatorError } from "../errors.js";
-import { decode, encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import { formatPorts, mergeRanges, subtractRanges, type PortRange } from "./ports.js";
 
@@ -170,11 +169,8 @@ export function isMappings(value: unknown): value is PortMapping[] {
   );
 }
 
-const { policy_flags: flags, remap_way: ways } = layouts.enums;
+const { policy_flags: flags } = layouts.enums;
 const AT_HAND: number = layouts.structs.policy.fields.remap_port.count;
-const KEY = layouts.structs.port_remap_key;
-const VALUE = layouts.structs.port_remap;
-const PROTOCOL_NUMBERS: Record<RemapProtocol, number> = { tcp: 6, udp: 17 };
 
 /** Bits of enum policy_flags. */
 export function remapFlags(mappings: readonly PortMapping[] = []): number {
@@ -191,8 +187,7 @@ export function remapFields(mappings: readonly PortMapping[] = []) {
     remap_host: atHand.map(({ hostPort }) => hostPort),
     remap_tcp: bits("tcp"),
     remap_udp: bits("udp"),
-    remap_more: mappings.length > atHand.length ? 1 : 0,
-    reserved2: new Uint8Array(4),
+    remap_more: mappings.length - atHand.length,
   };
 }
 
@@ -201,49 +196,3 @@ export function remapHooks(mappings: readonly PortMapping[] = []): string[] {
   if (mappings.length === 0) return [];
   return ["connect", "recvmsg", "getsockname", "getpeername"].flatMap((name) => [`${name}4`, `${name}6`]);
 }
-
-/** Entries of the map port_remaps. */
-export function encodeMappings(
-  mappings: readonly PortMapping[],
-  cgroupId: bigint,
-): { key: Uint8Array; value: Uint8Array }[] {
-  return mappings.flatMap((mapping) =>
-    protocolsOf(mapping).flatMap((protocol) => {
-      const entry = (way: number, port: number, result: number) => ({
-        key: encode(KEY, { cgroup_id: cgroupId, port, protocol: PROTOCOL_NUMBERS[protocol], way }),
-        value: encode(VALUE, { port: result, reserved: 0 }),
-      });
-      const { containerPort, hostPort } = mapping;
-      return [
-        entry(ways.REMAP_TO_HOST, containerPort, hostPort),
-        entry(ways.REMAP_TO_CONTAINER, hostPort, containerPort),
-      ];
-    }),
-  );
-}
-
-/** The mapping of an entry of port_remaps, and whose it is; undefined for one that only says the same the other way. */
-export function decodeMapping(
-  key: Uint8Array,
-  value: Uint8Array,
-): { cgroupId: bigint; mapping: PortMapping } | undefined {
-  const { cgroup_id, port, protocol, way } = decode(KEY, key);
-  if (way !== ways.REMAP_TO_HOST) return undefined;
-  const hostPort = decode(VALUE, value).port;
-  return {
-    cgroupId: cgroup_id,
-    mapping: {
-      containerPort: port,
-      hostPort,
-      protocol: protocol === PROTOCOL_NUMBERS.tcp ? "tcp" : "udp",
-    },
-  };
-}
-
-/** Whose an entry of port_remaps is. */
-export function ownerOfMapping(key: Uint8Array): bigint {
-  return decode(KEY, key).cgroup_id;
-}
-
-/** Bytes of a key of port_remaps. */
-export const MAPPING_KEY_BYTES: number = KEY.size;

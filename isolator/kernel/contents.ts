@@ -27,7 +27,7 @@ export const MAPS = {
   sock_bandwidth: 0,
   socket_tallies: layouts.structs.socket_tally.size,
   timewaits: 0,
-  port_remaps: layouts.structs.port_remap.size,
+  port_remaps: layouts.structs.port_remap_set.size,
   remap_notes: 0,
   file_rules: 4,
   file_policies: layouts.structs.policy.size,

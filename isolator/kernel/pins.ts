@@ -161,7 +161,7 @@ const STRUCT_OF = {
   policies: "policy",
   counters: "counters",
   port_owners: "port_owner",
-  port_remaps: "port_remap",
+  port_remaps: "port_remap_set",
 } as const;
 
 type OwnMap =

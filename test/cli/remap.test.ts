@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync, chmodSync, chownSync } from "node:fs";
+import { get as httpGet } from "node:http";
+import { text } from "node:stream/consumers";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
@@ -46,7 +48,7 @@ function nginx(name: string): string[] {
 events {}
 http {
   access_log off; ${paths.join(" ")}
-  server { listen 80 reuseport; listen [::]:80; location / { return 200 "${name} on $server_port\\n"; } }
+  server { listen 80 reuseport; listen [::]:80; location / { return 200 "${name} on $server_port by $pid\\n"; } }
 }
 `,
   );
@@ -70,13 +72,16 @@ function start(name: string, port: number): ChildProcess {
   return child;
 }
 
-/** What a server answers; undefined: none. */
-async function get(url: string): Promise<string | undefined> {
-  try {
-    return await (await fetch(url)).text();
-  } catch {
-    return undefined;
-  }
+/** What a server answers on a connection of its own; undefined: nothing. */
+function get(url: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const request = httpGet(url, { agent: false }, (response) => {
+      resolve(text(response));
+    });
+    request.on("error", () => {
+      resolve(undefined);
+    });
+  });
 }
 
 describe("two nginx that both listen on port 80", () => {
@@ -92,8 +97,11 @@ describe("two nginx that both listen on port 80", () => {
         `nginx ${name} answers`,
       );
       // What it says of its own port is what getsockname() told it.
-      assert.equal(await get(`http://127.0.0.1:${port}/`), `${name} on 80\n`);
-      assert.equal(await get(`http://[::1]:${port}/`), `${name} on 80\n`);
+      const answers = await Promise.all(Array.from({ length: 64 }, () => get(`http://127.0.0.1:${port}/`)));
+      assert.match(answers[0] ?? "", new RegExp(`^${name} on 80 by \\d+\\n$`));
+      // Both workers, of which each has a socket of the group.
+      assert.equal(new Set(answers).size, 2, answers.join(""));
+      assert.match((await get(`http://[::1]:${port}/`)) ?? "", new RegExp(`^${name} on 80 `));
     }
     assert.equal(await get("http://127.0.0.1:80/"), undefined);
   });

@@ -59,6 +59,7 @@ static const struct attempt {
     {"tcp-disconnect-listen", try_tcp_disconnect_listen, 0},
     {"local-port-range", try_local_port_range, 0}, /* how=bind|listen|connect|sendto */
     {"reuseport", try_reuseport, 0},
+    {"reuseport-group", try_reuseport_group, 0},
     {"freebind", try_freebind, 0},
     {"transparent", try_transparent, 0},
     {"tcp-repair", try_tcp_repair, 0},

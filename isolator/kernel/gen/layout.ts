@@ -335,18 +335,13 @@ export const layouts = {
           "offset": 81,
           "type": "u8"
         },
-        "remap_more": {
-          "offset": 82,
-          "type": "u8"
-        },
         "services_own": {
-          "offset": 83,
-          "type": "u8"
+          "offset": 82,
+          "type": "u16"
         },
-        "reserved2": {
+        "remap_more": {
           "offset": 84,
-          "type": "u8",
-          "count": 4
+          "type": "u32"
         },
         "egress_set": {
           "offset": 88,
@@ -541,37 +536,38 @@ export const layouts = {
         }
       }
     },
-    "port_remap_key": {
-      "size": 16,
+    "port_remap_set": {
+      "size": 128,
       "fields": {
         "cgroup_id": {
           "offset": 0,
-          "type": "u64"
+          "type": "u64",
+          "count": 8
         },
         "port": {
-          "offset": 8,
-          "type": "u16"
+          "offset": 64,
+          "type": "u16",
+          "count": 8
         },
-        "protocol": {
-          "offset": 10,
-          "type": "u16"
+        "tcp": {
+          "offset": 80,
+          "type": "u16",
+          "count": 8
+        },
+        "udp": {
+          "offset": 96,
+          "type": "u16",
+          "count": 8
         },
         "way": {
-          "offset": 12,
-          "type": "u32"
-        }
-      }
-    },
-    "port_remap": {
-      "size": 4,
-      "fields": {
-        "port": {
-          "offset": 0,
-          "type": "u16"
+          "offset": 112,
+          "type": "u8",
+          "count": 8
         },
         "reserved": {
-          "offset": 2,
-          "type": "u16"
+          "offset": 120,
+          "type": "u8",
+          "count": 8
         }
       }
     },
@@ -1245,9 +1241,13 @@ export const layouts = {
     "ring_slot": {
       "NO_RING": 1024
     },
-    "remap_way": {
-      "REMAP_TO_HOST": 0,
-      "REMAP_TO_CONTAINER": 1
+    "remap_sizes": {
+      "REMAP_SETS": 16384,
+      "REMAP_PLACES": 8,
+      "REMAP_SETS_SHIFT": 18,
+      "REMAP_ID_FACTOR": 625341585,
+      "REMAP_FIRST_FACTOR": 889516853,
+      "REMAP_SECOND_FACTOR": 1640531527
     },
     "egress_kind": {
       "EGRESS_TCP": 0,
@@ -1347,6 +1347,10 @@ export const layouts = {
       "FILE_ATTRIBUTES": 11,
       "FILE_XATTR": 12,
       "FILE_UMOUNT": 13
+    },
+    "remap_way": {
+      "REMAP_TO_HOST": 0,
+      "REMAP_TO_CONTAINER": 1
     }
   }
 } as const;

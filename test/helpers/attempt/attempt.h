@@ -100,6 +100,7 @@ void try_tcp_disconnect_listen(void);
 void try_bind_no_port(void);
 void try_local_port_range(void);
 void try_reuseport(void);
+void try_reuseport_group(void);
 void try_freebind(void);
 void try_transparent(void);
 void try_tcp_repair(void);

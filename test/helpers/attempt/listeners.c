@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,6 +44,71 @@ void try_reuseport(void)
 	set_option(fd, SOL_SOCKET, SO_REUSEPORT, "SO_REUSEPORT", 1);
 	do_bind(fd, port);
 	serve(fd);
+}
+
+#define GROUP   4
+#define CLIENTS 64
+
+/* Whom the client reached, who is one of the group; -1: nobody. */
+static int who_has_it(const int *group)
+{
+	struct pollfd polled[GROUP];
+	char got[8];
+	int fd;
+
+	for (int i = 0; i < GROUP; i++)
+		polled[i] = (struct pollfd){.fd = group[i], .events = POLLIN};
+	if (poll(polled, GROUP, REACH_MS) < 1)
+		return -1;
+	for (int i = 0; i < GROUP; i++) {
+		if (!(polled[i].revents & POLLIN))
+			continue;
+		if (is_datagram()) {
+			recv(group[i], got, sizeof(got), MSG_DONTWAIT);
+			return i;
+		}
+		fd = accept(group[i], NULL, NULL);
+		if (fd >= 0)
+			close(fd);
+		return i;
+	}
+	return -1;
+}
+
+/* A group of SO_REUSEPORT, each of which gets some of the clients. how=mixed: every other one binds real-port. */
+void try_reuseport_group(void)
+{
+	int port = need_port(), real = opt.real_port > 0 ? opt.real_port : port;
+	bool mixed = !strcmp(how_of("alike"), "mixed");
+	int group[GROUP], served[GROUP] = {0}, with_none = 0;
+	char text[96];
+
+	for (int i = 0; i < GROUP; i++) {
+		group[i] = make_socket();
+		set_option(group[i], SOL_SOCKET, SO_REUSEPORT, "SO_REUSEPORT", 1);
+		do_bind(group[i], mixed && i % 2 ? real : port);
+		if (!is_datagram() && listen(group[i], CLIENTS))
+			failed(group[i], "listen", errno);
+	}
+	for (int i = 0; i < CLIENTS; i++) {
+		int client = make_socket(), who;
+
+		if (is_datagram())
+			do_sendto(client, real);
+		else
+			do_connect(client, real);
+		who = who_has_it(group);
+		if (who < 0)
+			stopped(client, "reach", ETIMEDOUT, "nobody of the group was reached");
+		served[who]++;
+		close(client);
+	}
+	for (int i = 0; i < GROUP; i++)
+		with_none += !served[i];
+	snprintf(text, sizeof(text), "served %d, %d, %d, %d", served[0], served[1], served[2], served[3]);
+	if (with_none)
+		stopped(group[0], "reach", EPROTO, text);
+	through(group[0], "reach", text);
 }
 
 void try_listen_unbound(void)
