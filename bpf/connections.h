@@ -14,14 +14,16 @@
 #include "connection_sockets.h"
 
 /* Without a branch: the verifier walks each of those once for every rule. */
-static __always_inline bool fits(const struct connection_rule *rule, const struct destination *to)
+static __always_inline bool fits(const struct connection_rule *rule, const struct destination *to, __u32 service)
 {
 	const __u64 *a = (const void *)rule->address, *mask = (const void *)rule->mask,
 	            *b = (const void *)to->address;
 	__s64 below = (__s64)to->port - rule->begin, above = (__s64)rule->end - to->port;
+	__u32 named = rule->service;
 	__u64 differs = ((a[0] ^ b[0]) & mask[0]) | ((a[1] ^ b[1]) & mask[1]) |
 	                ((rule->protocol ^ to->protocol) & rule->protocol_mask);
 
+	differs |= (named ^ service) & -(__u32) !!named;
 	barrier_var(below);
 	barrier_var(above);
 	return !(differs | ((__u64)(below | above) >> 63));
@@ -49,7 +51,7 @@ __noinline int share_of(const struct destination *to)
 }
 
 /* By its rules alone. */
-__noinline int limit_by_rules(const struct policy *policy, const struct destination *to)
+__noinline int limit_by_rules(const struct policy *policy, const struct destination *to, __u32 service)
 {
 	struct connection_rules *rules;
 	__u64 cgroup_id;
@@ -59,18 +61,18 @@ __noinline int limit_by_rules(const struct policy *policy, const struct destinat
 	cgroup_id = policy->cgroup_id;
 	rules = bpf_map_lookup_elem(&connect_rules, &cgroup_id);
 	for (__u32 i = 0; rules && i < CONNECTION_RULES && i < policy->connection_rules; i++)
-		if (fits(&rules->rules[i], to))
+		if (fits(&rules->rules[i], to, service))
 			return rules->rules[i].limit;
 	return policy->max_connections ? policy->max_connections : NO_LIMIT;
 }
 
 /* The limit for a destination; 0: it is not counted. */
-static __always_inline __u32 limit_for(const struct policy *policy, const struct destination *to)
+static __always_inline __u32 limit_for(const struct policy *policy, const struct destination *to, __u32 service)
 {
 	__u32 limit = policy->max_connections ? policy->max_connections : NO_LIMIT, share;
 
 	if (policy->connection_rules)
-		limit = limit_by_rules(policy, to);
+		limit = limit_by_rules(policy, to, service);
 	if (limit && policy->flags & POLICY_FAIR) {
 		share = share_of(to);
 		limit = limit < share ? limit : share;
@@ -235,7 +237,8 @@ static __noinline __u32 port_limit(struct bpf_sock *sk, const struct policy *pol
 }
 
 /* A function that the verifier walks through once, whatever came before. */
-__noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *policy, struct destination *to)
+__noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *policy, struct destination *to,
+                             __u32 service)
 {
 	struct connection_limits limits = {.span = this_span()};
 	struct socket_hold *holder = NULL;
@@ -250,7 +253,7 @@ __noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *pol
 		return ALLOW;
 	}
 	to->cgroup_id = policy->cgroup_id;
-	limits.each = limit_for(policy, to);
+	limits.each = limit_for(policy, to, service);
 	if (!limits.each && tcp)
 		return ALLOW;
 	limits.total = policy->max_connections_total ? policy->max_connections_total : NO_LIMIT;
@@ -280,7 +283,7 @@ static __always_inline bool counts_connections(const struct policy *policy)
  * socket that nothing is remembered of.
  */
 static __always_inline bool takes_quickly(struct bpf_sock_addr *ctx, const struct policy *policy,
-                                          struct destination *to)
+                                          struct destination *to, __u32 service)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct sock *kernel;
@@ -292,18 +295,18 @@ static __always_inline bool takes_quickly(struct bpf_sock_addr *ctx, const struc
 	if (!kernel || kernel->sk_bpf_storage || BPF_CORE_READ_BITFIELD(kernel, sk_kern_sock) || denied_below())
 		return false;
 	to->cgroup_id = policy->cgroup_id;
-	each = limit_for(policy, to);
+	each = limit_for(policy, to, service);
 	return each && takes(bpf_get_socket_cookie(ctx), to, each,
 	                     policy->max_connections_total ? policy->max_connections_total : NO_LIMIT);
 }
 
 /* connect(), of TCP before it chooses a port. Asked last: what is refused for another reason holds nothing. */
 static __always_inline int connections_connect(struct bpf_sock_addr *ctx, const struct policy *policy,
-                                               struct destination *to)
+                                               struct destination *to, __u32 service)
 {
-	if (!counts_connections(policy) || takes_quickly(ctx, policy, to))
+	if (!counts_connections(policy) || takes_quickly(ctx, policy, to, service))
 		return ALLOW;
-	return count_connect(ctx, policy, to) != ALLOW ? DENY : ALLOW;
+	return count_connect(ctx, policy, to, service) != ALLOW ? DENY : ALLOW;
 }
 
 static __noinline void watch(struct socket_connections *connections)

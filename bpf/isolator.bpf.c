@@ -16,6 +16,7 @@
 #include "marking.h"
 #include "ports.h"
 #include "remap.h"
+#include "services.h"
 #include "sockets.h"
 #include "statistics.h"
 #include "terminate.h"
@@ -87,12 +88,15 @@ SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
+	__u32 service = 0;
 	int verdict;
 
 	remap_sendmsg(ctx, policy, AF_INET);
-	verdict = ports_sendmsg(ctx, policy, AF_INET);
+	verdict = services_sendmsg(ctx, policy, AF_INET, &service);
 	if (verdict == ALLOW)
-		verdict = egress_sendmsg(ctx, policy, AF_INET);
+		verdict = ports_sendmsg(ctx, policy, AF_INET);
+	if (verdict == ALLOW)
+		verdict = egress_sendmsg(ctx, policy, AF_INET, service);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
@@ -102,12 +106,15 @@ SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
+	__u32 service = 0;
 	int verdict;
 
 	remap_sendmsg(ctx, policy, AF_INET6);
-	verdict = ports_sendmsg(ctx, policy, AF_INET6);
+	verdict = services_sendmsg(ctx, policy, AF_INET6, &service);
 	if (verdict == ALLOW)
-		verdict = egress_sendmsg(ctx, policy, AF_INET6);
+		verdict = ports_sendmsg(ctx, policy, AF_INET6);
+	if (verdict == ALLOW)
+		verdict = egress_sendmsg(ctx, policy, AF_INET6, service);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
@@ -121,16 +128,18 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 {
 	const struct policy *policy = container_policy();
 	struct destination to = {};
-	int verdict = ALLOW;
+	__u32 service = 0;
+	int verdict;
 
 	if (!policy->enforcement)
 		return DENY;
 	remap_connect(ctx, policy, family);
-	if (policy->flags & DESTINATION_FLAGS && has_destination(ctx->protocol)) {
+	verdict = services_connect(ctx, policy, family, &service);
+	if (verdict == ALLOW && policy->flags & DESTINATION_FLAGS && has_destination(ctx->protocol)) {
 		read_destination(ctx, family, &to);
-		verdict = egress_connect(policy, &to);
+		verdict = egress_connect(policy, &to, service);
 		if (verdict == ALLOW)
-			verdict = connections_connect(ctx, policy, &to);
+			verdict = connections_connect(ctx, policy, &to, service);
 		else
 			connections_refused(ctx);
 	}
@@ -154,6 +163,7 @@ int connect6(struct bpf_sock_addr *ctx)
 SEC("cgroup/recvmsg4")
 int recvmsg4(struct bpf_sock_addr *ctx)
 {
+	services_recvmsg(ctx, AF_INET);
 	remap_recvmsg(ctx, AF_INET);
 	return ALLOW;
 }
@@ -161,6 +171,7 @@ int recvmsg4(struct bpf_sock_addr *ctx)
 SEC("cgroup/recvmsg6")
 int recvmsg6(struct bpf_sock_addr *ctx)
 {
+	services_recvmsg(ctx, AF_INET6);
 	remap_recvmsg(ctx, AF_INET6);
 	return ALLOW;
 }
@@ -182,6 +193,7 @@ int getsockname6(struct bpf_sock_addr *ctx)
 SEC("cgroup/getpeername4")
 int getpeername4(struct bpf_sock_addr *ctx)
 {
+	services_getpeername(ctx, AF_INET);
 	remap_getpeername(ctx);
 	return ALLOW;
 }
@@ -189,6 +201,7 @@ int getpeername4(struct bpf_sock_addr *ctx)
 SEC("cgroup/getpeername6")
 int getpeername6(struct bpf_sock_addr *ctx)
 {
+	services_getpeername(ctx, AF_INET6);
 	remap_getpeername(ctx);
 	return ALLOW;
 }
@@ -224,9 +237,11 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_STATE_CB:
 		connections_state(ctx);
 		statistics_state(ctx);
+		services_state(ctx);
 		break;
 	case BPF_SOCK_OPS_RETRANS_CB:
 		statistics_retransmitted(ctx);
+		services_retransmitted(ctx);
 		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		policy = container_policy();
@@ -241,6 +256,7 @@ int sock_ops(struct bpf_sock_ops *ctx)
 		remap_tcp(ctx, policy);
 		connections_connecting(ctx, policy);
 		statistics_connecting(ctx);
+		services_connecting(ctx, policy);
 		marking_tcp(ctx, policy);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
@@ -393,6 +409,20 @@ int list_udp(struct bpf_iter__udp *ctx)
 
 	if (sk && must_end(sk, &found, IPPROTO_UDP))
 		tell_of(ctx->meta, &found);
+	return 0;
+}
+
+/* The same for services: UDP sockets that are connected to a backend which is gone. */
+SEC("iter/udp")
+int services_udp(struct bpf_iter__udp *ctx)
+{
+	services_pass(ctx->udp_sk);
+	return 0;
+}
+
+SEC("iter/udp")
+int services_keep(struct bpf_iter__udp *ctx)
+{
 	return 0;
 }
 

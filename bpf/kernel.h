@@ -54,6 +54,11 @@
 #define EAGAIN              11
 #define EACCES              13
 #define EEXIST              17
+#define ENOBUFS             105
+#define ETIMEDOUT           110
+#define ECONNREFUSED        111
+#define EHOSTUNREACH        113
+#define ENETUNREACH         101
 #define FMODE_WRITE         2
 #define FMODE_EXEC          0x20
 #define S_IFMT              0170000

@@ -45,9 +45,10 @@ enum policy_flags {
 	POLICY_DENY_RECEIVED = 256, /* made outside of the container and handed in */
 	POLICY_DENY_ESCAPE = 512,   /* ways out of the node, and into the programs and maps */
 	POLICY_COUNT_CONNECTIONS = 1024,
-	POLICY_REMAP = 2048,  /* it has entries in port_remaps */
-	POLICY_EGRESS = 4096, /* there are rules for where it may connect and send to */
-	POLICY_FILES = 16384, /* file_rules has entries for its file_set */
+	POLICY_REMAP = 2048,    /* it has entries in port_remaps */
+	POLICY_EGRESS = 4096,   /* there are rules for where it may connect and send to */
+	POLICY_SERVICES = 8192, /* virtual addresses lead to their backends */
+	POLICY_FILES = 16384,   /* file_rules has entries for its file_set */
 	POLICY_BANDWIDTH = 32768,
 	/* Which parts of the marking there are. */
 	POLICY_SET_DSCP = 65536,
@@ -95,8 +96,9 @@ struct policy {
 	__u16 remap_host[REMAPS_AT_HAND]; /* what it gets */
 	__u8 remap_tcp;                   /* bit i: mapping i is for TCP */
 	__u8 remap_udp;
-	__u8 remap_more; /* 1: there are others, in port_remaps, which has all */
-	__u8 reserved2[5];
+	__u8 remap_more;   /* 1: there are others, in port_remaps, which has all */
+	__u8 services_own; /* of POLICY_SERVICES. 1: they are its own; 0: those that all containers share */
+	__u8 reserved2[4];
 	/* Of POLICY_EGRESS. */
 	__u64 egress_set;     /* its rules in egress_blocks and egress_classes */
 	__u32 egress_classes; /* 1: there are rules that name classes */
@@ -139,7 +141,7 @@ enum reason {
 	REASON_EGRESS = 17,            /* connect(), send or packet to where a rule denies it */
 	REASON_FILE = 18,              /* a file that the policy keeps from the container, or from being changed */
 	REASON_BANDWIDTH = 19,         /* a packet or a send over the limit of the bandwidth */
-	/* 20 is another feature's. */
+	REASON_SERVICE = 20,           /* connect() or send to a virtual address that has no backend */
 	REASON_CONNECTIONS_PORTS = 21, /* over the limit for ports that the kernel chooses */
 	REASONS = 32,                  /* a power of two, so that the verifier sees the bound of a masked index */
 };
@@ -307,6 +309,11 @@ enum connection_total {
 	CONNECTION_TOTALS = 4,
 };
 
+/* Part of a class id: a hash of the class's name below it (isolator/features/classes.ts). */
+enum class_bit {
+	CLASS_CLAIMED = 0x40000000, /* by nothing but what whoever runs the task has written */
+};
+
 /* Part of the value of connect_rules: the first that fits the destination holds. */
 struct connection_rule {
 	__u8 address[16]; /* IPv4 as v4-mapped */
@@ -314,9 +321,9 @@ struct connection_rule {
 	__u16 begin; /* ports, both included, host byte order */
 	__u16 end;
 	__u16 protocol;
-	__u16 protocol_mask; /* bits of the protocol that must be the same; 0: any */
-	__u32 limit;         /* 0: not counted at all */
-	__u32 reserved2;
+	__u16 protocol_mask;    /* bits of the protocol that must be the same; 0: any */
+	__u32 limit;            /* 0: not counted at all */
+	enum class_bit service; /* only where it was reached by the service with this class; 0: however */
 };
 
 /* Of what a host has for a destination, how much a container may have. */
@@ -493,11 +500,6 @@ struct file_identity {
 #define ENDPOINT_CLASSES 4
 /* Sets of endpoints: one is in use, the other is being filled or empty. */
 #define ENDPOINT_SLOTS 2
-
-/* Part of a class id: a hash of the class's name below it (isolator/features/classes.ts). */
-enum class_bit {
-	CLASS_CLAIMED = 0x40000000, /* by nothing but what whoever runs the task has written */
-};
 
 /* Bits of endpoint_state.current. */
 enum endpoint_current {
@@ -702,7 +704,93 @@ struct egress_verdict {
 	enum class_bit class; /* of by_class */
 };
 
-/* Value of terminations, by cgroup id: a container whose rules for egress hold for connections that exist too. */
+enum service_sizes {
+	SERVICE_PEERS = 8,   /* virtual addresses that a UDP socket goes to at a time */
+	SERVICE_DRAWS = 3,   /* tries by chance, before all are looked through */
+	SERVICE_LOOK = 256,  /* of which so many */
+	SERVICES_SHARED = 1, /* set of those that all containers share: no cgroup id is so low */
+};
+
+enum service_flag {
+	SERVICE_LEAST = 1,    /* of two by chance the one with fewer connections; else by chance alone */
+	SERVICE_AFFINITY = 2, /* by the client's container */
+	SERVICE_TELL_VIP = 4, /* getpeername() of TCP gives the virtual address */
+	SERVICE_PASS = 8,     /* without a backend it goes on to the virtual address itself */
+};
+
+/* Key of services, and of service_backends. */
+struct service_key {
+	__u64 set;        /* cgroup id of the container whose own it is, or SERVICES_SHARED */
+	__u8 address[16]; /* network byte order; IPv4 as v4-mapped */
+	__u16 port;       /* host byte order */
+	__u16 protocol;   /* IPPROTO_TCP or IPPROTO_UDP; MPTCP is TCP */
+	__u32 reserved;
+};
+
+/* A virtual address. Written whole by user space, after the table that it names. */
+struct service {
+	__u64 table; /* its slots in service_slots; another number for each table */
+	__u32 count; /* slots from 0 on; 0: no backend */
+	__u32 near;  /* slots after these, of the backends on this host, which come first */
+	enum service_flag flags;
+	enum class_bit class; /* by which rules name it */
+};
+
+/* Key of service_slots. */
+struct service_slot_key {
+	__u64 table;
+	__u32 slot;
+	__u32 reserved;
+};
+
+/*
+ * A draw by weight takes two steps (Vose's alias method): a slot, all as likely, then in it the one if a random
+ * number is below `first`, else the other. Ports in host byte order.
+ */
+struct service_slot {
+	__u8 address[16];
+	__u8 other[16];
+	__u16 port;
+	__u16 other_port;
+	__u16 weight;
+	__u16 other_weight;
+	__u32 first;
+	__u32 reserved;
+};
+
+/* What is known of a backend: made and removed by user space, written by programs. */
+struct service_backend {
+	__u64 avoided_until; /* CLOCK_MONOTONIC, ns; 0: not avoided */
+	__u64 avoid;         /* ns that it is avoided for */
+	__u64 connects;      /* times that it was chosen */
+	__u64 refused;       /* connections that it, or its host, refused */
+	__u64 unanswered;    /* connections whose first SYN was sent again */
+	__u32 live;          /* TCP connections of the containers to it, by whatever address */
+	__u32 reserved;
+};
+
+/* Where a socket went instead of to a virtual address. */
+struct service_peer {
+	__u64 table; /* of struct service at that time; 0: none */
+	__u8 vip[16];
+	__u8 backend[16];
+	__u16 vip_port;
+	__u16 backend_port;
+	__u32 reserved;
+};
+
+/* What is remembered of a UDP socket that goes to virtual addresses, or of one that is to be told of them. */
+struct service_note {
+	__u64 set;
+	__u32 level;             /* of the container whose program has written it */
+	enum service_sizes next; /* peer that the next new one takes the place of */
+	__u32 connected;         /* 1 + peer that it is connected to; 0: none */
+	__u32 reserved;
+	struct service_peer peers[SERVICE_PEERS];
+};
+
+/* Value of terminations, by cgroup id: a container whose rules for egress hold for connections that exist
+ * too. */
 struct termination {
 	__u64 set; /* as policy.egress_set, and so on */
 	__u32 by_class;
@@ -733,6 +821,9 @@ struct ended_socket {
 };
 
 _Static_assert(sizeof(struct policy) == 128, "policy has a hole");
+_Static_assert(sizeof(struct service_key) == 32, "service_key has a hole");
+_Static_assert(sizeof(struct service_slot) == 48, "service_slot has a hole");
+_Static_assert(sizeof(struct service_note) == 24 + 48 * SERVICE_PEERS, "service_note has a hole");
 _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
 _Static_assert(sizeof(struct ended_socket) == 64, "ended_socket has a hole");

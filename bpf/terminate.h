@@ -116,7 +116,7 @@ static __noinline bool denies_existing(__u64 cgroup_id, const struct ended_socke
 	__builtin_memcpy(key.address, found->remote, sizeof(key.address));
 	if (owns_at(level, cgroup_id, key.port) && is_local(key.address))
 		return false;
-	judge_destination(level->set, &key, level->by_class, &verdict);
+	judge_destination(level->set, &key, level->by_class, 0, &verdict);
 	return (verdict.rule & EGRESS_ACTION) == EGRESS_DENY;
 }
 

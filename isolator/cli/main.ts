@@ -173,6 +173,12 @@ program
     ),
   )
   .option(
+    "--vip <address=backends>",
+    "a virtual address and where connect() to it goes: 10.77.0.1:80=10.0.0.1:31000,10.0.0.2:31001",
+    collect,
+    [],
+  )
+  .option(
     "--deny-path <path>",
     "file, or directory with all below it, that it may not open or change",
     addPath,

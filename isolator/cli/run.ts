@@ -20,6 +20,7 @@ import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
 import { checkMappings, hostPortsOf, parseMappings, requireWithin } from "../features/remap.js";
+import { parseVipOptions } from "../features/services.js";
 import { socketsFor, type SocketKind } from "../features/sockets.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
@@ -65,6 +66,7 @@ export interface RunOptions {
   allowEgress: string[];
   egressDefault?: "allow" | "deny";
   egressErrno?: EgressErrno;
+  vip: string[];
   name?: string;
   instance: string;
   json?: boolean;
@@ -260,6 +262,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     ...rulesOf(options),
     ...bandwidthOf(options),
     ...egress,
+    ...(options.vip.length > 0 ? { services: { own: parseVipOptions(options.vip) } } : {}),
     sockets: socketsFor(
       Object.fromEntries([
         ...options.allowSocket.map((kind) => [kind, "allow"] as const),

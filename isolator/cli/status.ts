@@ -3,6 +3,7 @@ import { bpf_isolator, codecs } from "../mesos/messages.js";
 import { withDaemon, type DaemonOptions } from "./daemon.js";
 import { renderEvent } from "./events.js";
 import {
+  countsText,
   destinationsText,
   formatBytes,
   formatDuration,
@@ -62,6 +63,25 @@ function selfCheckText(check: bpf_isolator.SelfCheck, now: number): string {
   ].join("\n");
 }
 
+function servicesRows({
+  services = 0,
+  backends = 0,
+  avoided = 0,
+  without = 0,
+  ignored = [],
+  error,
+}: bpf_isolator.ServiceTotals): Row[] {
+  if (services === 0 && ignored.length === 0 && error === undefined) return [];
+  const parts = [
+    `${services}, with ${backends} backends`,
+    ...(avoided > 0 ? [`${avoided} avoided`] : []),
+    ...(without > 0 ? [`${without} without a backend`] : []),
+    ...(ignored.length > 0 ? [`left out: ${countsText(ignored)}`] : []),
+    ...(error === undefined ? [] : [error]),
+  ];
+  return [["services", printable(parts.join("; "))]];
+}
+
 /** What is to be said of a daemon besides its newest events. @param now seconds since the epoch */
 export function statusRows(status: bpf_isolator.DaemonStatus, now: number): Row[] {
   const {
@@ -89,6 +109,7 @@ export function statusRows(status: bpf_isolator.DaemonStatus, now: number): Row[
       sourceText(source),
     ]),
     ...optional("endpoints", status.endpoints_error),
+    ...(status.services ? servicesRows(status.services) : []),
     ["memory", formatBytes(memory_bytes)],
     [
       "calls",

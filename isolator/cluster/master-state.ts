@@ -10,6 +10,8 @@ import { eachInTurn } from "./turns.js";
 import { ClaimMap, Ignored, type Classifier, type SourceSink } from "./source.js";
 import {
   addressesOf,
+  claimsOf,
+  drains,
   hasEnded,
   isRunning,
   knowAgent,
@@ -165,6 +167,11 @@ export class MasterState {
     this.quiet = false;
     this.sink?.principals(this.principals);
     this.sink?.replace(await this.allClaims());
+    const vips = [...this.tasks.values()].flatMap((task) => {
+      const claims = claimsOf(task, this.agents.get(task.agent));
+      return claims ? [[task.key, claims] as const] : [];
+    });
+    this.sink?.replaceVips?.(new Map(vips));
   }
 
   /** Its tasks are in other classes by another principal. */
@@ -211,6 +218,7 @@ export class MasterState {
     const next: KnownTask = {
       ...task,
       running: isRunning(state),
+      draining: drains(state, status.healthy),
       // A status that tells of no network takes none away.
       addresses: addresses.length > 0 ? addresses : task.addresses,
     };
@@ -223,6 +231,7 @@ export class MasterState {
     this.kept.delete(task.key);
     this.byAgent.get(task.agent)?.delete(task.key);
     this.showAs(task, []);
+    if (task.vips.length > 0) this.sink?.vips?.(task.key, undefined);
   }
 
   private setAgent(id: string, agent: KnownAgent): void {
@@ -276,6 +285,8 @@ export class MasterState {
 
   private show(task: KnownTask): void {
     this.showAs(task, this.placesOf(task));
+    if (!this.quiet && task.vips.length > 0)
+      this.sink?.vips?.(task.key, claimsOf(task, this.agents.get(task.agent)));
   }
 
   private showAs(task: KnownTask, wanted: readonly PlaceKey[]): void {

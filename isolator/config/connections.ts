@@ -13,6 +13,7 @@ import {
   type ConnectionsPolicy,
 } from "../features/connections.js";
 import { parsePorts } from "../features/ports.js";
+import { isServiceName } from "../features/services.js";
 import type { ContainerFacts } from "./facts.js";
 import { isAllocatedTo } from "./match.js";
 
@@ -46,6 +47,11 @@ const ConnectionsSchema = z
           .optional()
           .meta({ description: "Ports and ranges, as in 5432,8000-8010 or [5432, 8000-8010]." }),
         protocol: z.enum(CONNECT_PROTOCOLS).optional().meta({ description: "Default: both." }),
+        service: z
+          .string()
+          .refine(isServiceName, { error: "is no name of a service: give one, as in /web" })
+          .optional()
+          .meta({ description: "Only where they are reached by this service." }),
       })
       .meta({ description: "Destinations: all that is given must hold; {} is every one." }),
     limit: z
@@ -56,12 +62,13 @@ const ConnectionsSchema = z
 
 /** A rule as the features know it. */
 function toRule({ to, limit }: z.output<typeof ConnectionsSchema>): ConnectionRule {
-  const { cidr, ports, protocol } = to;
+  const { cidr, ports, protocol, service } = to;
   return {
     to: {
       ...(cidr === undefined ? {} : { cidr }),
       ...(ports === undefined ? {} : { ports: parsePorts(ports) }),
       ...(protocol === undefined ? {} : { protocol }),
+      ...(service === undefined ? {} : { service }),
     },
     limit,
   };

@@ -11,6 +11,7 @@ import { filesFor } from "./files.js";
 import { limitsFor } from "./connections.js";
 import { markingFor } from "./marking.js";
 import { holds, isAllocatedTo, isAnchored } from "./match.js";
+import { servicesFor } from "./services.js";
 import type { Config, Exemption } from "./schema.js";
 
 /** Labels and executor id alone are chosen by whoever runs the task: they count for containers of trusted roles only. */
@@ -47,6 +48,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const ports = facts.ownNetwork ? [] : facts.ports;
   const classes = classesOf(config.classes, facts, config.trustedRoles);
   const marking = markingFor(config.marking, classes);
+  const services = servicesFor(config.services, classes);
   const bandwidth = bandwidthFor(config.bandwidth, facts, classes, config.trustedRoles);
   const egress = egressFor(config.egress, classes, agent);
   const limits = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
@@ -70,6 +72,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
     ...(marking ? { marking } : {}),
     ...(bandwidth ? { bandwidth } : {}),
     ...(egress ? { egress } : {}),
+    ...(services ? { services } : {}),
     ...(files ? { files } : {}),
   };
 }

@@ -44,6 +44,7 @@ import {
   type OperatorConfig,
   type StatisticsConfig,
 } from "./statistics.js";
+import { serviceProblems, ServicesSchema, toServices, type ServicesConfig } from "./services.js";
 import { RemapSchema, type RemapMode } from "./remap.js";
 import { ViolationsSchema, type ViolationRule } from "./violations.js";
 
@@ -193,6 +194,7 @@ export const ConfigSchema = z
     egress_errno: EgressErrnoSchema,
     egress_exceptions: EgressExceptionsSchema,
     egress_existing: EgressExistingSchema,
+    services: ServicesSchema,
     violations: ViolationsSchema.optional(),
     agent_api: AgentApiSchema.optional(),
     cgroup: CgroupSchema,
@@ -238,6 +240,7 @@ export interface Config {
   files: FilesRule[];
   endpoints: EndpointsConfig;
   egress: EgressConfig;
+  services: ServicesConfig;
   /** Undefined: what is refused is refused, and nothing more. */
   violations?: ViolationRule;
   /** Undefined: the agent is not asked. */
@@ -260,7 +263,7 @@ function asMap(value: unknown): Record<string, unknown> {
 export function crossProblems(value: unknown): Problem[] {
   const keys = asMap(value);
   const { judge, agent_ports, trusted_roles, exemptions, classes, marking, files, endpoints, egress } = keys;
-  const { statistics, bandwidth } = keys;
+  const { statistics, bandwidth, services } = keys;
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -306,6 +309,7 @@ export function crossProblems(value: unknown): Problem[] {
     ...filesProblems(files, classes),
     ...endpointProblems(endpoints, classes),
     ...egressProblems(egress, classes),
+    ...serviceProblems(services, classes, trusted_roles),
   ];
 }
 
@@ -348,6 +352,7 @@ export function toConfig(input: ConfigInput): Config {
       exceptions: input.egress_exceptions,
       existing: input.egress_existing,
     },
+    services: toServices(input.services),
     ...(input.violations === undefined ? {} : { violations: input.violations }),
     ...(input.agent_api === undefined ? {} : { agentApi: toAgentApi(input.agent_api) }),
     cgroup: toCgroup(input.cgroup),

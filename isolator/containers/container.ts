@@ -13,6 +13,7 @@ import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
+import type { ServiceTable } from "../kernel/service-table.js";
 import { endingWay } from "../kernel/terminate.js";
 import { closeBandwidth, readBandwidth } from "./bandwidth.js";
 import { EscapeWatch } from "./escaped.js";
@@ -25,6 +26,7 @@ import { requireFiles } from "./files.js";
 import { policyFaults, writePolicy, type PolicyTarget } from "./kernel-policy.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
 import { forgetHits, readHits, writeTermination } from "./egress.js";
+import { writeServices } from "./services.js";
 import { reach } from "./points.js";
 import { deleteMappings } from "./remap.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
@@ -102,6 +104,8 @@ export class Container {
   /** Likewise, of its bandwidth. */
   finalBandwidth: BandwidthUsage | undefined;
   private rates: Rates | undefined;
+  /** Its own services. */
+  private services: ServiceTable | undefined;
   /** All of it is gone. */
   private removed = false;
 
@@ -244,6 +248,7 @@ export class Container {
       deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
       if (policy.egress) container.dropEgress(policy.egress);
+      container.services?.clear();
     });
     undo.push(() => {
       instance.files.close(programs, node.id);
@@ -304,6 +309,7 @@ export class Container {
   applyPolicy(glass = this.glass): void {
     if (glass === "detach") return;
     writeClasses(this.programs, this.cgroupId, this.policy.classes);
+    this.services = writeServices(this.programs, this.cgroupId, this.policy.services, this.services);
     this.watchSockets();
     writePolicy(this.instance, this.programs, throughGlass(this.policy, glass), this.target);
   }
@@ -618,6 +624,7 @@ export class Container {
         writeTermination(this.programs, undefined, this.chain);
         this.dropEgress(this.policy.egress);
       }
+      this.services?.clear();
       // Its last events are told by its name, which goes with the record.
       while (this.ownRing?.poll() === false);
       this.instance.records.remove(this.held);

@@ -25,6 +25,7 @@ export type EventKind =
   | "repaired"
   | "ended"
   | "self_check"
+  | "service"
   | "warning";
 
 export interface IsolatorEvent {

@@ -25,6 +25,7 @@ import {
   unpinBuild,
 } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
+import { forgetServices, SERVICE_MAPS } from "../kernel/service-table.js";
 import { PRINCIPALS_FILE } from "./principals.js";
 import {
   closeBandwidth,
@@ -65,6 +66,8 @@ export const STATE_ROOT = "/run/bpf-isolator";
 const SERVE_LOCK = "serve.lock";
 /** Locked by the process that makes a pass over the sockets. */
 const PASS_LOCK = "connections.lock";
+/** Names of services (cluster/service-names.ts). */
+export const HOSTS_FILE = "hosts";
 /** What else may be in it, besides its lock. */
 const STATE_FILES = [
   "containers",
@@ -75,6 +78,7 @@ const STATE_FILES = [
   "agent.json",
   PRINCIPALS_FILE,
   "isolator.sock",
+  HOSTS_FILE,
 ];
 
 export class Instance {
@@ -277,6 +281,7 @@ export class Instance {
     if (record) this.releasePorts(record);
     if (record) this.endConnections(record);
     if (record) this.endMappings(record);
+    if (record) this.endServices(record);
     if (record) this.forgetFiles(record);
     this.records.remove(this.records.take(key));
     this.endFiles();
@@ -435,6 +440,7 @@ export class Instance {
       if (record) this.releasePorts(record);
       if (record) this.endConnections(record);
       if (record) this.endMappings(record);
+      if (record) this.endServices(record);
       if (record) this.forgetFiles(record);
       this.records.remove(held);
       swept.push(record ? formatId(record.id) : held.key);
@@ -501,6 +507,30 @@ export class Instance {
       forgetClasses(maps, BigInt(chain.at(-1) ?? 0));
       if (policy.egress) forgetHits(maps, BigInt(chain.at(-1) ?? 0), policy.egress);
       if (policy.egress) writeTermination(maps, undefined, chain.map(BigInt));
+    } finally {
+      for (const map of open.values()) map.close();
+    }
+  }
+
+  private endServices({ build, chain, policy }: ContainerRecord): void {
+    if (build !== buildId() || !policy.services?.own) return;
+    const open = new Map<string, BpfMap>();
+    try {
+      for (const name of SERVICE_MAPS) {
+        const map = openPinnedMap(this.name, build, name);
+        if (!map) return;
+        open.set(name, map);
+      }
+      forgetServices(
+        {
+          map: (name) => {
+            const map = open.get(name);
+            if (!map) throw new Error(`no map ${name}`);
+            return map;
+          },
+        },
+        BigInt(chain.at(-1) ?? 0),
+      );
     } finally {
       for (const map of open.values()) map.close();
     }

@@ -5,6 +5,7 @@
  * Calls about one root container and what is nested in it are done one after another; those of others beside them.
  */
 import { readlinkSync } from "node:fs";
+import { join } from "node:path";
 import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
 import { badLimits } from "../config/connections.js";
@@ -39,7 +40,7 @@ import { Container } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
 import type { EventLog } from "./event-log.js";
 import { HostShare } from "./host-share.js";
-import type { Instance } from "./instance.js";
+import { HOSTS_FILE, type Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
 import { agentNode, placementOf } from "./placement.js";
@@ -184,8 +185,9 @@ export class Isolator {
       isolator.endpoints = new Cluster(
         instance.loaded,
         config,
-        (message) => {
-          log.add("warning", "", message);
+        join(instance.stateDirectory, HOSTS_FILE),
+        (message, kind) => {
+          log.add(kind, "", message);
         },
         (principals) => {
           isolator.learnPrincipals(principals);

@@ -52,6 +52,11 @@ export function classId(name: string): number {
   return id + 1;
 }
 
+/** What a class is named for rules that name a service: no class of the configuration can be called so. */
+export function serviceClass(name: string): string {
+  return `service ${name}`;
+}
+
 /** Value of a struct class_set: those beyond KNOWN_CLASSES are left out. */
 export function encodeClasses(classes: readonly Membership[]): Uint8Array {
   const words = new Uint32Array(KNOWN_CLASSES);

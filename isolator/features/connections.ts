@@ -7,6 +7,7 @@ import { IsolatorError } from "../errors.js";
 import { decode, encode, LITTLE } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import { formatAddress, parseCidr } from "./addresses.js";
+import { classId, serviceClass } from "./classes.js";
 import type { PortRange } from "./ports.js";
 
 /** What connect() may give where a limit refuses it. */
@@ -22,6 +23,8 @@ export interface Destinations {
   cidr?: string;
   ports?: PortRange[];
   protocol?: ConnectProtocol;
+  /** Name of the service by which they are reached: "/web". */
+  service?: string;
 }
 
 export interface ConnectionRule {
@@ -110,7 +113,7 @@ export function encodeRules({ rules = [], ports = 0 }: ConnectionsPolicy): Uint8
         protocol: rule.to.protocol ? PROTOCOL_NUMBERS[rule.to.protocol] : 0,
         protocol_mask: rule.to.protocol ? 0xffff : 0,
         limit: rule.limit === "none" ? 0 : rule.limit,
-        reserved2: 0,
+        service: rule.to.service === undefined ? 0 : classId(serviceClass(rule.to.service)),
       }),
     );
   });

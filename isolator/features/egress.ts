@@ -12,7 +12,7 @@ import { IsolatorError } from "../errors.js";
 import { decode, encode, LITTLE } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import { formatAddress, parseCidr } from "./addresses.js";
-import { classId, decodeClasses, type Membership } from "./classes.js";
+import { classId, decodeClasses, serviceClass, type Membership } from "./classes.js";
 import { ENDPOINT_PROTOCOLS, prefixOf, type EndpointProtocol, type PlaceKey } from "./endpoints.js";
 import type { PortRange } from "./ports.js";
 
@@ -27,6 +27,8 @@ export type EgressErrno = (typeof EGRESS_ERRNOS)[number];
 /** All that is given must hold; nothing given is every destination. */
 export interface EgressDestination {
   class?: string;
+  /** Name of the service by which it is reached: "/web". Not with a class or a block. */
+  service?: string;
   /** "10.0.0.0/8", or one address. Not with a class. */
   cidr?: string;
   ports?: PortRange[];
@@ -98,6 +100,11 @@ function numbered({ rules, byDefault }: EgressPolicy): Numbered[] {
     ...rules.map(({ to, action }, i) => ({ value: value(i + 1, action), to })),
     { value: value(DEFAULT_RULE, byDefault), to: {} },
   ];
+}
+
+/** The class that a rule is about; a service is one too. */
+function classNamed({ class: name, service }: EgressDestination): string | undefined {
+  return service === undefined ? name : serviceClass(service);
 }
 
 function blockOf({ cidr = "::/0" }: EgressDestination): Block {
@@ -180,7 +187,7 @@ export function compileEgress(policy: EgressPolicy): CompiledEgress {
   const rules = numbered(policy);
   const compiled: CompiledEgress = { blocks: [], classes: [] };
   const byBlock = new Map<string, Block & { rules: Numbered[] }>();
-  for (const rule of rules.filter(({ to }) => to.class === undefined)) {
+  for (const rule of rules.filter(({ to }) => classNamed(to) === undefined)) {
     const block = blockOf(rule.to);
     const key = `${block.prefix} ${Buffer.from(block.address).toString("hex")}`;
     const known = byBlock.get(key) ?? { ...block, rules: [] };
@@ -208,9 +215,9 @@ export function compileEgress(policy: EgressPolicy): CompiledEgress {
       });
     }
   }
-  const names = new Set(rules.flatMap(({ to }) => to.class ?? []));
+  const names = new Set(rules.flatMap(({ to }) => classNamed(to) ?? []));
   for (const name of names) {
-    const own = rules.filter(({ to }) => to.class === name);
+    const own = rules.filter(({ to }) => classNamed(to) === name);
     // What is granted is not granted for a claim; what is taken away is taken away.
     const taking = own.filter(({ value }) => value % 2 ** sizes.EGRESS_ACTION_BITS !== ACTIONS.allow);
     for (const [list, claimed] of [
@@ -280,7 +287,7 @@ export function egressFlags(policy?: EgressPolicy): number {
 export function egressFields(policy?: EgressPolicy) {
   return {
     egress_set: policy ? egressSet(policy) : 0n,
-    egress_classes: policy?.rules.some(({ to }) => to.class !== undefined) ? 1 : 0,
+    egress_classes: policy?.rules.some(({ to }) => classNamed(to) !== undefined) ? 1 : 0,
     egress_errno: policy ? constants.errno[policy.errno ?? "EPERM"] : 0,
   };
 }
@@ -319,9 +326,19 @@ export function ruleName(policy: EgressPolicy | undefined, number: number): stri
 }
 
 /** "class web, tcp port 80", "10.0.0.0/8", "everything". */
-export function formatDestination({ class: name, cidr, ports, protocol }: EgressDestination): string {
+export function formatDestination({
+  class: name,
+  service,
+  cidr,
+  ports,
+  protocol,
+}: EgressDestination): string {
   const parts = [
-    name === undefined ? (cidr ?? "everything") : `class ${name}`,
+    name === undefined
+      ? service === undefined
+        ? (cidr ?? "everything")
+        : `service ${service}`
+      : `class ${name}`,
     ...(protocol === undefined ? [] : [protocol]),
     ...(ports === undefined
       ? []

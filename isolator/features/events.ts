@@ -110,6 +110,7 @@ const KNOWN_ADDRESS: readonly Reason[] = [
   "connections",
   "connections_total",
   "egress",
+  "service",
   "connections_ports",
 ];
 
@@ -276,14 +277,14 @@ function describeAction(denial: Denial): string {
       return `connect() ${protocol} ${at}, over the limit for all destinations`;
     case "connections_ports":
       return `${port === 0 ? `socket() or bind(0) ${protocol}` : `connect() ${protocol} ${at}`}, over the limit for ports that the kernel chooses`;
-    case "service":
-      return reason;
     case "bandwidth":
       return `${protocol === "" ? "packets" : `${protocol} packets`}${port === 0 ? "" : ` of ${at}`}, over the limit of the bandwidth`;
     case "egress":
       return packet
         ? `a ${protocol} packet to ${address ?? "an unknown address"}${by}`
         : `connect() or send ${protocol} to ${at}${by}`;
+    case "service":
+      return `connect() or send ${protocol} to ${at}, which has no backend`;
     case "file":
       return describeFile(denial);
     case "bpf":

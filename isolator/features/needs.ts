@@ -129,6 +129,17 @@ export const NEEDS: readonly FeatureNeeds[] = [
     prefers: [],
   },
   {
+    feature: "services",
+    main: false,
+    requires: [
+      ...CONTAINER,
+      ...hooks("connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6"),
+      ...hooks("getpeername4", "getpeername6", "sock_ops"),
+      "map_sk_storage",
+    ],
+    prefers: [],
+  },
+  {
     feature: "egress",
     main: false,
     requires: [

@@ -38,6 +38,7 @@ import {
   type PortsPolicy,
 } from "./ports.js";
 import { isMappings, remapFields, remapFlags, remapHooks, type PortMapping } from "./remap.js";
+import { isServices, serviceFields, serviceFlagsOf, serviceHooks, type ServicesPolicy } from "./services.js";
 import { openSockets, socketFlags, socketHooks, socketsOf, type SocketsPolicy } from "./sockets.js";
 
 export const ENFORCE_MODES = ["on", "audit", "off"] as const;
@@ -63,6 +64,8 @@ export interface Policy extends PortsPolicy {
   remap?: PortMapping[];
   /** Undefined: everywhere. */
   egress?: EgressPolicy;
+  /** Undefined: virtual addresses are addresses like any other. */
+  services?: ServicesPolicy;
   /** Undefined: all are allowed, as far as the system allows them. */
   files?: FilesPolicy;
 }
@@ -72,7 +75,7 @@ export function isPolicy(value: unknown): value is Policy {
   if (typeof value !== "object" || value === null) return false;
   const policy = value as Partial<Record<keyof Policy, unknown>>;
   const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections } = policy;
-  const { bandwidth, remap, egress, files } = policy;
+  const { bandwidth, remap, egress, files, services } = policy;
   return (
     ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
     EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
@@ -86,6 +89,7 @@ export function isPolicy(value: unknown): value is Policy {
     (bandwidth === undefined || isBandwidth(bandwidth)) &&
     (remap === undefined || isMappings(remap)) &&
     (egress === undefined || isEgress(egress)) &&
+    (services === undefined || isServices(services)) &&
     (files === undefined || isFiles(files)) &&
     (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
   );
@@ -111,6 +115,7 @@ export function hooksOf(policy: Policy): ReadonlySet<string> {
     ...bandwidthHooks(policy.bandwidth),
     ...remapHooks(policy.remap),
     ...egressHooks(policy.egress),
+    ...serviceHooks(policy.services),
     ...fileHooks(policy.files),
   ]);
 }
@@ -168,6 +173,7 @@ function flagsOf(policy: Policy): number {
     bandwidthFlags(policy.bandwidth),
     remapFlags(policy.remap),
     egressFlags(policy.egress),
+    serviceFlagsOf(policy.services),
     markingFlags(policy.marking),
     fileFlags(policy.files),
   ];
@@ -200,6 +206,7 @@ export function encodePolicy(
     ...markingFields(policy.marking),
     ...remapFields(policy.remap),
     ...egressFields(policy.egress),
+    ...serviceFields(policy.services),
     ...fileFields(policy.files, filter),
   });
 }

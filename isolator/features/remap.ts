@@ -192,7 +192,7 @@ export function remapFields(mappings: readonly PortMapping[] = []) {
     remap_tcp: bits("tcp"),
     remap_udp: bits("udp"),
     remap_more: mappings.length > atHand.length ? 1 : 0,
-    reserved2: new Uint8Array(5),
+    reserved2: new Uint8Array(4),
   };
 }
 

@@ -43,6 +43,11 @@ export const MAPS = {
   egress_hits: 8,
   terminations: layouts.structs.termination.size,
   listening: layouts.structs.listening_ports.size,
+  services: layouts.structs.service.size,
+  service_slots: layouts.structs.service_slot.size,
+  service_backends: layouts.structs.service_backend.size,
+  service_misses: 8,
+  service_notes: 0,
 } as const;
 
 export type MapName = keyof typeof MAPS;
@@ -59,6 +64,8 @@ export const ITERATORS = [
   { name: "bandwidth_arms" },
   { name: "end_tcp", plain: "list_tcp" },
   { name: "end_udp", plain: "list_udp" },
+  // Without it such sockets stay.
+  { name: "services_udp", plain: "services_keep" },
 ] as const satisfies readonly { name: string; plain?: string }[];
 export type IteratorName = (typeof ITERATORS)[number]["name"];
 /** Programs that user space calls, as it does system calls. */

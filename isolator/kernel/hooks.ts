@@ -195,7 +195,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 10,
     section: "cgroup/connect4",
     since: "6.1",
-    purpose: "counts and limits IPv4 connections, sets their DSCP",
+    purpose: "translates virtual addresses, counts and limits IPv4 connections, sets their DSCP",
     optional: true,
   },
   {
@@ -204,7 +204,8 @@ export const HOOKS: readonly Hook[] = [
     attachType: 11,
     section: "cgroup/connect6",
     since: "6.1",
-    purpose: "counts and limits IPv6 and v4-mapped connections, sets their DSCP",
+    purpose:
+      "translates virtual addresses, counts and limits IPv6 and v4-mapped connections, sets their DSCP",
     optional: true,
   },
   {
@@ -213,7 +214,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 19,
     section: "cgroup/recvmsg4",
     since: "5.9",
-    purpose: "tells an IPv4 UDP socket the port of its container that a datagram came from",
+    purpose: "tells an IPv4 UDP socket the port or virtual address that it asked for",
     optional: true,
   },
   {
@@ -222,7 +223,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 20,
     section: "cgroup/recvmsg6",
     since: "5.9",
-    purpose: "tells an IPv6 UDP socket the port of its container that a datagram came from",
+    purpose: "tells an IPv6 UDP socket the port or virtual address that it asked for",
     optional: true,
   },
   {
@@ -249,7 +250,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 29,
     section: "cgroup/getpeername4",
     since: "5.9",
-    purpose: "tells an IPv4 socket the port that it asked to connect to",
+    purpose: "tells an IPv4 socket the port or virtual address that it asked to connect to",
     optional: true,
   },
   {
@@ -258,7 +259,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 30,
     section: "cgroup/getpeername6",
     since: "5.9",
-    purpose: "tells an IPv6 or v4-mapped socket the port that it asked to connect to",
+    purpose: "tells an IPv6 or v4-mapped socket the port or virtual address that it asked to connect to",
     optional: true,
   },
   {

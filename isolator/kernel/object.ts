@@ -39,6 +39,11 @@ export const STRUCTS = [
   "termination",
   "listening_ports",
   "ended_socket",
+  "service_key",
+  "service",
+  "service_slot_key",
+  "service_slot",
+  "service_backend",
 ] as const;
 export const ENUMS = [
   "ring_slot",
@@ -58,6 +63,8 @@ export const ENUMS = [
   "egress_action",
   "egress_kind",
   "connection_total",
+  "service_sizes",
+  "service_flag",
 ] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */

@@ -176,7 +176,11 @@ type OwnMap =
   | "file_rules"
   | "file_policies"
   | "file_counts"
-  | "terminations";
+  | "terminations"
+  | "services"
+  | "service_slots"
+  | "service_backends"
+  | "service_misses";
 
 function isOwn(name: keyof typeof STRUCT_OF | OwnMap): name is OwnMap {
   return !(name in STRUCT_OF);

@@ -224,6 +224,8 @@ export function streamOf(call: Call, service: IsolatorService): Records | undefi
     return (signal) =>
       asRecords(service.endpoints(class_name, signal), (endpoints) => ({ type, endpoints: { endpoints } }));
   }
+  if (call.type === Type.SERVICES)
+    return (signal) => asRecords(service.services(signal), (services) => ({ type, services: { services } }));
   return undefined;
 }
 

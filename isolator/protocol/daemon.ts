@@ -20,6 +20,8 @@ import {
   toEvent,
   toHostDestinations,
   toRunSummary,
+  toService,
+  toServiceTotals,
   toSummary,
 } from "./views.js";
 
@@ -146,6 +148,22 @@ export class Daemon implements IsolatorService {
     if (some.length > 0) yield some;
   }
 
+  async *services(signal: AbortSignal): AsyncGenerator<readonly bpf_isolator.Service[]> {
+    let some: bpf_isolator.Service[] = [];
+    let backends = 0;
+    for (const view of this.isolator.cluster.services.list()) {
+      if (signal.aborted) return;
+      some.push(toService(view));
+      backends += 1 + view.backends.length;
+      if (backends < ENDPOINTS_AT_ONCE) continue;
+      yield some;
+      await breathe();
+      some = [];
+      backends = 0;
+    }
+    if (some.length > 0) yield some;
+  }
+
   explain(
     id: ContainerId,
     address: string,
@@ -200,6 +218,7 @@ export class Daemon implements IsolatorService {
       ...this.selfCheck(),
       destinations: toHostDestinations(this.isolator.hostShare.destinations()),
       endpoint_sources: cluster.status().map(toEndpointSource),
+      services: toServiceTotals(cluster.services),
       ...(cluster.problem === undefined ? {} : { endpoints_error: cluster.problem }),
     };
   }

@@ -53,6 +53,8 @@ export interface IsolatorService {
     className: string | undefined,
     signal: AbortSignal,
   ): AsyncIterable<readonly bpf_isolator.Endpoint[]>;
+  /** Services with their backends, many at a time. */
+  services(signal: AbortSignal): AsyncIterable<readonly bpf_isolator.Service[]>;
   /** What would become of a connection. @param port 0: none */
   explain(
     id: ContainerId,

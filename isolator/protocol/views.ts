@@ -1,5 +1,6 @@
 /** What the daemon knows, as messages. Text that came from a task is escaped where it becomes part of one. */
 import type { SourceSummary } from "../cluster/cluster.js";
+import type { ServiceDirectory, ServiceView } from "../cluster/services.js";
 import type { Container } from "../containers/container.js";
 import type { Entry } from "../containers/registry.js";
 import type { IsolatorEvent } from "../containers/event-log.js";
@@ -315,4 +316,34 @@ function splitName(name: string): readonly [string, ...string[]] {
 export function isAbout(event: IsolatorEvent, id: readonly [string, ...string[]]): boolean {
   const name = formatId(id);
   return event.container === name || event.container.startsWith(`${name}.`);
+}
+
+/** A service with what is known of its backends. */
+export function toService({ service, host, backends, misses }: ServiceView): bpf_isolator.Service {
+  const { name, address, port, protocol } = service;
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(host === undefined ? {} : { host }),
+    ...{ address, port, protocol, misses },
+    backends: backends.map(({ counts, state, weight = 1, ...at }) => ({
+      ...{ address: at.address, port: at.port, weight, state, connections: counts.live },
+      ...{ connects: counts.connects, refused: counts.refused, unanswered: counts.unanswered },
+    })),
+  };
+}
+
+export function toServiceTotals(directory: ServiceDirectory): bpf_isolator.ServiceTotals {
+  const totals = { services: 0, backends: 0, avoided: 0, without: 0 };
+  for (const { backends } of directory.list()) {
+    const active = backends.filter(({ state }) => state !== "draining");
+    totals.services++;
+    totals.backends += active.length;
+    totals.avoided += active.filter(({ state }) => state === "avoided").length;
+    if (active.length === 0) totals.without++;
+  }
+  return {
+    ...totals,
+    ignored: [...directory.ignored].map(([name, count]) => ({ name, count: BigInt(count) })),
+    ...(directory.problem === undefined ? {} : { error: directory.problem }),
+  };
 }

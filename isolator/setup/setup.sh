@@ -44,7 +44,9 @@ test | bench)
 		groff=groff
 		zsh=zsh
 		fish=fish
+		dnsmasq-base=dnsmasq
 	)
+	[ "$purpose" = bench ] && needs+=(haproxy=haproxy iptables=iptables)
 	# The kernel lab (test/vm/) boots Debian's x86-64 kernels.
 	[ "$purpose $(uname -m)" = "test x86_64" ] && needs+=(
 		qemu-system-x86=qemu-system-x86_64

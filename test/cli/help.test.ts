@@ -16,6 +16,7 @@ const COMMANDS = [
   "status",
   "events",
   "endpoints",
+  "services",
   "explain",
   "break-glass",
   "completion",

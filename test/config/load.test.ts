@@ -33,6 +33,7 @@ const DEFAULTS: Config = {
   files: [],
   endpoints: { static: [] },
   egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"], existing: "keep" },
+  services: { static: [], claims: [], domain: "l4lb" },
 };
 
 let directory = "";
@@ -154,6 +155,7 @@ files:
         },
       ],
       endpoints: { static: [] },
+      services: { static: [], claims: [], domain: "l4lb" },
       egress: {
         rules: [],
         byDefault: "allow",
@@ -213,7 +215,7 @@ files:
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, net_raw, escape, connections, connections_total, connections_ports, connections_fair, connections_errno, remap, trusted_roles, exemptions, classes, marking, bandwidth, statistics, operator, files, endpoints, egress, egress_default, egress_errno, egress_exceptions, egress_existing, violations, agent_api, cgroup",
+    `1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: ${Object.keys(ConfigSchema.shape).join(", ")}`,
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],

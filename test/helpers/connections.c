@@ -11,6 +11,8 @@
  *	defer FD | nonblock FD		TCP_FASTOPEN_CONNECT; O_NONBLOCK
  *	bind FD ADDRESS PORT | await FD	listen(), of what was not bound
  *	write FD | read FD | close FD | shutdown FD | abort FD | unspec FD
+ *	peer FD				getpeername(): "ok PORT 16 BYTES"
+ *	from FD				recvfrom() of what comes within 5 s: likewise, whom it is from
  *	patience FD MS			TCP_USER_TIMEOUT
  *	interrupt FD ADDRESS PORT	connect() that a signal ends after 100 ms
  *	dup FD				"ok FD"
@@ -33,6 +35,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -364,6 +367,44 @@ static int drop(const char *how)
 	return 0;
 }
 
+/* IPv4 as v4-mapped. */
+static void answer_address(int result, const struct sockaddr_storage *address)
+{
+	const struct sockaddr_in *v4 = (const void *)address;
+	const struct sockaddr_in6 *v6 = (const void *)address;
+	unsigned char bytes[16] = {[10] = 0xff, [11] = 0xff};
+
+	if (result < 0) {
+		answer(result);
+		return;
+	}
+	if (address->ss_family == AF_INET)
+		memcpy(bytes + 12, &v4->sin_addr, 4);
+	else
+		memcpy(bytes, &v6->sin6_addr, 16);
+	printf("ok %d", ntohs(v4->sin_port));
+	for (int i = 0; i < 16; i++)
+		printf(" %d", bytes[i]);
+	printf("\n");
+}
+
+static void tell_address(bool sender, int fd)
+{
+	struct pollfd readable = {.fd = fd, .events = POLLIN};
+	struct sockaddr_storage address = {};
+	socklen_t length = sizeof(address);
+	char byte;
+	int result;
+
+	if (!sender) {
+		result = getpeername(fd, (void *)&address, &length);
+	} else {
+		poll(&readable, 1, 5000);
+		result = recvfrom(fd, &byte, 1, MSG_DONTWAIT, (void *)&address, &length);
+	}
+	answer_address(result, &address);
+}
+
 static void on_socket(const char *command, int fd)
 {
 	struct linger linger = {.l_onoff = 1};
@@ -429,6 +470,8 @@ static void obey(char *line)
 		int ms = atoi(second);
 
 		answer(setsockopt(atoi(first), SOL_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)));
+	} else if (!strcmp(command, "peer") || !strcmp(command, "from")) {
+		tell_address(*command == 'f', atoi(first));
 	} else if (!strcmp(command, "reap")) {
 		kill(child, SIGKILL);
 		answer(waitpid(child, NULL, 0) < 0 ? -1 : 0);

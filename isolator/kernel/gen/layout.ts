@@ -235,7 +235,7 @@ export const layouts = {
           "offset": 40,
           "type": "u32"
         },
-        "reserved2": {
+        "service": {
           "offset": 44,
           "type": "u32"
         }
@@ -339,10 +339,14 @@ export const layouts = {
           "offset": 82,
           "type": "u8"
         },
-        "reserved2": {
+        "services_own": {
           "offset": 83,
+          "type": "u8"
+        },
+        "reserved2": {
+          "offset": 84,
           "type": "u8",
-          "count": 5
+          "count": 4
         },
         "egress_set": {
           "offset": 88,
@@ -773,6 +777,146 @@ export const layouts = {
         }
       }
     },
+    "service_key": {
+      "size": 32,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "address": {
+          "offset": 8,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 24,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 26,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 28,
+          "type": "u32"
+        }
+      }
+    },
+    "service": {
+      "size": 24,
+      "fields": {
+        "table": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "count": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "near": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "flags": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "class": {
+          "offset": 20,
+          "type": "u32"
+        }
+      }
+    },
+    "service_slot_key": {
+      "size": 16,
+      "fields": {
+        "table": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "slot": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "service_slot": {
+      "size": 48,
+      "fields": {
+        "address": {
+          "offset": 0,
+          "type": "u8",
+          "count": 16
+        },
+        "other": {
+          "offset": 16,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 32,
+          "type": "u16"
+        },
+        "other_port": {
+          "offset": 34,
+          "type": "u16"
+        },
+        "weight": {
+          "offset": 36,
+          "type": "u16"
+        },
+        "other_weight": {
+          "offset": 38,
+          "type": "u16"
+        },
+        "first": {
+          "offset": 40,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 44,
+          "type": "u32"
+        }
+      }
+    },
+    "service_backend": {
+      "size": 48,
+      "fields": {
+        "avoided_until": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "avoid": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "connects": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "refused": {
+          "offset": 24,
+          "type": "u64"
+        },
+        "unanswered": {
+          "offset": 32,
+          "type": "u64"
+        },
+        "live": {
+          "offset": 40,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 44,
+          "type": "u32"
+        }
+      }
+    },
     "event": {
       "size": 88,
       "fields": {
@@ -1045,6 +1189,9 @@ export const layouts = {
       "BANDWIDTH_AUDIT": 8,
       "BANDWIDTH_EDT": 16
     },
+    "class_bit": {
+      "CLASS_CLAIMED": 1073741824
+    },
     "connection_sizes": {
       "CONNECTION_RULES": 16,
       "CONNECTION_SETS": 4096,
@@ -1072,6 +1219,7 @@ export const layouts = {
       "POLICY_COUNT_CONNECTIONS": 1024,
       "POLICY_REMAP": 2048,
       "POLICY_EGRESS": 4096,
+      "POLICY_SERVICES": 8192,
       "POLICY_FILES": 16384,
       "POLICY_BANDWIDTH": 32768,
       "POLICY_SET_DSCP": 65536,
@@ -1101,9 +1249,6 @@ export const layouts = {
       "REMAP_TO_HOST": 0,
       "REMAP_TO_CONTAINER": 1
     },
-    "class_bit": {
-      "CLASS_CLAIMED": 1073741824
-    },
     "egress_kind": {
       "EGRESS_TCP": 0,
       "EGRESS_UDP": 1,
@@ -1118,6 +1263,18 @@ export const layouts = {
       "EGRESS_ALLOW": 1,
       "EGRESS_DENY": 2,
       "EGRESS_AUDIT": 3
+    },
+    "service_flag": {
+      "SERVICE_LEAST": 1,
+      "SERVICE_AFFINITY": 2,
+      "SERVICE_TELL_VIP": 4,
+      "SERVICE_PASS": 8
+    },
+    "service_sizes": {
+      "SERVICE_PEERS": 8,
+      "SERVICE_DRAWS": 3,
+      "SERVICE_LOOK": 256,
+      "SERVICES_SHARED": 1
     },
     "connection_total": {
       "IN_ALL": 0,
@@ -1146,6 +1303,7 @@ export const layouts = {
       "REASON_EGRESS": 17,
       "REASON_FILE": 18,
       "REASON_BANDWIDTH": 19,
+      "REASON_SERVICE": 20,
       "REASON_CONNECTIONS_PORTS": 21,
       "REASONS": 32
     },

@@ -76,7 +76,8 @@ export const descriptor = {
         "EVENTS": 21,
         "GET_STATUS": 22,
         "ENDPOINTS": 30,
-        "EXPLAIN": 31
+        "EXPLAIN": 31,
+        "SERVICES": 32
        }
       },
       "Handshake": {
@@ -293,6 +294,10 @@ export const descriptor = {
        "type": "Explain",
        "id": 31
       },
+      "services": {
+       "type": "Services",
+       "id": 32
+      },
       "error": {
        "type": "Error",
        "id": 100
@@ -316,7 +321,8 @@ export const descriptor = {
         "EVENTS": 21,
         "GET_STATUS": 22,
         "ENDPOINTS": 30,
-        "EXPLAIN": 31
+        "EXPLAIN": 31,
+        "SERVICES": 32
        }
       },
       "Error": {
@@ -440,6 +446,15 @@ export const descriptor = {
         "endpoints": {
          "rule": "repeated",
          "type": "Endpoint",
+         "id": 1
+        }
+       }
+      },
+      "Services": {
+       "fields": {
+        "services": {
+         "rule": "repeated",
+         "type": "Service",
          "id": 1
         }
        }
@@ -883,6 +898,107 @@ export const descriptor = {
       }
      }
     },
+    "Service": {
+     "edition": "proto2",
+     "fields": {
+      "name": {
+       "type": "string",
+       "id": 1
+      },
+      "host": {
+       "type": "string",
+       "id": 2
+      },
+      "address": {
+       "type": "string",
+       "id": 3
+      },
+      "port": {
+       "type": "uint32",
+       "id": 4
+      },
+      "protocol": {
+       "type": "string",
+       "id": 5
+      },
+      "backends": {
+       "rule": "repeated",
+       "type": "ServiceBackend",
+       "id": 6
+      },
+      "misses": {
+       "type": "uint64",
+       "id": 7
+      }
+     }
+    },
+    "ServiceBackend": {
+     "edition": "proto2",
+     "fields": {
+      "address": {
+       "type": "string",
+       "id": 1
+      },
+      "port": {
+       "type": "uint32",
+       "id": 2
+      },
+      "weight": {
+       "type": "uint32",
+       "id": 3
+      },
+      "state": {
+       "type": "string",
+       "id": 4
+      },
+      "connections": {
+       "type": "uint32",
+       "id": 5
+      },
+      "connects": {
+       "type": "uint64",
+       "id": 6
+      },
+      "refused": {
+       "type": "uint64",
+       "id": 7
+      },
+      "unanswered": {
+       "type": "uint64",
+       "id": 8
+      }
+     }
+    },
+    "ServiceTotals": {
+     "edition": "proto2",
+     "fields": {
+      "services": {
+       "type": "uint32",
+       "id": 1
+      },
+      "backends": {
+       "type": "uint32",
+       "id": 2
+      },
+      "avoided": {
+       "type": "uint32",
+       "id": 3
+      },
+      "without": {
+       "type": "uint32",
+       "id": 4
+      },
+      "ignored": {
+       "rule": "repeated",
+       "type": "Count",
+       "id": 5
+      },
+      "error": {
+       "type": "string",
+       "id": 6
+      }
+     }
+    },
     "EndpointSource": {
      "edition": "proto2",
      "fields": {
@@ -1138,6 +1254,10 @@ export const descriptor = {
       "endpoints_error": {
        "type": "string",
        "id": 31
+      },
+      "services": {
+       "type": "ServiceTotals",
+       "id": 32
       },
       "self_check": {
        "type": "SelfCheck",
@@ -2954,6 +3074,10 @@ export const descriptor = {
           "task_id": {
            "type": "mesos.TaskID",
            "id": 1
+          },
+          "healthy": {
+           "type": "bool",
+           "id": 8
           },
           "container_status": {
            "type": "mesos.ContainerStatus",

@@ -41,6 +41,8 @@ export namespace bpf_isolator {
       /** Answered by a stream of Response records of type ENDPOINTS. */
       ENDPOINTS = 30,
       EXPLAIN = 31,
+      /** Answered by a stream of Response records of type SERVICES. */
+      SERVICES = 32,
     }
     /** Who calls, and what it can do. Repeat it after a reconnect: the daemon may be another one by then. */
     export interface Handshake {
@@ -164,6 +166,7 @@ export namespace bpf_isolator {
     readonly get_status?: bpf_isolator.Response.GetStatus | undefined;
     readonly endpoints?: bpf_isolator.Response.Endpoints | undefined;
     readonly explain?: bpf_isolator.Response.Explain | undefined;
+    readonly services?: bpf_isolator.Response.Services | undefined;
     readonly error?: bpf_isolator.Response.Error | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
@@ -189,6 +192,7 @@ export namespace bpf_isolator {
       GET_STATUS = 22,
       ENDPOINTS = 30,
       EXPLAIN = 31,
+      SERVICES = 32,
     }
     export interface Error {
       /** Stable name, such as "port-owned"; the HTTP status is a function of it. */
@@ -265,6 +269,12 @@ export namespace bpf_isolator {
     /** Some of them: the stream has as many records as it takes. */
     export interface Endpoints {
       readonly endpoints?: readonly bpf_isolator.Endpoint[] | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    /** Some of them, likewise. */
+    export interface Services {
+      readonly services?: readonly bpf_isolator.Service[] | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
@@ -501,6 +511,53 @@ export namespace bpf_isolator {
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
+  /** A virtual address, and where connect() to it goes. */
+  export interface Service {
+    /** "/web", where it has a name. */
+    readonly name?: string | undefined;
+    /** By which it resolves in the file of hosts. */
+    readonly host?: string | undefined;
+    readonly address?: string | undefined;
+    readonly port?: number | undefined;
+    /** "tcp" or "udp". */
+    readonly protocol?: string | undefined;
+    readonly backends?: readonly bpf_isolator.ServiceBackend[] | undefined;
+    /** Times that a connect() or send found no backend. */
+    readonly misses?: bigint | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** What is known of a backend, over all containers of this host. */
+  export interface ServiceBackend {
+    readonly address?: string | undefined;
+    readonly port?: number | undefined;
+    readonly weight?: number | undefined;
+    /** "active", "avoided" (it has refused or not answered), "draining" (it gets no new connections). */
+    readonly state?: string | undefined;
+    /** TCP connections now. */
+    readonly connections?: number | undefined;
+    /** Times that it was chosen. */
+    readonly connects?: bigint | undefined;
+    /** Connections that it refused, and whose first SYN nobody answered. */
+    readonly refused?: bigint | undefined;
+    readonly unanswered?: bigint | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** Of all services. */
+  export interface ServiceTotals {
+    readonly services?: number | undefined;
+    readonly backends?: number | undefined;
+    readonly avoided?: number | undefined;
+    /** Services that have no backend. */
+    readonly without?: number | undefined;
+    /** What of labels could not be used, by kind. */
+    readonly ignored?: readonly bpf_isolator.Count[] | undefined;
+    /** Why the kernel does not have all services; absent: it has, or will in a moment. */
+    readonly error?: string | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
   /** Where endpoints come from. */
   export interface EndpointSource {
     /** "static", "file", "master". */
@@ -632,6 +689,8 @@ export namespace bpf_isolator {
     readonly endpoint_sources?: readonly bpf_isolator.EndpointSource[] | undefined;
     /** Why the kernel does not have all endpoints; absent: it has, or will in a moment. */
     readonly endpoints_error?: string | undefined;
+    /** Services, their backends that get new connections, and those that are avoided. */
+    readonly services?: bpf_isolator.ServiceTotals | undefined;
     /** The daemon's last look at programs and policies in the kernel; absent: none yet. */
     readonly self_check?: bpf_isolator.SelfCheck | undefined;
     /** Fields that this program does not know, as they came. */
@@ -1415,6 +1474,8 @@ export namespace mesos {
       }
       export interface TaskStatus {
         readonly task_id?: mesos.TaskID | undefined;
+        /** Absent: no health check has said anything. */
+        readonly healthy?: boolean | undefined;
         readonly container_status?: mesos.ContainerStatus | undefined;
         /** Fields that this program does not know, as they came. */
         readonly $unknowns?: readonly Uint8Array[];

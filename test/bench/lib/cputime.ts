@@ -119,7 +119,7 @@ export async function measureCpu(
 
 /** The node that a variant's task is charged to. Those without one get one now, with no program on it. */
 function accountingNode(setting: Setting, variant: Variant): string {
-  if (["ours", "counted", "mapped", "empty"].includes(variant.name)) return nodeOf(variant.task.pid);
+  if (["ours", "counted", "mapped", "vip", "empty"].includes(variant.name)) return nodeOf(variant.task.pid);
   const node = makeNode(setting.root, variant.name);
   moveInto(node, variant.task.pid);
   return node;
@@ -134,6 +134,9 @@ export function cpuTable(figures: readonly CpuFigure[]): string {
     empty: "empty programs",
     ours: "**bpf-isolator**",
     counted: "bpf-isolator, connections counted",
+    vip: "bpf-isolator, to a virtual address",
+    proxy: "a TCP proxy",
+    dnat: "iptables DNAT",
     mapped: "bpf-isolator, ports mapped",
     netns: "namespace, veth, tc",
   };
