@@ -62,7 +62,6 @@ function noPorts(cgroupId: bigint): Uint8Array {
       remap_tcp: 0,
       remap_udp: 0,
       remap_more: 0,
-      reserved2: new Uint8Array(4),
       services_own: 0,
     },
     ...{ egress_set: 0n, egress_classes: 0, egress_errno: 0 },

@@ -102,7 +102,12 @@ function tableOf(task: Variant["task"], cleanup: Cleanup): ServiceTable {
   }
   const node = CgroupNode.open(nodeOf(task.pid));
   if (!node) throw new Error("the task's node is gone");
-  const services = new ServiceTable({ map: (name) => maps.get(name) as BpfMap }, node.id);
+  const map = (name: string): BpfMap => {
+    const found = maps.get(name);
+    if (!found) throw new Error(`no map ${name}`);
+    return found;
+  };
+  const services = new ServiceTable({ map }, node.id);
   cleanup.add("forgetting services", () => {
     services.stop();
   });

@@ -133,7 +133,7 @@ describe("recover()", () => {
       { name: "before.task", pid: other.pid },
     ]);
     assert.equal(other.cgroup, cgroup);
-    assert.deepEqual(await agent.usage("before").then(({ timestamp: _, ...rest }) => rest), {});
+    assert.deepEqual(Object.keys(await agent.usage("before")), ["timestamp"]);
     for (const name of ["before.task", "before"]) await agent.cleanup(name);
     assert.equal(other.ended, false);
     const next = await agent.launch("after", { resources: [ports("31130")] });
