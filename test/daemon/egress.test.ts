@@ -130,7 +130,7 @@ describe("egress in a daemon", () => {
       "--instance",
       daemon.instance,
     ]);
-    assert.deepEqual([status, stderr.includes('is no destination')], [2, true]);
+    assert.deepEqual([status, stderr.includes("is no destination")], [2, true]);
   });
 
   it("leaves connections through a reload, and ends them where the configuration says so", async () => {

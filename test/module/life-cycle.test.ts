@@ -141,7 +141,10 @@ describeUnless(SKIPPED, "the module with a daemon", async () => {
   });
 
   it("hands on what a launch loses, and takes it from sessions without asking the daemon", async (t) => {
-    if (hasLsm()) { t.skip("this kernel refuses packet sockets by itself"); return; }
+    if (hasLsm()) {
+      t.skip("this kernel refuses packet sockets by itself");
+      return;
+    }
     await daemon.reload("sockets: { packet: deny }\nnet_raw: take\n");
     const { ready: launch } = await module.prepare("bound", {});
     const { capabilities } = launch?.["bounding_capabilities"] as { capabilities: string[] };
