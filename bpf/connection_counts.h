@@ -391,13 +391,20 @@ __noinline int change_hold(const struct hold *hold, int live, int closed, __u32 
 	return change_total(hold, live, closed, lapses, span);
 }
 
-__noinline int give_back(struct hold *hold, __u32 span)
+/* In the frame of what calls it: Linux before 6.5 lets a program and all that it calls have 512 bytes of stack, in
+ * parts of 32. */
+static __always_inline int give_back_here(struct hold *hold, __u32 span)
 {
 	if (!hold || !hold->cgroup_id)
 		return 0;
 	change_hold(hold, hold->lapses ? 0 : -1, hold->lapses ? -1 : 0, hold->lapses, span);
 	hold->cgroup_id = 0;
 	return 0;
+}
+
+__noinline int give_back(struct hold *hold, __u32 span)
+{
+	return give_back_here(hold, span);
 }
 
 static __always_inline void give_all_back(struct hold holds[LEVELS])

@@ -15,7 +15,7 @@ static __always_inline struct sock *kernel_sock(struct bpf_sock *sk)
 	return (struct sock *)bpf_skc_to_tcp_sock(sk);
 }
 
-static __always_inline bool is_kernels(struct bpf_sock *sk)
+static __noinline bool is_kernels(struct bpf_sock *sk)
 {
 	struct sock *kernel = kernel_sock(sk);
 

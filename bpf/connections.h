@@ -133,7 +133,7 @@ __noinline int settle_next(struct hold *now, struct hold *next, __u32 span)
 {
 	if (!now || !next || !next->cgroup_id)
 		return 0;
-	give_back(now, span);
+	give_back_here(now, span);
 	*now = *next;
 	next->cgroup_id = 0;
 	return 0;
@@ -236,6 +236,12 @@ static __noinline __u32 port_limit(struct bpf_sock *sk, const struct policy *pol
 	return connections && connections->ports[policy->level & (LEVELS - 1)] ? 0 : max_ports(policy);
 }
 
+/* Read anew each time: what it comes to has no room in the stack (give_back_here()). */
+static __always_inline bool connects_tcp(const struct bpf_sock_addr *ctx)
+{
+	return *(const volatile __u32 *)&ctx->protocol == IPPROTO_TCP;
+}
+
 /* A function that the verifier walks through once, whatever came before. */
 __noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *policy, struct destination *to,
                              __u32 service)
@@ -243,7 +249,6 @@ __noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *pol
 	struct connection_limits limits = {.span = this_span()};
 	struct socket_hold *holder = NULL;
 	struct bpf_sock *sk = ctx->sk;
-	bool tcp = ctx->protocol == IPPROTO_TCP;
 	int verdict;
 
 	if (!sk || !policy || !to)
@@ -254,10 +259,10 @@ __noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *pol
 	}
 	to->cgroup_id = policy->cgroup_id;
 	limits.each = limit_for(policy, to, service);
-	if (!limits.each && tcp)
+	if (!limits.each && connects_tcp(ctx))
 		return ALLOW;
 	limits.total = policy->max_connections_total ? policy->max_connections_total : NO_LIMIT;
-	if (tcp) {
+	if (connects_tcp(ctx)) {
 		if (counts_ports(policy))
 			limits.ports = port_limit(sk, policy);
 		/* The kernel's own (an MPTCP subflow) is never released: until its SYN is sent it holds for a while

@@ -139,12 +139,23 @@ static __noinline int egress_refuse(const struct policy *policy, __u32 rule, str
 	return verdict;
 }
 
+/* Apart from what judges, whose callees need the stack that the event takes. */
+static __noinline int refuse_destination(const struct policy *policy, const struct destination *to, __u32 rule)
+{
+	struct event event = {};
+	int result;
+
+	report_destination(&event, to);
+	result = egress_refuse(policy, rule, &event);
+	if (result == DENY)
+		bpf_set_retval(-(int)policy->egress_errno);
+	return result;
+}
+
 static __noinline int judge_egress(const struct policy *policy, const struct destination *to, __u32 service)
 {
 	struct endpoint_key key = {.port = to->port, .protocol = to->protocol};
 	struct egress_verdict verdict = {};
-	struct event event = {};
-	int result;
 
 	__builtin_memcpy(key.address, to->address, sizeof(key.address));
 	if (denied_below() || is_own(policy, &key))
@@ -152,11 +163,7 @@ static __noinline int judge_egress(const struct policy *policy, const struct des
 	judge_destination(policy->egress_set, &key, policy->egress_classes, service, &verdict);
 	if ((verdict.rule & EGRESS_ACTION) == EGRESS_ALLOW)
 		return ALLOW;
-	report_destination(&event, to);
-	result = egress_refuse(policy, verdict.rule, &event);
-	if (result == DENY)
-		bpf_set_retval(-(int)policy->egress_errno);
-	return result;
+	return refuse_destination(policy, to, verdict.rule);
 }
 
 static __always_inline int egress_connect(const struct policy *policy, const struct destination *to, __u32 service)

@@ -63,7 +63,10 @@ async function listenForOperators(
         logger.error({ code: problem.code, cause: problem.cause }, problem.message);
       },
     });
-    if (pages) logger.info({ operator: pages.address }, "operators may ask here");
+    if (pages) {
+      parts.daemon.operatorAddress = pages.address;
+      logger.info({ operator: pages.address }, "operators may ask here");
+    }
     const warning = pages?.warning(parts.holder.config.operator.tokenFile);
     if (warning !== undefined) log.add("warning", "", warning);
     return pages;

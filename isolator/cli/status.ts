@@ -103,6 +103,7 @@ export function statusRows(status: bpf_isolator.DaemonStatus, now: number): Row[
     ["agent", agentText(status.agent)],
     ["containers", containersText(status.containers)],
     ["configuration", configText(status)],
+    ...optional("operators", status.operator_address && `http://${status.operator_address}/`),
     ...optional("break-glass", status.break_glass && `${status.break_glass}, for all containers`),
     ...(status.endpoint_sources ?? []).map((source): Row => [
       `endpoints: ${printable(source.name ?? "")}`,

@@ -197,27 +197,32 @@ function reuseMaps(object: Pointer, directory: string): void {
   }
 }
 
+function linesOf(log: Uint8Array): string[] {
+  const text = Buffer.from(log.subarray(0, log.indexOf(0))).toString().trim();
+  return text === "" ? [] : text.split("\n");
+}
+
+/** What the verifier writes of a program that it accepts. */
+const ACCEPTED = /^(processed|verification time|stack depth) /;
+
 /** Loads once more to learn which program the kernel refused and what its verifier said last. */
 function loadError(errno: number): IsolatorError {
   const hooks = HOOKS.filter(({ lsm }) => !lsm);
   const object = openObject(hooks);
-  const logs = hooks.map((hook) => ({ hook, log: new Uint8Array(LOG_SIZE) }));
+  const names = [...hooks.map(({ name }) => name), PRIMER.name, ...ITERATORS.map(iteratorProgram)];
+  const logs = [...names, ...CALLS, ...QUERIES].map((name) => ({ name, log: new Uint8Array(LOG_SIZE) }));
   try {
-    for (const { hook, log } of logs) {
-      const program = libbpf().findProgram(object, hook.name);
+    for (const { name, log } of logs) {
+      const program = libbpf().findProgram(object, name);
       libbpf().setLogBuffer(program, log, LOG_SIZE);
       libbpf().setLogLevel(program, 1);
     }
     libbpf().objectLoad(object);
-    const said = logs.findLast(({ log }) => log[0] !== 0);
-    const lines = said
-      ? Buffer.from(said.log.subarray(0, said.log.indexOf(0)))
-          .toString()
-          .trim()
-          .split("\n")
-      : [];
+    const said = logs
+      .map(({ name, log }) => ({ name, lines: linesOf(log) }))
+      .find(({ lines }) => lines.some((line) => !ACCEPTED.test(line)));
     const hook = said
-      ? ` The verifier on ${said.hook.section}:\n  ${lines.slice(-LOG_LINES).join("\n  ")}`
+      ? ` The verifier on ${said.name}:\n  ${said.lines.slice(-LOG_LINES).join("\n  ")}`
       : "";
     return new IsolatorError(
       "load-failed",

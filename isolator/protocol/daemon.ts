@@ -35,6 +35,8 @@ const NEWEST = 10;
 export class Daemon implements IsolatorService {
   private readonly started = Date.now() / 1000;
   private agent: bpf_isolator.Call.Handshake | undefined;
+  /** Where the operator's server listens, as in "127.0.0.1:5052"; undefined: nowhere. */
+  operatorAddress: string | undefined;
 
   constructor(
     private readonly isolator: Isolator,
@@ -205,6 +207,7 @@ export class Daemon implements IsolatorService {
       containers: [...states].map(([name, count]) => ({ name, count })),
       memory_bytes: BigInt(process.memoryUsage.rss()),
       ...(this.agent ? { agent: this.agent } : {}),
+      ...(this.operatorAddress === undefined ? {} : { operator_address: this.operatorAddress }),
       ...(file === undefined ? {} : { config_file: file }),
       ...(errors.length > 0 ? { config_error: errors.join("\n") } : {}),
       config_read_at: readAt.getTime() / 1000,

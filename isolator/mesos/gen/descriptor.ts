@@ -1241,6 +1241,10 @@ export const descriptor = {
        "type": "string",
        "id": 17
       },
+      "operator_address": {
+       "type": "string",
+       "id": 18
+      },
       "destinations": {
        "rule": "repeated",
        "type": "HeldDestination",

@@ -683,6 +683,8 @@ export namespace bpf_isolator {
     readonly streams_dropped?: bigint | undefined;
     /** What the operator has switched off for all containers: "audit" or "detach" (bpf-isolator break-glass). */
     readonly break_glass?: string | undefined;
+    /** Where operators ask over HTTP, as in "127.0.0.1:5052"; absent: nowhere. */
+    readonly operator_address?: string | undefined;
     /** Where most connections of all containers of the host's network go, most first. */
     readonly destinations?: readonly bpf_isolator.HeldDestination[] | undefined;
     /** Sources of endpoints. */
