@@ -23,7 +23,7 @@ import { type Setting, startPeer, startPlain } from "./lib/variants.js";
 import type { Connection } from "./lib/wire.js";
 
 /** Not counted: the first ones meet code that is not compiled yet. An agent's daemon lives for months. */
-const WARM_UP = 50;
+const WARM_UP = 200;
 /** The same of what is done for all containers at once. */
 const WARM_UP_ALL = 5;
 
