@@ -198,7 +198,9 @@ function reuseMaps(object: Pointer, directory: string): void {
 }
 
 function linesOf(log: Uint8Array): string[] {
-  const text = Buffer.from(log.subarray(0, log.indexOf(0))).toString().trim();
+  const text = Buffer.from(log.subarray(0, log.indexOf(0)))
+    .toString()
+    .trim();
   return text === "" ? [] : text.split("\n");
 }
 
@@ -221,9 +223,7 @@ function loadError(errno: number): IsolatorError {
     const said = logs
       .map(({ name, log }) => ({ name, lines: linesOf(log) }))
       .find(({ lines }) => lines.some((line) => !ACCEPTED.test(line)));
-    const hook = said
-      ? ` The verifier on ${said.name}:\n  ${said.lines.slice(-LOG_LINES).join("\n  ")}`
-      : "";
+    const hook = said ? ` The verifier on ${said.name}:\n  ${said.lines.slice(-LOG_LINES).join("\n  ")}` : "";
     return new IsolatorError(
       "load-failed",
       `the kernel refuses the BPF programs with ${errnoName(errno)}. ` +

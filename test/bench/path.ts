@@ -64,7 +64,7 @@ commands of Mesos's network/port_mapping for one container, on a host namespace 
 }
 
 async function main(): Promise<void> {
-  const options = readOptions("bench:path", 120);
+  const options = readOptions("bench:path", 40);
   if (!options) return;
   requireMachine();
   const result = await withCleanup((cleanup) => measure(options, cleanup));
