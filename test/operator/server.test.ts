@@ -432,7 +432,11 @@ describe("counters", () => {
     await until(async () => (await counts()).live === 0 || undefined, "all are closed");
     assert.equal((await counts()).timewait, 20);
     await daemon.restart();
-    await until(async () => (await counts()).timewait === 20 || undefined, "known again by a pass");
+    let known20: number | undefined;
+    await until(
+      async () => (known20 = (await counts()).timewait) === 20 || undefined,
+      () => `known again by a pass: ${known20 ?? "none"}`,
+    );
     const last = await counts();
     last.counts.forEach((count, i) => {
       assert(count >= (before.counts[i] ?? 0), `${String(last.counts)} after ${String(before.counts)}`);
