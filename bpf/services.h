@@ -33,17 +33,7 @@ static __always_inline bool counts_backends(const struct policy *policy)
 /* All but the set. `family` must be a constant. */
 static __always_inline void read_given(const struct bpf_sock_addr *ctx, __u8 family, struct service_key *key)
 {
-	__u32 *address = (__u32 *)key->address;
-
-	if (family == AF_INET) {
-		address[2] = V4_MAPPED_WORD;
-		address[3] = ctx->user_ip4;
-	} else {
-		address[0] = ctx->user_ip6[0];
-		address[1] = ctx->user_ip6[1];
-		address[2] = ctx->user_ip6[2];
-		address[3] = ctx->user_ip6[3];
-	}
+	read_given_address(ctx, family, (struct ip_address *)key->address);
 	key->port = bpf_ntohs(ctx->user_port);
 	key->protocol = ctx->protocol;
 }

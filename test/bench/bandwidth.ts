@@ -11,6 +11,7 @@ import { type Cleanup, withCleanup } from "./lib/cleanup.js";
 import { machineLine, requireMachine } from "./lib/machine.js";
 import { deliver, readBandwidthOptions, type BandwidthOptions } from "./lib/options.js";
 import { figure, table } from "./lib/table.js";
+import { runBench } from "./lib/run.js";
 
 const RATES = [10, 100, 1000, 10_000];
 const FLOWS = [1, 4, 64];
@@ -217,9 +218,4 @@ async function main(): Promise<void> {
   await deliver(options, "bench:bandwidth", report(rows, options.seconds), { machine: machineLine(), rows });
 }
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`bench:bandwidth: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+await runBench("bench:bandwidth", main);

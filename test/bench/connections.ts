@@ -24,6 +24,7 @@ import {
   startOurs,
   startPeer,
 } from "./lib/variants.js";
+import { runBench } from "./lib/run.js";
 
 const CONNECT = "TCP connect + close";
 const DIAL = "connected UDP, connect + close";
@@ -151,9 +152,4 @@ async function main(): Promise<void> {
   });
 }
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`bench:connections: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+await runBench("bench:connections", main);

@@ -21,6 +21,7 @@ import { abbaRounds, pairs, type Spread, spread } from "./lib/stats.js";
 import { table } from "./lib/table.js";
 import { makeNetwork } from "./lib/topology.js";
 import { PEER_PORT, type Setting, startEmpty, startPeer, startPlain } from "./lib/variants.js";
+import { runBench } from "./lib/run.js";
 
 /** Rules, and endpoints of the cluster, of each container that is measured. The first is what the others are compared with. */
 const SUBJECTS = [
@@ -190,9 +191,4 @@ async function main(): Promise<void> {
   });
 }
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`bench:egress: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+await runBench("bench:egress", main);

@@ -16,6 +16,7 @@ import { type Spread, pairs, spread } from "./lib/stats.js";
 import { table } from "./lib/table.js";
 import { makeNetwork } from "./lib/topology.js";
 import { type Setting, type Variant, startEmpty, startMapped, startOurs, startPeer } from "./lib/variants.js";
+import { runBench } from "./lib/run.js";
 
 /** ns that a hook's program may take more than an empty one. */
 const TARGETS: Partial<Record<Hook, number>> = {
@@ -143,9 +144,4 @@ async function main(): Promise<void> {
   });
 }
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`bench:hooks: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+await runBench("bench:hooks", main);

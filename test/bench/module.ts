@@ -18,6 +18,7 @@ import { machineLine, requireMachine } from "./lib/machine.js";
 import { deliver, readModuleOptions } from "./lib/options.js";
 import { quantile, spread } from "./lib/stats.js";
 import { table } from "./lib/table.js";
+import { runBench } from "./lib/run.js";
 
 const NAME = "bench:module";
 const README = "isolator/module/README.md";
@@ -166,9 +167,4 @@ async function main(): Promise<void> {
   await deliver(options, NAME, report(figures), { machine: machineLine(), ...figures }, README);
 }
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`${NAME}: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+await runBench(NAME, main);

@@ -34,6 +34,7 @@ import {
   startVip,
   VIP,
 } from "./lib/variants.js";
+import { runBench } from "./lib/run.js";
 
 /** Where DNAT goes from. */
 const NATTED = "10.78.0.1";
@@ -243,9 +244,4 @@ async function main(): Promise<void> {
   });
 }
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`bench:services: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+await runBench("bench:services", main);

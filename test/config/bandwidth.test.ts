@@ -4,7 +4,6 @@ import { describe, it } from "node:test";
 import { renderList } from "../../isolator/cli/list.js";
 import { renderUsage } from "../../isolator/cli/usage.js";
 import { factsOf, type ContainerFacts } from "../../isolator/config/facts.js";
-import { ConfigError, parseConfig } from "../../isolator/config/load.js";
 import { policyFor } from "../../isolator/config/policy.js";
 import type { Config } from "../../isolator/config/schema.js";
 import { IsolatorError } from "../../isolator/errors.js";
@@ -16,18 +15,7 @@ import {
 } from "../../isolator/features/bandwidth.js";
 import { bpf_isolator, mesos } from "../../isolator/mesos/messages.js";
 import { runIsolator } from "../support/process.js";
-
-const yaml = (text: string): Config => parseConfig(Buffer.from(text), "f.yaml").config;
-
-function problems(text: string): string {
-  try {
-    yaml(text);
-  } catch (error) {
-    assert(error instanceof ConfigError);
-    return error.problems.map((line) => line.replace(/^f\.yaml:/, "")).join("\n");
-  }
-  assert.fail(`accepted: ${text}`);
-}
+import { problems, yaml } from "../support/config.js";
 
 /** The limits of a container in words. */
 function limits(config: Config, values: Partial<ContainerFacts> = {}): string {

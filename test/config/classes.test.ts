@@ -4,14 +4,12 @@ import { describe, it } from "node:test";
 import { renderList, summaryToJson } from "../../isolator/cli/list.js";
 import { renderUsage } from "../../isolator/cli/usage.js";
 import { factsOf, type ContainerFacts } from "../../isolator/config/facts.js";
-import { ConfigError, parseConfig } from "../../isolator/config/load.js";
 import { matchesPath } from "../../isolator/config/match.js";
 import { policyFor } from "../../isolator/config/policy.js";
 import type { Config } from "../../isolator/config/schema.js";
 import { formatClasses } from "../../isolator/features/classes.js";
 import { codecs, type bpf_isolator } from "../../isolator/mesos/messages.js";
-
-const yaml = (text: string): Config => parseConfig(Buffer.from(text), "f.yaml").config;
+import { problems, yaml } from "../support/config.js";
 
 function container(values: Partial<ContainerFacts> = {}): ContainerFacts {
   const none = { ports: [], ownNetwork: false, nested: false, roles: [], labels: [], labelsIgnored: 0 };
@@ -21,16 +19,6 @@ function container(values: Partial<ContainerFacts> = {}): ContainerFacts {
 /** As `list` shows them. */
 function classes(config: Config, values: Partial<ContainerFacts>): string {
   return formatClasses(policyFor(config, container(values)).classes);
-}
-
-function problems(text: string): string {
-  try {
-    yaml(text);
-  } catch (error) {
-    assert(error instanceof ConfigError);
-    return error.problems.map((line) => line.replace(/^f\.yaml:/, "")).join("\n");
-  }
-  assert.fail(`accepted: ${text}`);
 }
 
 const CONFIG = yaml(`

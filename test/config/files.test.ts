@@ -3,23 +3,11 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { badPaths } from "../../isolator/config/files.js";
 import type { ContainerFacts } from "../../isolator/config/facts.js";
-import { ConfigError, parseConfig } from "../../isolator/config/load.js";
 import { policyFor } from "../../isolator/config/policy.js";
 import type { Config } from "../../isolator/config/schema.js";
 import { MAX_FILE_RULES, parseFilePath } from "../../isolator/features/files.js";
 import { runIsolator } from "../support/process.js";
-
-const yaml = (text: string): Config => parseConfig(Buffer.from(text), "f.yaml").config;
-
-function problems(text: string): string {
-  try {
-    yaml(text);
-  } catch (error) {
-    assert(error instanceof ConfigError);
-    return error.problems.map((line) => line.replace(/^f\.yaml:/, "")).join("\n");
-  }
-  assert.fail(`accepted: ${text}`);
-}
+import { problems, yaml } from "../support/config.js";
 
 function facts(values: Partial<ContainerFacts>): ContainerFacts {
   return { ports: [], ownNetwork: false, nested: false, roles: [], labels: [], labelsIgnored: 0, ...values };

@@ -2,45 +2,15 @@
 // not in the VM: which one is chosen is arithmetic that no kernel does otherwise; 10,000 connects take a minute there
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { formatAddress } from "../../isolator/features/addresses.js";
 import { parseVipOption, parseVipOptions, slotsByWeight } from "../../isolator/features/services.js";
-import { ServiceTable } from "../../isolator/kernel/service-table.js";
-import { Connector, Listener } from "../support/connections.js";
-import { policy, testInstance, type Cell } from "../support/instance.js";
+import { Listener } from "../support/connections.js";
+import { testInstance } from "../support/instance.js";
+import { at, boxMaker, chosen } from "../support/services.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
 import { until } from "../support/wait.js";
 
 enterOwnNetwork();
-const { instance, cell } = testInstance();
-let count = 0;
-
-interface Box extends Cell {
-  task: Connector;
-  table: ServiceTable;
-}
-
-/** A container with services of its own, and a task in it. */
-async function box(vips: readonly string[], more = {}, parent?: Cell): Promise<Box> {
-  const own = parseVipOptions(vips);
-  const id = parent ? ([...parent.container.id, "n"] as never) : ([`s${count++}`] as never);
-  const made = await cell(id, policy("", { services: { own }, ...more }), parent);
-  const table = new ServiceTable(instance.loaded, made.container.cgroupId);
-  return Object.assign(made, { task: Connector.start(made.container.node), table });
-}
-
-/** What a backend of a service was chosen for so far. */
-function chosen(made: Box, vip: string, backend: number): number {
-  const service = parseVipOption(vip);
-  const counts = made.table.counts(service, service.backends[backend] ?? { address: "::", port: 0 });
-  return Number(counts?.connects ?? 0n);
-}
-
-/** "127.0.0.1:80", as an answer of the task tells it. */
-function at(answer: number[] | string): string {
-  if (typeof answer === "string") return answer;
-  const [port = 0, ...bytes] = answer;
-  return `${formatAddress(Uint8Array.from(bytes))}:${port}`;
-}
+const box = boxMaker(testInstance());
 
 let web: Listener;
 let other: Listener;

@@ -3,45 +3,17 @@ import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { after, before, describe, it } from "node:test";
-import { formatAddress } from "../../isolator/features/addresses.js";
 import { parseVipOption, parseVipOptions } from "../../isolator/features/services.js";
-import { ServiceTable } from "../../isolator/kernel/service-table.js";
 import { Connector, Listener } from "../support/connections.js";
-import { policy, testInstance, type Cell } from "../support/instance.js";
+import { policy, testInstance } from "../support/instance.js";
+import { at, boxMaker, chosen } from "../support/services.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
 import { until } from "../support/wait.js";
 
 enterOwnNetwork();
-const { instance, cell } = testInstance();
-let count = 0;
-
-interface Box extends Cell {
-  task: Connector;
-  table: ServiceTable;
-}
-
-/** A container with services of its own, and a task in it. */
-async function box(vips: readonly string[], more = {}, parent?: Cell): Promise<Box> {
-  const own = parseVipOptions(vips);
-  const id = parent ? ([...parent.container.id, "n"] as never) : ([`s${count++}`] as never);
-  const made = await cell(id, policy("", { services: { own }, ...more }), parent);
-  const table = new ServiceTable(instance.loaded, made.container.cgroupId);
-  return Object.assign(made, { task: Connector.start(made.container.node), table });
-}
-
-/** What a backend of a service was chosen for so far. */
-function chosen(made: Box, vip: string, backend: number): number {
-  const service = parseVipOption(vip);
-  const counts = made.table.counts(service, service.backends[backend] ?? { address: "::", port: 0 });
-  return Number(counts?.connects ?? 0n);
-}
-
-/** "127.0.0.1:80", as an answer of the task tells it. */
-function at(answer: number[] | string): string {
-  if (typeof answer === "string") return answer;
-  const [port = 0, ...bytes] = answer;
-  return `${formatAddress(Uint8Array.from(bytes))}:${port}`;
-}
+const made = testInstance();
+const { cell } = made;
+const box = boxMaker(made);
 
 /** Answers each datagram with what it got. @returns its port, and what ends it */
 async function echo(host: string): Promise<{ port: number; close: () => void }> {
@@ -135,7 +107,7 @@ describe("services: where a connect() goes", () => {
     assert.equal((await task.connect(8)).result, "ECONNREFUSED");
     // Of Linux, connect() to port 0 is one to a port that nobody has.
     assert.notEqual((await task.connect(0)).result, "ok");
-    const plain = await cell([`s${count++}`], policy(""));
+    const plain = await cell(["plain"], policy(""));
     assert.equal((await Connector.start(plain.container.node).connect(7)).result, "ECONNREFUSED");
     // UDP to a virtual address of TCP goes to the address itself.
     const fd = await task.socket("udp");
@@ -210,7 +182,7 @@ describe("services: rules", () => {
       `10.77.0.1:53/udp=127.0.0.1:${port}`,
     ]).map((service, i) => ({ ...service, name: i === 1 ? "/other" : "/web" }));
     const made = await cell(
-      [`s${count++}`],
+      ["named"],
       policy("", {
         services: { own },
         egress: { rules: [{ name: "a", to: { service: "/web" }, action: "allow" }], byDefault: "deny" },
