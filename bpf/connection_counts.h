@@ -16,6 +16,7 @@
 #define REFUSED_BY_TOTAL (-2)
 #define SET_IS_FULL      (-3)
 #define PLACE_IS_TAKEN   (-4)
+#define REFUSED_BY_PORTS (-5)
 /* How often a place that was just found may be another's when it is locked. */
 #define TRIES 4
 
@@ -23,6 +24,7 @@
 struct connection_limits {
 	__u32 each;
 	__u32 total;
+	__u32 ports;  /* for one whose port the kernel chooses; 0: that is not counted */
 	__u32 lapses; /* as in struct hold */
 	__u32 span;   /* now */
 };
@@ -158,12 +160,25 @@ __noinline int advance_total(__u64 cgroup_id, enum connection_total which, __u32
 	return 0;
 }
 
-static __always_inline void advance_totals(__u64 cgroup_id, const struct connection_totals *totals, __u32 span)
+static __always_inline void advance_totals(__u64 cgroup_id, const struct connection_totals *totals, bool ports,
+                                           __u32 span)
 {
 	if (is_behind(&totals->counts[IN_ALL], span))
 		advance_total(cgroup_id, IN_ALL, span);
 	if (is_behind(&totals->counts[WITHOUT_PLACE], span))
 		advance_total(cgroup_id, WITHOUT_PLACE, span);
+	if (ports && is_behind(&totals->counts[PORTS_HELD], span))
+		advance_total(cgroup_id, PORTS_HELD, span);
+}
+
+static __always_inline __u32 place_of(const struct hold *hold)
+{
+	return hold->place & CONNECTION_NO_PLACE;
+}
+
+static __always_inline bool has_place(const struct hold *hold)
+{
+	return place_of(hold) != CONNECTION_NO_PLACE;
 }
 
 /* @returns the destination's place, or below 0 where it seems to have none */
@@ -279,12 +294,18 @@ __noinline int take_total(__u64 cgroup_id, const struct connection_limits *limit
 
 	if (!totals || !limits)
 		return REFUSED_BY_TOTAL;
-	advance_totals(cgroup_id, totals, limits->span);
+	advance_totals(cgroup_id, totals, limits->ports, limits->span);
 	if (totals->counts[IN_ALL].cgroup_id != cgroup_id || take_live(&totals->counts[IN_ALL], limits->total))
 		return REFUSED_BY_TOTAL;
 	if (other && take_live(&totals->counts[WITHOUT_PLACE], limits->each)) {
 		give_live(&totals->counts[IN_ALL]);
 		return REFUSED_BY_LIMIT;
+	}
+	if (limits->ports && take_live(&totals->counts[PORTS_HELD], limits->ports)) {
+		give_live(&totals->counts[IN_ALL]);
+		if (other)
+			give_live(&totals->counts[WITHOUT_PLACE]);
+		return REFUSED_BY_PORTS;
 	}
 	return 0;
 }
@@ -297,17 +318,17 @@ __noinline int change_place(const struct hold *hold, int live, int closed, __u32
 
 	if (!hold)
 		return 0;
-	set = set_at(hold->place);
+	set = set_at(place_of(hold));
 	if (!set)
 		return 0;
-	count = place_in(set, hold->place);
+	count = place_in(set, place_of(hold));
 	if (count->cgroup_id != hold->cgroup_id)
 		return 0;
 	if (live > 0)
 		__sync_fetch_and_add(&count->live, 1);
 	if (closed) {
 		if (closed > 0 && is_behind(count, span))
-			advance_place(hold->place, span);
+			advance_place(place_of(hold), span);
 		bpf_spin_lock(&set->lock);
 		change_closed(count, closed, lapses);
 		bpf_spin_unlock(&set->lock);
@@ -321,12 +342,13 @@ __noinline int change_total(const struct hold *hold, int live, int closed, __u32
 {
 	struct connection_totals *totals;
 	__u64 cgroup_id;
-	bool other;
+	bool other, port;
 
 	if (!hold)
 		return 0;
 	cgroup_id = hold->cgroup_id;
-	other = hold->place == CONNECTION_NO_PLACE;
+	other = !has_place(hold);
+	port = hold->place & CONNECTION_PORT;
 	totals = bpf_map_lookup_elem(&connect_totals, &cgroup_id);
 	/* A container that is gone, whose socket somebody else still has. */
 	if (!totals || totals->counts[IN_ALL].cgroup_id != cgroup_id)
@@ -335,20 +357,26 @@ __noinline int change_total(const struct hold *hold, int live, int closed, __u32
 		__sync_fetch_and_add(&totals->counts[IN_ALL].live, 1);
 		if (other)
 			__sync_fetch_and_add(&totals->counts[WITHOUT_PLACE].live, 1);
+		if (port)
+			__sync_fetch_and_add(&totals->counts[PORTS_HELD].live, 1);
 	}
 	if (closed) {
 		if (closed > 0)
-			advance_totals(cgroup_id, totals, span);
+			advance_totals(cgroup_id, totals, port, span);
 		bpf_spin_lock(&totals->lock);
 		change_closed(&totals->counts[IN_ALL], closed, lapses);
 		if (other)
 			change_closed(&totals->counts[WITHOUT_PLACE], closed, lapses);
+		if (port)
+			change_closed(&totals->counts[PORTS_HELD], closed, lapses);
 		bpf_spin_unlock(&totals->lock);
 	}
 	if (live < 0) {
 		give_live(&totals->counts[IN_ALL]);
 		if (other)
 			give_live(&totals->counts[WITHOUT_PLACE]);
+		if (port)
+			give_live(&totals->counts[PORTS_HELD]);
 	}
 	return 0;
 }
@@ -358,18 +386,25 @@ __noinline int change_hold(const struct hold *hold, int live, int closed, __u32 
 {
 	if (!hold)
 		return 0;
-	if (hold->place != CONNECTION_NO_PLACE)
+	if (has_place(hold))
 		change_place(hold, live, closed, lapses, span);
 	return change_total(hold, live, closed, lapses, span);
 }
 
-__noinline int give_back(struct hold *hold, __u32 span)
+/* In the frame of what calls it: Linux before 6.5 lets a program and all that it calls have 512 bytes of stack, in
+ * parts of 32. */
+static __always_inline int give_back_here(struct hold *hold, __u32 span)
 {
 	if (!hold || !hold->cgroup_id)
 		return 0;
 	change_hold(hold, hold->lapses ? 0 : -1, hold->lapses ? -1 : 0, hold->lapses, span);
 	hold->cgroup_id = 0;
 	return 0;
+}
+
+__noinline int give_back(struct hold *hold, __u32 span)
+{
+	return give_back_here(hold, span);
 }
 
 static __always_inline void give_all_back(struct hold holds[LEVELS])
@@ -431,6 +466,8 @@ __noinline int take(struct hold *hold, const struct destination *to, const struc
 			change_place(&taken, -1, 0, 0, limits->span);
 		return result;
 	}
+	if (limits->ports)
+		taken.place |= CONNECTION_PORT;
 	if (limits->lapses) {
 		change_hold(&taken, -1, 1, limits->lapses, limits->span);
 		taken.lapses = limits->lapses;
@@ -442,7 +479,7 @@ __noinline int take(struct hold *hold, const struct destination *to, const struc
 /* Whether it is for this destination. */
 static __noinline bool holds_already(const struct hold *hold, const struct destination *to)
 {
-	struct connection_set *set = set_at(hold->place);
+	struct connection_set *set = set_at(place_of(hold));
 
-	return set && hold->place != CONNECTION_NO_PLACE && is_for(place_in(set, hold->place), to);
+	return set && has_place(hold) && is_for(place_in(set, place_of(hold)), to);
 }

@@ -10,37 +10,74 @@
 
 #include "connection_closed.h"
 #include "connection_counts.h"
+#include "connection_ports.h"
+#include "connection_sockets.h"
 
 /* Without a branch: the verifier walks each of those once for every rule. */
-static __always_inline bool fits(const struct connection_rule *rule, const struct destination *to)
+static __always_inline bool fits(const struct connection_rule *rule, const struct destination *to, __u32 service)
 {
 	const __u64 *a = (const void *)rule->address, *mask = (const void *)rule->mask,
 	            *b = (const void *)to->address;
 	__s64 below = (__s64)to->port - rule->begin, above = (__s64)rule->end - to->port;
+	__u32 named = rule->service;
 	__u64 differs = ((a[0] ^ b[0]) & mask[0]) | ((a[1] ^ b[1]) & mask[1]) |
 	                ((rule->protocol ^ to->protocol) & rule->protocol_mask);
 
+	differs |= (named ^ service) & -(__u32) !!named;
 	barrier_var(below);
 	barrier_var(above);
 	return !(differs | ((__u64)(below | above) >> 63));
 }
 
-/* The limit for a destination; 0: it is not counted. */
-__noinline int limit_for(const struct policy *policy, const struct destination *to)
+static __always_inline bool shares(const struct connection_share *share, const struct destination *to)
 {
-	__u64 cgroup_id;
+	const __u64 *a = (const void *)share->address, *b = (const void *)to->address;
+
+	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (share->port ^ to->port) | (share->protocol ^ to->protocol));
+}
+
+/* What is left for each container of what the host has for a destination. */
+__noinline int share_of(const struct destination *to)
+{
+	__u32 zero = 0;
+	struct connection_shares *all = bpf_map_lookup_elem(&connect_shares, &zero);
+
+	if (!to || !all || !all->other)
+		return NO_LIMIT;
+	for (__u32 i = 0; i < CONNECTION_SHARES && i < all->count; i++)
+		if (shares(&all->shares[i], to))
+			return all->shares[i].limit;
+	return all->other;
+}
+
+/* By its rules alone. */
+__noinline int limit_by_rules(const struct policy *policy, const struct destination *to, __u32 service)
+{
 	struct connection_rules *rules;
+	__u64 cgroup_id;
 
 	if (!policy || !to)
 		return 0;
-	cgroup_id = to->cgroup_id;
-	if (policy->connection_rules) {
-		rules = bpf_map_lookup_elem(&connect_rules, &cgroup_id);
-		for (__u32 i = 0; rules && i < CONNECTION_RULES && i < policy->connection_rules; i++)
-			if (fits(&rules->rules[i], to))
-				return rules->rules[i].limit;
-	}
+	cgroup_id = policy->cgroup_id;
+	rules = bpf_map_lookup_elem(&connect_rules, &cgroup_id);
+	for (__u32 i = 0; rules && i < CONNECTION_RULES && i < policy->connection_rules; i++)
+		if (fits(&rules->rules[i], to, service))
+			return rules->rules[i].limit;
 	return policy->max_connections ? policy->max_connections : NO_LIMIT;
+}
+
+/* The limit for a destination; 0: it is not counted. */
+static __always_inline __u32 limit_for(const struct policy *policy, const struct destination *to, __u32 service)
+{
+	__u32 limit = policy->max_connections ? policy->max_connections : NO_LIMIT, share;
+
+	if (policy->connection_rules)
+		limit = limit_by_rules(policy, to, service);
+	if (limit && policy->flags & POLICY_FAIR) {
+		share = share_of(to);
+		limit = limit < share ? limit : share;
+	}
+	return limit;
 }
 
 /* Two that differ in the counting container only are one to the task. */
@@ -58,7 +95,9 @@ __noinline int refuse_connect(const struct policy *policy, struct socket_connect
 
 	if (!policy || !to)
 		return DENY;
-	event.reason = why == REFUSED_BY_TOTAL ? REASON_CONNECTIONS_TOTAL : REASON_CONNECTIONS;
+	event.reason = why == REFUSED_BY_TOTAL   ? REASON_CONNECTIONS_TOTAL
+	               : why == REFUSED_BY_PORTS ? REASON_CONNECTIONS_PORTS
+	                                         : REASON_CONNECTIONS;
 	report_destination(&event, to);
 	if (connections) {
 		if (refused_before(connections, to))
@@ -94,68 +133,10 @@ __noinline int settle_next(struct hold *now, struct hold *next, __u32 span)
 {
 	if (!now || !next || !next->cgroup_id)
 		return 0;
-	give_back(now, span);
+	give_back_here(now, span);
 	*now = *next;
 	next->cgroup_id = 0;
 	return 0;
-}
-
-/* The kernel's own type, whose fields can be read; NULL for what is no TCP socket. */
-static __always_inline struct sock *kernel_sock(struct bpf_sock *sk)
-{
-	return (struct sock *)bpf_skc_to_tcp_sock(sk);
-}
-
-static __always_inline bool is_kernels(struct bpf_sock *sk)
-{
-	struct sock *kernel = kernel_sock(sk);
-
-	return kernel && BPF_CORE_READ_BITFIELD(kernel, sk_kern_sock);
-}
-
-/* Its first place. Cookies are given out one after another, so that those of new sockets are side by side, in a
- * cache. */
-static __always_inline struct socket_hold *hold_at(__u64 cookie)
-{
-	__u32 key = cookie & (SOCKET_HOLDS - 1);
-
-	return bpf_map_lookup_elem(&socket_holds, &key);
-}
-
-/* Its second, likewise, as far as can be from those that have the first. */
-static __always_inline struct socket_hold *other_hold_at(__u64 cookie)
-{
-	return hold_at(cookie ^ SOCKET_HOLDS / 2);
-}
-
-/* What the socket with this cookie holds without memory of its own; NULL: nothing. */
-static __always_inline struct socket_hold *hold_of(__u64 cookie)
-{
-	struct socket_hold *holder = hold_at(cookie);
-
-	if (holder && holder->cookie == cookie)
-		return holder;
-	holder = other_hold_at(cookie);
-	return holder && holder->cookie == cookie ? holder : NULL;
-}
-
-static __always_inline bool is_claimed(struct socket_hold *holder, __u64 cookie)
-{
-	return holder && !holder->cookie && !__sync_val_compare_and_swap(&holder->cookie, 0, cookie);
-}
-
-/* @returns NULL where both places are other sockets' */
-static __always_inline struct socket_hold *claim_hold(__u64 cookie)
-{
-	struct socket_hold *holder = hold_of(cookie);
-
-	if (holder)
-		return holder;
-	holder = hold_at(cookie);
-	if (is_claimed(holder, cookie))
-		return holder;
-	holder = other_hold_at(cookie);
-	return is_claimed(holder, cookie) ? holder : NULL;
 }
 
 /* Done all the same, where the policy only audits. */
@@ -165,14 +146,10 @@ static __always_inline void take_in_any_case(struct hold *hold, const struct des
 	struct connection_limits none = {
 	    .each = NO_LIMIT, .total = NO_LIMIT, .lapses = limits->lapses, .span = limits->span};
 
-	take(hold, to, &none);
-}
+	if (limits->ports)
+		none.ports = NO_LIMIT;
 
-static __always_inline void leave_hold(struct socket_hold *holder, __u32 span)
-{
-	give_back(&holder->hold, span);
-	holder->watched = 0;
-	holder->cookie = 0;
+	take(hold, to, &none);
 }
 
 /* For a TCP socket of a root container that no inner level counts: without memory of its own unless it is refused. */
@@ -248,13 +225,30 @@ static __noinline int take_noted(struct bpf_sock_addr *ctx, const struct policy 
 	return verdict;
 }
 
+/* Of a TCP socket that may be bound already: what its port counts under. */
+static __noinline __u32 port_limit(struct bpf_sock *sk, const struct policy *policy)
+{
+	struct socket_connections *connections = bpf_sk_storage_get(&sock_connects, sk, 0, 0);
+	struct sock *kernel = kernel_sock(sk);
+
+	if (kernel && BPF_CORE_READ_BITFIELD(kernel, sk_userlocks) & SOCK_BINDPORT_LOCK)
+		return 0;
+	return connections && connections->ports[policy->level & (LEVELS - 1)] ? 0 : max_ports(policy);
+}
+
+/* Read anew each time: what it comes to has no room in the stack (give_back_here()). */
+static __always_inline bool connects_tcp(const struct bpf_sock_addr *ctx)
+{
+	return *(const volatile __u32 *)&ctx->protocol == IPPROTO_TCP;
+}
+
 /* A function that the verifier walks through once, whatever came before. */
-__noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *policy, struct destination *to)
+__noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *policy, struct destination *to,
+                             __u32 service)
 {
 	struct connection_limits limits = {.span = this_span()};
 	struct socket_hold *holder = NULL;
 	struct bpf_sock *sk = ctx->sk;
-	bool tcp = ctx->protocol == IPPROTO_TCP;
 	int verdict;
 
 	if (!sk || !policy || !to)
@@ -264,11 +258,13 @@ __noinline int count_connect(struct bpf_sock_addr *ctx, const struct policy *pol
 		return ALLOW;
 	}
 	to->cgroup_id = policy->cgroup_id;
-	limits.each = limit_for(policy, to);
-	if (!limits.each && tcp)
+	limits.each = limit_for(policy, to, service);
+	if (!limits.each && connects_tcp(ctx))
 		return ALLOW;
 	limits.total = policy->max_connections_total ? policy->max_connections_total : NO_LIMIT;
-	if (tcp) {
+	if (connects_tcp(ctx)) {
+		if (counts_ports(policy))
+			limits.ports = port_limit(sk, policy);
 		/* The kernel's own (an MPTCP subflow) is never released: until its SYN is sent it holds for a while
 		 * only. */
 		if (is_kernels(sk))
@@ -287,11 +283,35 @@ static __always_inline bool counts_connections(const struct policy *policy)
 	return policy->flags & POLICY_COUNT_CONNECTIONS;
 }
 
+/*
+ * Most connect() there are: TCP of a root container, to a destination that is counted already, below all limits, of a
+ * socket that nothing is remembered of.
+ */
+static __always_inline bool takes_quickly(struct bpf_sock_addr *ctx, const struct policy *policy,
+                                          struct destination *to, __u32 service)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct sock *kernel;
+	__u32 each;
+
+	if (!sk || ctx->protocol != IPPROTO_TCP || policy->level || counts_ports(policy))
+		return false;
+	kernel = kernel_sock(sk);
+	if (!kernel || kernel->sk_bpf_storage || BPF_CORE_READ_BITFIELD(kernel, sk_kern_sock) || denied_below())
+		return false;
+	to->cgroup_id = policy->cgroup_id;
+	each = limit_for(policy, to, service);
+	return each && takes(bpf_get_socket_cookie(ctx), to, each,
+	                     policy->max_connections_total ? policy->max_connections_total : NO_LIMIT);
+}
+
 /* connect(), of TCP before it chooses a port. Asked last: what is refused for another reason holds nothing. */
 static __always_inline int connections_connect(struct bpf_sock_addr *ctx, const struct policy *policy,
-                                               struct destination *to)
+                                               struct destination *to, __u32 service)
 {
-	return counts_connections(policy) && count_connect(ctx, policy, to) != ALLOW ? DENY : ALLOW;
+	if (!counts_connections(policy) || takes_quickly(ctx, policy, to, service))
+		return ALLOW;
+	return count_connect(ctx, policy, to, service) != ALLOW ? DENY : ALLOW;
 }
 
 static __noinline void watch(struct socket_connections *connections)
@@ -299,6 +319,11 @@ static __noinline void watch(struct socket_connections *connections)
 	for (int i = 0; i < LEVELS; i++) {
 		struct hold *hold = &connections->now[i];
 
+		/* From now on the port that bind(0) has got is the connection's: the kernel keeps it as long. */
+		if (hold->cgroup_id && connections->ports[i] == hold->cgroup_id) {
+			hold->place |= CONNECTION_PORT;
+			connections->ports[i] = 0;
+		}
 		if (hold->cgroup_id && hold->lapses) {
 			change_hold(hold, 1, -1, hold->lapses, this_span());
 			hold->lapses = 0;
@@ -307,7 +332,10 @@ static __noinline void watch(struct socket_connections *connections)
 	connections->watched = 1;
 }
 
-/* The SYN is about to be sent. Whichever level counts first does it for all. */
+/*
+ * The SYN is about to be sent. Whichever level counts first does it for all. Statistics, which every container has,
+ * asks for the state callback.
+ */
 static __always_inline void connections_connecting(struct bpf_sock_ops *ctx, const struct policy *policy)
 {
 	struct socket_connections *connections;
@@ -325,7 +353,28 @@ static __always_inline void connections_connecting(struct bpf_sock_ops *ctx, con
 			return;
 		watch(connections);
 	}
-	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+/* listen() has happened, of a socket that was never bound: counted, whatever the limit. */
+static __noinline void hold_listener(struct bpf_sock_ops *ctx, const struct policy *policy)
+{
+	__u32 level = policy->level & (LEVELS - 1);
+	struct socket_connections *connections;
+	struct bpf_sock *sk = ctx->sk;
+	struct sock *kernel = sk ? kernel_sock(sk) : NULL;
+
+	if (!sk || !kernel || is_kernels(sk) || BPF_CORE_READ_BITFIELD(kernel, sk_userlocks) & SOCK_BINDPORT_LOCK)
+		return;
+	connections = bpf_sk_storage_get(&sock_connects, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!connections || connections->ports[level] || take_port(policy->cgroup_id, NO_LIMIT))
+		return;
+	connections->ports[level] = policy->cgroup_id;
+}
+
+static __always_inline void connections_listen(struct bpf_sock_ops *ctx, const struct policy *policy)
+{
+	if (counts_ports(policy))
+		hold_listener(ctx, policy);
 }
 
 /* @returns whether there is something to give back: in `holds`, and not on the socket any more */
@@ -337,8 +386,7 @@ static __always_inline bool part_with_holds(struct bpf_sock_ops *ctx, struct bpf
 	if (holder) {
 		holds[0] = holder->hold;
 		holder->hold.cgroup_id = 0;
-		holder->watched = 0;
-		holder->cookie = 0;
+		free_holder(holder);
 		return true;
 	}
 	connections = bpf_sk_storage_get(&sock_connects, sk, 0, 0);
@@ -373,17 +421,18 @@ static __noinline void end_connection(struct bpf_sock_ops *ctx)
 /* A container that has counted once goes on counting: none that does not has a hold to give back. */
 static __always_inline void connections_state(struct bpf_sock_ops *ctx)
 {
-	if (ctx->args[1] == BPF_TCP_CLOSE && counts_connections(container_policy()))
+	if (ctx->args[1] == BPF_TCP_CLOSE && counts_connections(container_policy()) && !ends_quickly(ctx))
 		end_connection(ctx);
 }
 
 /* The last file descriptor is closed. A watched TCP socket may live on: its state callback ends it. */
 static __always_inline void connections_release(struct bpf_sock *ctx)
 {
+	const struct policy *policy = container_policy();
 	struct socket_connections *connections;
 	struct socket_hold *holder;
 
-	if (!counts_connections(container_policy()))
+	if (!counts_connections(policy))
 		return;
 	holder = hold_of(bpf_get_socket_cookie(ctx));
 	if (holder) {
@@ -392,7 +441,11 @@ static __always_inline void connections_release(struct bpf_sock *ctx)
 		return;
 	}
 	connections = bpf_sk_storage_get(&sock_connects, ctx, 0, 0);
-	if (!connections || connections->watched)
+	if (!connections)
+		return;
+	if (counts_ports(policy))
+		give_ports(connections);
+	if (connections->watched)
 		return;
 	give_all_back(connections->now);
 	give_all_back(connections->next);

@@ -44,7 +44,8 @@ static __noinline void emit(const struct policy *policy, struct counters *counte
 	event->time = bpf_ktime_get_boot_ns();
 	event->cgroup_id = policy->cgroup_id;
 	/* A packet may leave in any process's time. */
-	if ((event->reason != REASON_MARKING || event->option) && !event->packet) {
+	if (event->reason != REASON_BANDWIDTH && (event->reason != REASON_MARKING || event->option) &&
+	    !event->packet) {
 		event->pid = BPF_CORE_READ(task, tgid);
 		event->uid = BPF_CORE_READ(task, cred, uid.val);
 		bpf_core_read(event->comm, sizeof(event->comm), &task->comm);

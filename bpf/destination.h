@@ -2,7 +2,7 @@
 /* Where a connect() goes, as every feature that judges one sees it: IPv4 as v4-mapped. */
 #pragma once
 
-#include "container.h"
+#include "local.h"
 
 #define V4_MAPPED_WORD bpf_htonl(0xffff)
 
@@ -45,20 +45,12 @@ static __always_inline void read_destination(struct bpf_sock_addr *ctx, __u8 fam
 	__u32 *address = (__u32 *)to->address;
 	struct bpf_sock *sk = ctx->sk;
 
-	if (family == AF_INET) {
-		address[2] = V4_MAPPED_WORD;
-		address[3] = ctx->user_ip4;
-	} else {
-		address[0] = ctx->user_ip6[0];
-		address[1] = ctx->user_ip6[1];
-		address[2] = ctx->user_ip6[2];
-		address[3] = ctx->user_ip6[3];
-		if (!(address[0] | address[1] | address[2] | address[3])) {
-			if (sk && sk->src_ip6[2] == V4_MAPPED_WORD)
-				address[2] = V4_MAPPED_WORD;
-			else
-				address[3] = bpf_htonl(1);
-		}
+	read_given_address(ctx, family, (struct ip_address *)to->address);
+	if (family == AF_INET6 && !(address[0] | address[1] | address[2] | address[3])) {
+		if (sk && sk->src_ip6[2] == V4_MAPPED_WORD)
+			address[2] = V4_MAPPED_WORD;
+		else
+			address[3] = bpf_htonl(1);
 	}
 	if (!(address[0] | address[1] | address[3]) && address[2] == V4_MAPPED_WORD) {
 		if (sk)

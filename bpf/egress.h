@@ -54,9 +54,12 @@ static __noinline __u32 rule_for_class(const struct egress_class *class, __u32 p
 	return class ? first_rule(bpf_map_lookup_elem(&egress_classes, class), port) : 0;
 }
 
-/* What the rules of a set say of a destination. `verdict` is zeroes before. */
-static __noinline int judge_destination(__u64 set, const struct endpoint_key *to, bool by_class,
-                                        struct egress_verdict *verdict)
+/*
+ * What the rules of a set say of a destination. `service`: class of the service that it was reached by, or 0.
+ * `verdict` is zeroes before.
+ */
+__noinline int judge_destination(__u64 set, const struct endpoint_key *to, bool by_class, __u32 service,
+                                 struct egress_verdict *verdict)
 {
 	struct egress_block block = {.prefix = EGRESS_PREFIX};
 	struct endpoint_found endpoint = {};
@@ -75,10 +78,11 @@ static __noinline int judge_destination(__u64 set, const struct endpoint_key *to
 	find_endpoint(to, &endpoint);
 	class.set = set;
 	class.kind = block.kind;
-	for (int i = 0; i < ENDPOINT_CLASSES; i++) {
-		class.class = endpoint.ids[i];
+	/* The service after the classes of the endpoint. */
+	for (int i = 0; i <= ENDPOINT_CLASSES; i++) {
+		class.class = i < ENDPOINT_CLASSES ? endpoint.ids[i & (ENDPOINT_CLASSES - 1)] : service;
 		if (!class.class)
-			break;
+			continue;
 		rule = rule_for_class(&class, to->port);
 		if (!rule || (verdict->by_class && rule >= verdict->by_class))
 			continue;
@@ -135,32 +139,39 @@ static __noinline int egress_refuse(const struct policy *policy, __u32 rule, str
 	return verdict;
 }
 
-static __noinline int judge_egress(const struct policy *policy, const struct destination *to)
+/* Apart from what judges, whose callees need the stack that the event takes. */
+static __noinline int refuse_destination(const struct policy *policy, const struct destination *to, __u32 rule)
 {
-	struct endpoint_key key = {.port = to->port, .protocol = to->protocol};
-	struct egress_verdict verdict = {};
 	struct event event = {};
 	int result;
 
-	__builtin_memcpy(key.address, to->address, sizeof(key.address));
-	if (denied_below() || is_own(policy, &key))
-		return ALLOW;
-	judge_destination(policy->egress_set, &key, policy->egress_classes, &verdict);
-	if ((verdict.rule & EGRESS_ACTION) == EGRESS_ALLOW)
-		return ALLOW;
 	report_destination(&event, to);
-	result = egress_refuse(policy, verdict.rule, &event);
+	result = egress_refuse(policy, rule, &event);
 	if (result == DENY)
 		bpf_set_retval(-(int)policy->egress_errno);
 	return result;
 }
 
-static __always_inline int egress_connect(const struct policy *policy, const struct destination *to)
+static __noinline int judge_egress(const struct policy *policy, const struct destination *to, __u32 service)
 {
-	return policy->flags & POLICY_EGRESS ? judge_egress(policy, to) : ALLOW;
+	struct endpoint_key key = {.port = to->port, .protocol = to->protocol};
+	struct egress_verdict verdict = {};
+
+	__builtin_memcpy(key.address, to->address, sizeof(key.address));
+	if (denied_below() || is_own(policy, &key))
+		return ALLOW;
+	judge_destination(policy->egress_set, &key, policy->egress_classes, service, &verdict);
+	if ((verdict.rule & EGRESS_ACTION) == EGRESS_ALLOW)
+		return ALLOW;
+	return refuse_destination(policy, to, verdict.rule);
 }
 
-static __noinline int judge_send(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family)
+static __always_inline int egress_connect(const struct policy *policy, const struct destination *to, __u32 service)
+{
+	return policy->flags & POLICY_EGRESS ? judge_egress(policy, to, service) : ALLOW;
+}
+
+static __noinline int judge_send(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family, __u32 service)
 {
 	struct destination to = {};
 	struct bpf_sock *sk = ctx->sk;
@@ -173,13 +184,14 @@ static __noinline int judge_send(struct bpf_sock_addr *ctx, const struct policy 
 	if (owner && owns(policy, owner))
 		return ALLOW;
 	read_destination(ctx, family, &to);
-	return judge_egress(policy, &to);
+	return judge_egress(policy, &to, service);
 }
 
 /* A datagram with an address. */
-static __always_inline int egress_sendmsg(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family)
+static __always_inline int egress_sendmsg(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family,
+                                          __u32 service)
 {
-	return policy->flags & POLICY_EGRESS ? judge_send(ctx, policy, family) : ALLOW;
+	return policy->flags & POLICY_EGRESS ? judge_send(ctx, policy, family, service) : ALLOW;
 }
 
 static __noinline int judge_packet(struct __sk_buff *skb, const struct policy *policy)
@@ -221,7 +233,7 @@ static __noinline int judge_packet(struct __sk_buff *skb, const struct policy *p
 	key.protocol = to.protocol;
 	if (is_own(policy, &key))
 		return ALLOW;
-	judge_destination(policy->egress_set, &key, policy->egress_classes, &verdict);
+	judge_destination(policy->egress_set, &key, policy->egress_classes, 0, &verdict);
 	if ((verdict.rule & EGRESS_ACTION) == EGRESS_ALLOW)
 		return ALLOW;
 	report_destination(&event, &to);
@@ -257,7 +269,7 @@ static __always_inline int egress_answer(struct xdp_md *ctx)
 	if (frame + ENDPOINT_FRAME > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
 	__builtin_memcpy(&question, frame, sizeof(question));
-	judge_destination(question.set, &question.key, question.by_class, &answer.verdict);
+	judge_destination(question.set, &question.key, question.by_class, 0, &answer.verdict);
 	find_endpoint(&question.key, &answer.endpoint);
 	__builtin_memcpy(frame, &answer, sizeof(answer));
 	return XDP_PASS;

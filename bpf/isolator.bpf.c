@@ -6,17 +6,22 @@
  * A socket is under the programs of the cgroup that created it, whoever uses it later.
  */
 #include "accounting.h"
+#include "bandwidth.h"
+#include "bandwidth_sockets.h"
 #include "connections.h"
 #include "egress.h"
 #include "endpoints.h"
 #include "escape.h"
+#include "files.h"
 #include "marking.h"
 #include "marking_options.h"
 #include "marking_packets.h"
 #include "ports.h"
 #include "remap.h"
+#include "services.h"
 #include "sockets.h"
 #include "statistics.h"
+#include "terminate.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -29,6 +34,8 @@ int sock_create(struct bpf_sock *ctx)
 	if (verdict == ALLOW)
 		verdict = sockets_sock_create(ctx, policy);
 	if (verdict == ALLOW)
+		verdict = ports_held_sock_create(ctx, policy);
+	if (verdict == ALLOW)
 		marking_sock_create(ctx, policy);
 	return verdict;
 }
@@ -40,8 +47,10 @@ int bind4(struct bpf_sock_addr *ctx)
 	__u32 asked = remap_bind(ctx, policy);
 	int verdict = ports_bind(ctx, policy, AF_INET, asked);
 
-	if (verdict == ALLOW)
+	if (verdict == ALLOW) {
+		ports_held_bind(ctx, policy);
 		marking_address(ctx, policy);
+	}
 	return verdict;
 }
 
@@ -52,35 +61,46 @@ int bind6(struct bpf_sock_addr *ctx)
 	__u32 asked = remap_bind(ctx, policy);
 	int verdict = ports_bind(ctx, policy, AF_INET6, asked);
 
-	if (verdict == ALLOW)
+	if (verdict == ALLOW) {
+		ports_held_bind(ctx, policy);
 		marking_address(ctx, policy);
+	}
 	return verdict;
 }
 
 SEC("cgroup/post_bind4")
 int post_bind4(struct bpf_sock *ctx)
 {
-	return ports_post_bind(ctx, AF_INET);
+	const struct policy *policy = container_policy();
+	int verdict = ports_post_bind(ctx, policy, AF_INET);
+
+	return verdict == ALLOW ? ports_held_post_bind(ctx, policy) : verdict;
 }
 
 SEC("cgroup/post_bind6")
 int post_bind6(struct bpf_sock *ctx)
 {
-	return ports_post_bind(ctx, AF_INET6);
+	const struct policy *policy = container_policy();
+	int verdict = ports_post_bind(ctx, policy, AF_INET6);
+
+	return verdict == ALLOW ? ports_held_post_bind(ctx, policy) : verdict;
 }
 
 SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
+	__u32 service = 0;
 	int verdict;
 
 	remap_sendmsg(ctx, policy, AF_INET);
-	verdict = ports_sendmsg(ctx, policy, AF_INET);
+	verdict = services_sendmsg(ctx, policy, AF_INET, &service);
 	if (verdict == ALLOW)
-		verdict = egress_sendmsg(ctx, policy, AF_INET);
+		verdict = ports_sendmsg(ctx, policy, AF_INET);
 	if (verdict == ALLOW)
-		marking_sendmsg(ctx, policy, AF_INET);
+		verdict = egress_sendmsg(ctx, policy, AF_INET, service);
+	if (verdict == ALLOW)
+		marking_sendmsg(ctx, policy, AF_INET, service);
 	return verdict;
 }
 
@@ -88,14 +108,17 @@ SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
+	__u32 service = 0;
 	int verdict;
 
 	remap_sendmsg(ctx, policy, AF_INET6);
-	verdict = ports_sendmsg(ctx, policy, AF_INET6);
+	verdict = services_sendmsg(ctx, policy, AF_INET6, &service);
 	if (verdict == ALLOW)
-		verdict = egress_sendmsg(ctx, policy, AF_INET6);
+		verdict = ports_sendmsg(ctx, policy, AF_INET6);
 	if (verdict == ALLOW)
-		marking_sendmsg(ctx, policy, AF_INET6);
+		verdict = egress_sendmsg(ctx, policy, AF_INET6, service);
+	if (verdict == ALLOW)
+		marking_sendmsg(ctx, policy, AF_INET6, service);
 	return verdict;
 }
 
@@ -107,19 +130,23 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 {
 	const struct policy *policy = container_policy();
 	struct destination to = {};
-	int verdict = ALLOW;
+	__u32 service = 0;
+	int verdict;
 
 	if (!policy->enforcement)
 		return DENY;
 	remap_connect(ctx, policy, family);
-	if (policy->flags & DESTINATION_FLAGS && has_destination(ctx->protocol)) {
+	verdict = services_connect(ctx, policy, family, &service);
+	if (verdict == ALLOW && policy->flags & DESTINATION_FLAGS && has_destination(ctx->protocol)) {
 		read_destination(ctx, family, &to);
-		verdict = egress_connect(policy, &to);
+		verdict = egress_connect(policy, &to, service);
 		if (verdict == ALLOW)
-			verdict = connections_connect(ctx, policy, &to);
+			verdict = connections_connect(ctx, policy, &to, service);
+		else
+			connections_refused(ctx);
 	}
 	if (verdict == ALLOW)
-		marking_connect(ctx, policy, &to);
+		marking_connect(ctx, policy, &to, service);
 	return verdict;
 }
 
@@ -138,6 +165,7 @@ int connect6(struct bpf_sock_addr *ctx)
 SEC("cgroup/recvmsg4")
 int recvmsg4(struct bpf_sock_addr *ctx)
 {
+	services_recvmsg(ctx, AF_INET);
 	remap_recvmsg(ctx, AF_INET);
 	return ALLOW;
 }
@@ -145,6 +173,7 @@ int recvmsg4(struct bpf_sock_addr *ctx)
 SEC("cgroup/recvmsg6")
 int recvmsg6(struct bpf_sock_addr *ctx)
 {
+	services_recvmsg(ctx, AF_INET6);
 	remap_recvmsg(ctx, AF_INET6);
 	return ALLOW;
 }
@@ -166,6 +195,7 @@ int getsockname6(struct bpf_sock_addr *ctx)
 SEC("cgroup/getpeername4")
 int getpeername4(struct bpf_sock_addr *ctx)
 {
+	services_getpeername(ctx, AF_INET);
 	remap_getpeername(ctx);
 	return ALLOW;
 }
@@ -173,6 +203,7 @@ int getpeername4(struct bpf_sock_addr *ctx)
 SEC("cgroup/getpeername6")
 int getpeername6(struct bpf_sock_addr *ctx)
 {
+	services_getpeername(ctx, AF_INET6);
 	remap_getpeername(ctx);
 	return ALLOW;
 }
@@ -208,13 +239,16 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_STATE_CB:
 		connections_state(ctx);
 		statistics_state(ctx);
+		services_state(ctx);
 		break;
 	case BPF_SOCK_OPS_RETRANS_CB:
 		statistics_retransmitted(ctx);
+		services_retransmitted(ctx);
 		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		policy = container_policy();
 		ports_listen(ctx, policy);
+		connections_listen(ctx, policy);
 		remap_tcp(ctx, policy);
 		marking_tcp(ctx, policy);
 		break;
@@ -224,6 +258,7 @@ int sock_ops(struct bpf_sock_ops *ctx)
 		remap_tcp(ctx, policy);
 		connections_connecting(ctx, policy);
 		statistics_connecting(ctx);
+		services_connecting(ctx, policy);
 		marking_tcp(ctx, policy);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
@@ -270,6 +305,41 @@ int egress_full(struct __sk_buff *skb)
 	return verdict;
 }
 
+/*
+ * Bandwidth has programs of its own on hooks that others have one on too: only where there is a limit. They come
+ * after those.
+ */
+SEC("sockops")
+int bandwidth_tcp(struct bpf_sock_ops *ctx)
+{
+	bandwidth_ops(ctx);
+	return ALLOW;
+}
+
+SEC("cgroup_skb/ingress")
+int bandwidth_in(struct __sk_buff *skb)
+{
+	return bandwidth_ingress(skb);
+}
+
+SEC("cgroup_skb/egress")
+int bandwidth_out(struct __sk_buff *skb)
+{
+	return bandwidth_egress(skb);
+}
+
+SEC("cgroup/sendmsg4")
+int bandwidth_send4(struct bpf_sock_addr *ctx)
+{
+	return bandwidth_sendmsg(ctx);
+}
+
+SEC("cgroup/sendmsg6")
+int bandwidth_send6(struct bpf_sock_addr *ctx)
+{
+	return bandwidth_sendmsg(ctx);
+}
+
 /* Not on a hook: user space runs it, by reading from it. */
 SEC("iter/tcp")
 int connections_tcp(struct bpf_iter__tcp *ctx)
@@ -279,6 +349,82 @@ int connections_tcp(struct bpf_iter__tcp *ctx)
 	if (!sk || sk->skc_state == BPF_TCP_TIME_WAIT)
 		connections_pass(sk);
 	statistics_pass(sk);
+	return 0;
+}
+
+/* Likewise. */
+SEC("iter/tcp")
+int bandwidth_arms(struct bpf_iter__tcp *ctx)
+{
+	bandwidth_arm(ctx->sk_common);
+	return 0;
+}
+
+/*
+ * Likewise, to end what a policy denies that is there already. The first of each kind does it itself, and is loaded
+ * where the kernel has bpf_sock_destroy(); the second leaves it to user space, and is loaded elsewhere.
+ */
+SEC("iter/tcp")
+int end_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	struct ended_socket found = {};
+
+	if (!sk || !must_end(sk, &found, IPPROTO_TCP))
+		return 0;
+	found.ended = 1;
+	if (tell_of(ctx->meta, &found))
+		bpf_sock_destroy(sk);
+	return 0;
+}
+
+SEC("iter/tcp")
+int list_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	struct ended_socket found = {};
+
+	if (sk && must_end(sk, &found, IPPROTO_TCP))
+		tell_of(ctx->meta, &found);
+	return 0;
+}
+
+SEC("iter/udp")
+int end_udp(struct bpf_iter__udp *ctx)
+{
+	struct sock_common *sk = (struct sock_common *)ctx->udp_sk;
+	struct ended_socket found = {};
+
+	if (!sk || !must_end(sk, &found, IPPROTO_UDP))
+		return 0;
+	found.ended = 1;
+	if (tell_of(ctx->meta, &found))
+		bpf_sock_destroy(sk);
+	return 0;
+}
+
+SEC("iter/udp")
+int list_udp(struct bpf_iter__udp *ctx)
+{
+	struct sock_common *sk = (struct sock_common *)ctx->udp_sk;
+	struct ended_socket found = {};
+
+	if (sk && must_end(sk, &found, IPPROTO_UDP))
+		tell_of(ctx->meta, &found);
+	return 0;
+}
+
+/* The same for services: UDP sockets that are connected to a backend which is gone. */
+SEC("iter/udp")
+int services_udp(struct bpf_iter__udp *ctx)
+{
+	services_pass(ctx->udp_sk);
+	return 0;
+}
+
+SEC("iter/udp")
+int services_keep(struct bpf_iter__udp *ctx)
+{
 	return 0;
 }
 
@@ -340,7 +486,10 @@ int BPF_PROG(file_receive, struct file *file)
 SEC("lsm_cgroup/file_open")
 int BPF_PROG(file_open, struct file *file)
 {
-	return escape_file_open(file);
+	const struct policy *policy = container_policy();
+	int verdict = escape_file_open(policy, file);
+
+	return verdict == ALLOW ? files_file_open(policy, file) : verdict;
 }
 
 SEC("lsm_cgroup/task_alloc")
@@ -365,4 +514,120 @@ SEC("lsm_cgroup/bpf_prog")
 int BPF_PROG(bpf_prog, struct bpf_prog *program)
 {
 	return escape_bpf_prog(program);
+}
+
+/*
+ * Attached to no cgroup (files.h), so that they return what the system call gives: 0 or -errno. The name of each is
+ * that of its hook, with "files_" for "inode_" or "file_".
+ */
+SEC("lsm/inode_create")
+int BPF_PROG(files_create, struct inode *directory, struct dentry *dentry)
+{
+	return files_new(FILE_CREATE, dentry);
+}
+
+SEC("lsm/inode_mkdir")
+int BPF_PROG(files_mkdir, struct inode *directory, struct dentry *dentry)
+{
+	return files_new(FILE_MKDIR, dentry);
+}
+
+SEC("lsm/inode_mknod")
+int BPF_PROG(files_mknod, struct inode *directory, struct dentry *dentry)
+{
+	return files_new(FILE_MKNOD, dentry);
+}
+
+SEC("lsm/inode_symlink")
+int BPF_PROG(files_symlink, struct inode *directory, struct dentry *dentry)
+{
+	return files_new(FILE_SYMLINK, dentry);
+}
+
+SEC("lsm/inode_link")
+int BPF_PROG(files_hard_link, struct dentry *old, struct inode *directory, struct dentry *new)
+{
+	return files_link(old, new);
+}
+
+SEC("lsm/inode_unlink")
+int BPF_PROG(files_unlink, struct inode *directory, struct dentry *dentry)
+{
+	return files_gone(FILE_UNLINK, dentry);
+}
+
+SEC("lsm/inode_rmdir")
+int BPF_PROG(files_rmdir, struct inode *directory, struct dentry *dentry)
+{
+	return files_gone(FILE_RMDIR, dentry);
+}
+
+SEC("lsm/inode_rename")
+int BPF_PROG(files_move, struct inode *old_directory, struct dentry *old, struct inode *directory, struct dentry *new)
+{
+	return files_rename(old, new);
+}
+
+/* Since 6.9 the mount's id mapping comes first. */
+SEC("lsm/inode_setattr")
+int files_setattr(__u64 *arguments)
+{
+	if (LINUX_KERNEL_VERSION >= KERNEL_VERSION(6, 9, 0))
+		return files_attributes(FILE_ATTRIBUTES, (struct dentry *)arguments[1]);
+	return files_attributes(FILE_ATTRIBUTES, (struct dentry *)arguments[0]);
+}
+
+SEC("lsm/inode_setxattr")
+int BPF_PROG(files_setxattr, void *mapping, struct dentry *dentry)
+{
+	return files_attributes(FILE_XATTR, dentry);
+}
+
+SEC("lsm/inode_removexattr")
+int BPF_PROG(files_removexattr, void *mapping, struct dentry *dentry)
+{
+	return files_attributes(FILE_XATTR, dentry);
+}
+
+/* From here on 6.2; before, ACLs are extended attributes. */
+SEC("lsm/inode_set_acl")
+int BPF_PROG(files_set_acl, void *mapping, struct dentry *dentry)
+{
+	return files_attributes(FILE_XATTR, dentry);
+}
+
+SEC("lsm/inode_remove_acl")
+int BPF_PROG(files_remove_acl, void *mapping, struct dentry *dentry)
+{
+	return files_attributes(FILE_XATTR, dentry);
+}
+
+SEC("lsm/file_ioctl")
+int BPF_PROG(files_ioctl, struct file *file, unsigned int command)
+{
+	return files_command(file, command);
+}
+
+/* From here on 6.8, and in later versions of older kernels; before, the one above sees those of 32-bit processes too.
+ */
+SEC("lsm/file_ioctl_compat")
+int BPF_PROG(files_ioctl_compat, struct file *file, unsigned int command)
+{
+	return files_command(file, command);
+}
+
+SEC("lsm/sb_umount")
+int BPF_PROG(files_sb_umount, struct vfsmount *mount)
+{
+	return files_umount(mount);
+}
+
+/* Not on a hook: user space calls it with files that it has open. */
+SEC("syscall")
+int files_identify(struct file_identity *files)
+{
+#pragma unroll
+	for (int i = 0; i < FILE_IDENTITIES; i++)
+		files_identify_one(&files[i]);
+	return 0;
 }

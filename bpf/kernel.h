@@ -44,14 +44,31 @@
 #define IPV6_TCLASS       67
 #define CLONE_INTO_CGROUP 0x200000000ULL
 
+/* SO_MAX_PACING_RATE */
+#define SO_PACING 47
 /* Of sk_userlocks: the port is one that bind() was given. */
 #define SOCK_BINDPORT_LOCK 8
 
 /* Of the kernel's own headers. */
+#define EPERM               1
+#define EAGAIN              11
+#define EACCES              13
 #define EEXIST              17
+#define ENOBUFS             105
+#define ETIMEDOUT           110
+#define ECONNREFUSED        111
+#define EHOSTUNREACH        113
+#define ENETUNREACH         101
 #define FMODE_WRITE         2
+#define FMODE_EXEC          0x20
+#define S_IFMT              0170000
+#define S_IFDIR             0040000
+#define S_IFREG             0100000
+#define DCACHE_DISCONNECTED 0x20
 #define CGROUP2_SUPER_MAGIC 0x63677270
 #define BPF_FS_MAGIC        0xcafe4a11
+
+extern int LINUX_KERNEL_VERSION __kconfig;
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -63,10 +80,32 @@ struct cred {
 	kuid_t uid;
 };
 
+struct files_struct;
+
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+	int level;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
 struct task_struct {
 	int tgid;
 	const struct cred *cred;
 	char comm[16];
+	struct files_struct *files;
+	struct css_set *cgroups;
 };
 
 struct list_head {
@@ -97,24 +136,12 @@ struct sock_common {
 	__u16 skc_num;
 	__u16 skc_family;
 	volatile unsigned char skc_state;
+	int skc_bound_dev_if;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	unsigned long skc_flags;
 	atomic64_t skc_cookie;
-};
-
-struct kernfs_node {
-	__u64 id;
-};
-
-struct cgroup_subsys_state {
-	struct cgroup_subsys_state *parent;
-};
-
-struct cgroup {
-	struct cgroup_subsys_state self;
-	struct kernfs_node *kn;
 };
 
 struct sock_cgroup_data {
@@ -123,14 +150,18 @@ struct sock_cgroup_data {
 
 struct sock {
 	struct sock_common __sk_common;
+	unsigned long sk_max_pacing_rate;
+	struct dst_entry *sk_dst_cache;
 	int sk_err;
 	__u8 sk_kern_sock : 1;
 	__u8 sk_userlocks : 4;
 	__u16 sk_protocol;
 	struct sock_cgroup_data sk_cgrp_data;
+	void *sk_bpf_storage;
 };
 
 struct tcp_sock {
+	__u8 bpf_sock_ops_cb_flags;
 	__u32 srtt_us; /* in eighths */
 	__u32 segs_in;
 	__u32 segs_out;
@@ -140,13 +171,23 @@ enum sock_flags {
 	SOCK_DONE = 1, /* only its name counts: the value is the kernel's */
 };
 
+struct seq_file;
+
 struct bpf_iter_meta {
+	struct seq_file *seq;
 	__u64 seq_num;
 };
 
 struct bpf_iter__tcp {
 	struct bpf_iter_meta *meta;
 	struct sock_common *sk_common;
+};
+
+struct udp_sock;
+
+struct bpf_iter__udp {
+	struct bpf_iter_meta *meta;
+	struct udp_sock *udp_sk;
 };
 
 struct mptcp_sock {
@@ -196,14 +237,29 @@ struct rt6_info {
 	struct inet6_dev *rt6i_idev;
 };
 
+struct Qdisc_ops {
+	char id[16];
+};
+
+struct Qdisc {
+	const struct Qdisc_ops *ops;
+};
+
+struct netdev_queue {
+	struct Qdisc *qdisc;
+};
+
 struct net_device {
+	struct netdev_queue *_tx;
 	unsigned int mtu;
+	int ifindex;
 	struct list_head dev_list;
 	struct in_device *ip_ptr;
 	struct inet6_dev *ip6_ptr;
 };
 
 struct dst_entry {
+	struct net_device *dev;
 	unsigned long _metrics;
 	unsigned long expires;
 };
@@ -231,23 +287,46 @@ struct inet6_skb_parm {
 	__u16 frag_max_size;
 };
 
+struct hlist_node {
+	struct hlist_node *next;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
+};
+
 struct super_block {
 	unsigned long s_magic;
+	__u32 s_dev;
+	struct dentry *s_root;
 };
 
 struct inode {
+	unsigned short i_mode;
 	struct super_block *i_sb;
 	unsigned long i_ino;
+	__u32 i_generation;
+	struct hlist_head i_dentry;
 };
 
 struct qstr {
+	__u32 len;
 	const unsigned char *name;
 };
 
 struct dentry {
+	unsigned int d_flags;
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
+	struct super_block *d_sb;
+	union {
+		struct hlist_node d_alias;
+	} d_u;
+};
+
+struct vfsmount {
+	struct super_block *mnt_sb;
 };
 
 struct path {
@@ -256,8 +335,18 @@ struct path {
 
 struct file {
 	unsigned int f_mode;
+	unsigned int f_flags;
 	struct path f_path;
 	struct inode *f_inode;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
 };
 
 struct bpf_map {

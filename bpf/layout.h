@@ -45,16 +45,24 @@ enum policy_flags {
 	POLICY_DENY_RECEIVED = 256, /* made outside of the container and handed in */
 	POLICY_DENY_ESCAPE = 512,   /* ways out of the node, and into the programs and maps */
 	POLICY_COUNT_CONNECTIONS = 1024,
-	POLICY_REMAP = 2048,  /* it has entries in port_remaps */
-	POLICY_EGRESS = 4096, /* there are rules for where it may connect and send to */
+	POLICY_REMAP = 2048,    /* it has entries in port_remaps */
+	POLICY_EGRESS = 4096,   /* there are rules for where it may connect and send to */
+	POLICY_SERVICES = 8192, /* virtual addresses lead to their backends */
+	POLICY_FILES = 16384,   /* file_rules has entries for its file_set */
+	POLICY_BANDWIDTH = 32768,
 	/* Which parts of the marking there are. */
 	POLICY_SET_DSCP = 65536,
 	POLICY_SET_MARK = 131072,
 	POLICY_SET_PRIORITY = 262144,
-	POLICY_DENY_MARKING = 524288,       /* setsockopt() that would change it is refused, not ignored */
-	POLICY_DROP_DSCP = 1048576,         /* a packet with another DSCP is dropped, not only counted */
-	POLICY_REWRITE_DSCP = 2097152,      /* or given the right one, by the program on the device */
-	POLICY_MARK_DESTINATIONS = 4194304, /* there are markings by destination */
+	POLICY_DENY_MARKING = 524288, /* setsockopt() that would change it is refused, not ignored */
+	POLICY_DROP_DSCP = 1048576,   /* a packet with another DSCP is dropped, not only counted */
+	/* With POLICY_COUNT_CONNECTIONS. */
+	POLICY_COUNT_PORTS =
+	    2097152,           /* ports that the kernel chooses are counted, under connection_rules.max_ports */
+	POLICY_FAIR = 4194304, /* it gets no more of a destination than connect_shares says */
+	/* Of the marking too. */
+	POLICY_REWRITE_DSCP = 8388608,       /* a packet with another DSCP gets the right one on the device */
+	POLICY_MARK_DESTINATIONS = 16777216, /* it has an entry in marking_sets */
 };
 
 /* What is not among the parts is 0. Part of struct policy, from its mark on. */
@@ -65,6 +73,13 @@ struct marking {
 	__u8 tos;   /* DSCP in its place in the traffic class: the upper six bits */
 	__u8 parts; /* which there are: the bits of policy_flags that say so, from POLICY_SET_DSCP on */
 	__u8 reserved[2];
+};
+
+/* Value of marking_sets, by cgroup id: the rules of a container that has markings by destination. */
+struct marking_set {
+	__u64 set;      /* they are in egress_blocks, egress_classes and marking_rules */
+	__u32 by_class; /* 1: there are rules that name classes */
+	__u32 reserved;
 };
 
 /* Mappings that a policy has in itself. */
@@ -105,22 +120,22 @@ struct policy {
 	__u32 priority;
 	__u8 tos;
 	__u8 marking_parts;
-	__u8 reserved[2];
+	__u8 file_errno; /* of POLICY_FILES: what is refused gives it, EACCES or EPERM */
+	__u8 reserved;
 	/* Of POLICY_REMAP: the first mappings, for bind() to look at nothing else. Ports in host byte order. */
 	__u16 remap_port[REMAPS_AT_HAND]; /* what a task asks for */
 	__u16 remap_host[REMAPS_AT_HAND]; /* what it gets */
 	__u8 remap_tcp;                   /* bit i: mapping i is for TCP */
 	__u8 remap_udp;
-	__u8 reserved2[2];
+	__u16 services_own;          /* of POLICY_SERVICES. 1: they are its own; 0: those that all containers share */
 	enum remap_sizes remap_more; /* how many others there are, in port_remaps, which has all */
 	/* Of POLICY_EGRESS. */
 	__u64 egress_set;     /* its rules in egress_blocks and egress_classes */
 	__u32 egress_classes; /* 1: there are rules that name classes */
 	__u32 egress_errno;   /* what connect() and sendmsg() give */
-	/* Of POLICY_MARK_DESTINATIONS. */
-	__u64 marking_set;     /* its rules in egress_blocks, egress_classes and marking_rules */
-	__u32 marking_classes; /* 1: there are rules that name classes */
-	__u32 reserved3;
+	/* Of POLICY_FILES. */
+	__u64 file_set;       /* whose entries of file_rules hold */
+	__u64 file_filter[2]; /* a bit for each of them, by file_bit(): most files meet none */
 };
 
 /*
@@ -154,6 +169,10 @@ enum reason {
 	REASON_CONNECTIONS = 15,       /* connect() over the limit for the destination */
 	REASON_CONNECTIONS_TOTAL = 16, /* connect() over the limit for all destinations together */
 	REASON_EGRESS = 17,            /* connect(), send or packet to where a rule denies it */
+	REASON_FILE = 18,              /* a file that the policy keeps from the container, or from being changed */
+	REASON_BANDWIDTH = 19,         /* a packet or a send over the limit of the bandwidth */
+	REASON_SERVICE = 20,           /* connect() or send to a virtual address that has no backend */
+	REASON_CONNECTIONS_PORTS = 21, /* over the limit for ports that the kernel chooses */
 	REASONS = 32,                  /* a power of two, so that the verifier sees the bound of a masked index */
 };
 
@@ -285,6 +304,8 @@ enum connection_sizes {
 	CONNECTION_SETS = 4096,
 	CONNECTION_PLACES = 8,
 	CONNECTION_NO_PLACE = 0xffffff, /* hold.place of one that found its set full */
+	CONNECTION_PORT = 0x1000000, /* or'ed to hold.place of one whose port the kernel chose, where that counts */
+	CONNECTION_SHARES = 8,       /* destinations with a share of their own */
 	CLOSED_CONNECTIONS = 32768,
 	SOCKET_HOLDS = 262144, /* sockets whose hold needs no memory of their own */
 	/* Time is counted in spans of 2^33 ns, about 8.6 s. */
@@ -306,6 +327,8 @@ struct destination {
 struct marking_note {
 	struct destination to; /* of the last connect() or send; cgroup_id 0: none */
 	struct marking marking;
+	__u32 before_mask; /* mark_mask and parts of the marking before that */
+	__u32 before_parts;
 };
 
 /*
@@ -329,7 +352,13 @@ struct connection_count {
 enum connection_total {
 	IN_ALL = 0,
 	WITHOUT_PLACE = 1, /* to destinations that found their set full */
-	CONNECTION_TOTALS = 2,
+	PORTS_HELD = 2,    /* ports that the kernel has chosen, and sockets to which it may give one unasked */
+	CONNECTION_TOTALS = 4,
+};
+
+/* Part of a class id: a hash of the class's name below it (isolator/features/classes.ts). */
+enum class_bit {
+	CLASS_CLAIMED = 0x40000000, /* by nothing but what whoever runs the task has written */
 };
 
 /* Part of the value of connect_rules: the first that fits the destination holds. */
@@ -339,9 +368,24 @@ struct connection_rule {
 	__u16 begin; /* ports, both included, host byte order */
 	__u16 end;
 	__u16 protocol;
-	__u16 protocol_mask; /* bits of the protocol that must be the same; 0: any */
-	__u32 limit;         /* 0: not counted at all */
-	__u32 reserved2;
+	__u16 protocol_mask;    /* bits of the protocol that must be the same; 0: any */
+	__u32 limit;            /* 0: not counted at all */
+	enum class_bit service; /* only where it was reached by the service with this class; 0: however */
+};
+
+/* Of what a host has for a destination, how much a container may have. */
+struct connection_share {
+	__u8 address[16]; /* IPv4 as v4-mapped */
+	__u16 port;       /* host byte order */
+	__u16 protocol;
+	__u32 limit;
+};
+
+/* One line, of POLICY_FAIR. Written by user space only. */
+struct connection_shares {
+	__u32 other; /* limit for a destination that is not among them; 0: none yet */
+	__u32 count;
+	struct connection_share shares[CONNECTION_SHARES];
 };
 
 /* One line: what user space tells a pass over the sockets, and what that found of closed connections. */
@@ -356,9 +400,10 @@ struct connection_pass {
 
 /* A connection that a socket holds, at one level of nesting. */
 struct hold {
-	__u64 cgroup_id;             /* 0: none */
-	enum connection_sizes place; /* set * CONNECTION_PLACES + place in it, or CONNECTION_NO_PLACE */
-	__u32 lapses;                /* 0: live; else the span at whose start it lapses */
+	__u64 cgroup_id; /* 0: none */
+	enum connection_sizes
+	    place;    /* set * CONNECTION_PLACES + place in it, or CONNECTION_NO_PLACE; CONNECTION_PORT */
+	__u32 lapses; /* 0: live; else the span at whose start it lapses */
 };
 
 /*
@@ -369,7 +414,7 @@ struct socket_hold {
 	__u64 cookie; /* 0: nobody's */
 	struct hold hold;
 	__u32 watched; /* its state callback will say when it is closed */
-	__u32 reserved;
+	__u32 spilled; /* sockets for which this is the first place and that have their second */
 };
 
 /* Value of closed_connects. */
@@ -398,8 +443,12 @@ struct socket_connections {
 	struct hold now[LEVELS];
 	struct hold next[LEVELS];   /* UDP: of a connect() that an outer level may still refuse */
 	struct destination refused; /* the last that was: asked for again and again (io_uring), it counts once */
-	__u8 watched;               /* its state callback will say when it is closed */
-	__u8 reserved[7];
+	/* Of POLICY_COUNT_PORTS, for a port that no hold of `now` is counted with: cgroup id of the container, or 0.
+	 */
+	__u64 ports[LEVELS];
+	__u8 watched;   /* its state callback will say when it is closed */
+	__u8 by_number; /* bind() was last asked for a port, not for any */
+	__u8 reserved[6];
 };
 
 enum statistics_sizes {
@@ -426,15 +475,78 @@ struct timewait {
 	__u32 reserved;
 };
 
+/* Key of file_rules: a directory, with all below it, or a file. */
+struct file_key {
+	__u64 set;
+	__u64 ino;
+	__u32 dev;        /* as the kernel has it: super_block.s_dev */
+	__u32 generation; /* inode.i_generation: file systems use a number again, with another one of these */
+};
+
+/* Value of file_rules, and what became of a look for one. The nearest on the way up from the file holds. */
+enum file_verdict {
+	FILE_NO_RULE = 0,
+	FILE_ALLOW = 1,
+	FILE_READONLY = 2,
+	/* From here on all is refused. */
+	FILE_DENY = 3,
+	FILE_DISCONNECTED = 4, /* found by its handle: nobody knows where it is */
+	FILE_TOO_DEEP = 5,     /* deeper than FILE_ANCESTORS */
+	FILE_PIN = 6,          /* of the isolator's in bpffs */
+	FILE_SUBVOLUME = 7,    /* of btrfs, to be removed: nobody knows which */
+};
+
+enum file_operation {
+	FILE_OPEN = 0,
+	FILE_OPEN_WRITE = 1,
+	FILE_EXEC = 2,
+	FILE_CREATE = 3,
+	FILE_MKDIR = 4,
+	FILE_MKNOD = 5,
+	FILE_SYMLINK = 6,
+	FILE_LINK = 7,
+	FILE_UNLINK = 8,
+	FILE_RMDIR = 9,
+	FILE_RENAME = 10,
+	FILE_ATTRIBUTES = 11, /* chmod, chown, utimes, truncate, and what ioctl() sets of them */
+	FILE_XATTR = 12,      /* extended attributes and ACLs */
+	FILE_UMOUNT = 13,
+};
+
+enum file_sizes {
+	FILE_ANCESTORS = 256,     /* that are looked at; a file that has more is refused */
+	FILE_NEAR_ANCESTORS = 24, /* of these the nearest, at the least cost */
+	FILE_PATH = 384,
+	FILE_NAMES = 24,      /* of a path that is made of them, */
+	FILE_NAME = 128,      /* shorter than this, */
+	FILE_NAMES_END = 256, /* up to here: a power of two, like the one before */
+	FILE_IDENTITIES = 16,
+};
+
+/* What comes after struct event where the reason is REASON_FILE. */
+struct file_detail {
+	__u64 ino;
+	__u32 dev;
+	__u8 operation; /* enum file_operation */
+	__u8 verdict;   /* enum file_verdict */
+	__u8 seen;  /* 1: the path is as the task sees it; else as its file system has it, where it is long its end */
+	__u8 begin; /* of the path */
+	__u8 path[FILE_PATH]; /* NUL-terminated; from the task, so never trusted */
+};
+
+/* How the kernel knows an open file: asked of files_identify. */
+struct file_identity {
+	__u64 ino;
+	__u32 dev;
+	__u32 generation;
+	__u32 fd; /* in */
+	__u32 reserved;
+};
+
 /* Classes that an endpoint or a container is in, as far as programs know them. */
 #define ENDPOINT_CLASSES 4
 /* Sets of endpoints: one is in use, the other is being filled or empty. */
 #define ENDPOINT_SLOTS 2
-
-/* Part of a class id: a hash of the class's name below it (isolator/features/classes.ts). */
-enum class_bit {
-	CLASS_CLAIMED = 0x40000000, /* by nothing but what whoever runs the task has written */
-};
 
 /* Bits of endpoint_state.current. */
 enum endpoint_current {
@@ -489,6 +601,96 @@ struct endpoint_found {
 	enum endpoint_current current; /* as it was */
 	__u32 local;                   /* 1: an address of this host */
 	__u32 reserved;
+};
+
+/* Index of what there is for each direction. */
+enum bandwidth_side {
+	BANDWIDTH_EGRESS = 0,
+	BANDWIDTH_INGRESS = 1,
+	BANDWIDTH_SIDES = 2,
+};
+
+enum bandwidth_flags {
+	BANDWIDTH_LOOPBACK = 1, /* what goes through the loopback device counts too */
+	BANDWIDTH_EPERM = 2,    /* a datagram over the limit is EPERM to its sender */
+	BANDWIDTH_EAGAIN = 4,   /* sendmsg() of an unconnected socket is EAGAIN while there is no room */
+	BANDWIDTH_AUDIT = 8,    /* over the limit is counted, and nothing is held back */
+	BANDWIDTH_EDT = 16,     /* departure times where the device has sch_fq */
+};
+
+/*
+ * Value of bandwidth_rules, by cgroup id; of 0: the host's budget. Written by user space only. The programs take what
+ * has changed at their next step.
+ */
+struct bandwidth_rule {
+	__u64 rate[BANDWIDTH_SIDES];  /* bytes/s of the IP layer; 0: no limit */
+	__u64 burst[BANDWIDTH_SIDES]; /* bytes; 0: what 20 ms take, received 100 ms */
+	__u32 weight;                 /* share of the host's budget; 0: not of it */
+	enum bandwidth_flags flags;   /* any of them */
+};
+
+/*
+ * One direction of a container, or of the host's budget. Programs write it, user space only reads.
+ *
+ * `clock` is that of a virtual link of the rate: when all that was sent would have left it. Behind now: credit, up to
+ * the burst; ahead: debt. What is not TCP passes while there is no debt. TCP is paced, each connection to `level`,
+ * and a step every few ms moves that so that what leaves is the rate and the debt is repaid.
+ */
+struct bandwidth_state {
+	__u64 rate;   /* in force: bytes/s; 0: none */
+	__u64 level;  /* of a connection, bytes/s; of the host's budget: of a container of weight 1 */
+	__u64 clock;  /* CLOCK_MONOTONIC, ns, as all times here */
+	__u64 credit; /* ns: the burst */
+	__u64 begun;  /* when the step began */
+	__u64 due;    /* when it ends; far away while a CPU is at it */
+	__u64 budget; /* bytes that end it early */
+	__u64 bytes;  /* of this step that the level is for */
+	__u64 other;  /* bytes of this step that it is not for, what was dropped included */
+	__u64 phase;  /* enum bandwidth_phase */
+	/*
+	 * Connections that sent a packet of some size: in the present generation, which the first counts, and before.
+	 * Of the host's budget, weights of containers.
+	 */
+	__u64 generation;
+	__u64 generation_due;
+	__u64 senders;
+	__u64 senders_before;
+	__u64 generation_bytes; /* received in the present one */
+	__u64 host_generation;  /* in which the container has been counted */
+	__u64 passed_packets;
+	__u64 passed_bytes;
+	__u64 dropped_packets;
+	__u64 dropped_bytes;
+	__u64 marked;      /* packets that got ECN's "congestion experienced" */
+	__u64 throttled;   /* ns in which all of the rate was used */
+	__u64 measured;    /* bytes/s in the last step */
+	__u64 measured_at; /* end of that step */
+	__u64 reported_at; /* the last event */
+	__u64 unarmed;     /* connections that no callback comes from, each time one is met */
+};
+
+enum bandwidth_phase {
+	BANDWIDTH_MEASURING = 0,
+	BANDWIDTH_SETTLING = 1, /* the level has changed: senders have yet to learn of it */
+	BANDWIDTH_CHANGING = 2, /* so has the rate: what is sent meanwhile is forgiven */
+};
+
+/* Value of bandwidths, by cgroup id; of 0: the host's budget. */
+struct bandwidth {
+	struct bandwidth_state sides[BANDWIDTH_SIDES];
+};
+
+/* What is remembered of a TCP socket. */
+struct socket_bandwidth {
+	__u64 own;                 /* pacing rate that the task has set; all bits: none */
+	__u64 set;                 /* what it was set to here; 0: nothing yet */
+	__u64 levels[LEVELS];      /* that each level of nesting allows, plus 1; 0: any */
+	__u64 generations[LEVELS]; /* in which it has been counted as a sender */
+	__u64 receptions[LEVELS];  /* of what is received, in which it has been counted */
+	__u64 received[LEVELS];    /* bytes in that */
+	__u32 window;              /* bound of the congestion window, packets; 0: none */
+	__u32 receiving;           /* bound of the window that it offers, bytes; 0: none */
+	__u32 windows[LEVELS];     /* that each level wants that to be */
 };
 
 enum egress_sizes {
@@ -549,21 +751,145 @@ struct egress_verdict {
 	enum class_bit class; /* of by_class */
 };
 
-_Static_assert(sizeof(struct policy) == 120, "policy has a hole");
+enum service_sizes {
+	SERVICE_PEERS = 8,   /* virtual addresses that a UDP socket goes to at a time */
+	SERVICE_DRAWS = 3,   /* tries by chance, before all are looked through */
+	SERVICE_LOOK = 256,  /* of which so many */
+	SERVICES_SHARED = 1, /* set of those that all containers share: no cgroup id is so low */
+};
+
+enum service_flag {
+	SERVICE_LEAST = 1,    /* of two by chance the one with fewer connections; else by chance alone */
+	SERVICE_AFFINITY = 2, /* by the client's container */
+	SERVICE_TELL_VIP = 4, /* getpeername() of TCP gives the virtual address */
+	SERVICE_PASS = 8,     /* without a backend it goes on to the virtual address itself */
+};
+
+/* Key of services, and of service_backends. */
+struct service_key {
+	__u64 set;        /* cgroup id of the container whose own it is, or SERVICES_SHARED */
+	__u8 address[16]; /* network byte order; IPv4 as v4-mapped */
+	__u16 port;       /* host byte order */
+	__u16 protocol;   /* IPPROTO_TCP or IPPROTO_UDP; MPTCP is TCP */
+	__u32 reserved;
+};
+
+/* A virtual address. Written whole by user space, after the table that it names. */
+struct service {
+	__u64 table; /* its slots in service_slots; another number for each table */
+	__u32 count; /* slots from 0 on; 0: no backend */
+	__u32 near;  /* slots after these, of the backends on this host, which come first */
+	enum service_flag flags;
+	enum class_bit class; /* by which rules name it */
+};
+
+/* Key of service_slots. */
+struct service_slot_key {
+	__u64 table;
+	__u32 slot;
+	__u32 reserved;
+};
+
+/*
+ * A draw by weight takes two steps (Vose's alias method): a slot, all as likely, then in it the one if a random
+ * number is below `first`, else the other. Ports in host byte order.
+ */
+struct service_slot {
+	__u8 address[16];
+	__u8 other[16];
+	__u16 port;
+	__u16 other_port;
+	__u16 weight;
+	__u16 other_weight;
+	__u32 first;
+	__u32 reserved;
+};
+
+/* What is known of a backend: made and removed by user space, written by programs. */
+struct service_backend {
+	__u64 avoided_until; /* CLOCK_MONOTONIC, ns; 0: not avoided */
+	__u64 avoid;         /* ns that it is avoided for */
+	__u64 connects;      /* times that it was chosen */
+	__u64 refused;       /* connections that it, or its host, refused */
+	__u64 unanswered;    /* connections whose first SYN was sent again */
+	__u32 live;          /* TCP connections of the containers to it, by whatever address */
+	__u32 reserved;
+};
+
+/* Where a socket went instead of to a virtual address. */
+struct service_peer {
+	__u64 table; /* of struct service at that time; 0: none */
+	__u8 vip[16];
+	__u8 backend[16];
+	__u16 vip_port;
+	__u16 backend_port;
+	__u32 reserved;
+};
+
+/* What is remembered of a UDP socket that goes to virtual addresses, or of one that is to be told of them. */
+struct service_note {
+	__u64 set;
+	__u32 level;             /* of the container whose program has written it */
+	enum service_sizes next; /* peer that the next new one takes the place of */
+	__u32 connected;         /* 1 + peer that it is connected to; 0: none */
+	__u32 reserved;
+	struct service_peer peers[SERVICE_PEERS];
+};
+
+/* Value of terminations, by cgroup id: a container whose rules for egress hold for connections that exist
+ * too. */
+struct termination {
+	__u64 set; /* as policy.egress_set, and so on */
+	__u32 by_class;
+	__u32 level;
+	__u64 chain[LEVELS]; /* as of struct port_owner */
+};
+
+/* Words of struct listening_ports. */
+#define LISTENING_WORDS 1024
+
+/* One line: ports that the pass has found listeners on. */
+struct listening_ports {
+	__u64 ports[LISTENING_WORDS];
+};
+
+/* What a pass that ends sockets writes of each. Addresses in network byte order, IPv4 as v4-mapped. */
+struct ended_socket {
+	__u64 cgroup_id; /* the container whose policy wants it */
+	__u64 cookie;    /* 0: nobody has asked for it yet */
+	__u8 local[16];
+	__u8 remote[16];
+	__u16 local_port; /* host byte order */
+	__u16 remote_port;
+	__u32 device; /* index of the one that it is bound to, or 0 */
+	__u16 family; /* AF_*: IPv4 over an IPv6 socket is AF_INET6 */
+	__u16 protocol;
+	__u32 ended; /* 1: it is; 0: user space is to do it */
+};
+
+_Static_assert(sizeof(struct policy) == 128, "policy has a hole");
 _Static_assert(sizeof(struct marking) == 16, "marking has a hole");
-_Static_assert(__builtin_offsetof(struct policy, reserved) - __builtin_offsetof(struct policy, mark) ==
-                   __builtin_offsetof(struct marking, reserved),
+_Static_assert(__builtin_offsetof(struct policy, marking_parts) - __builtin_offsetof(struct policy, mark) ==
+                   __builtin_offsetof(struct marking, parts),
                "policy has no marking in it");
 _Static_assert(sizeof(struct socket_note) == 20, "socket_note has a hole");
+_Static_assert(sizeof(struct service_key) == 32, "service_key has a hole");
+_Static_assert(sizeof(struct service_slot) == 48, "service_slot has a hole");
+_Static_assert(sizeof(struct service_note) == 24 + 48 * SERVICE_PEERS, "service_note has a hole");
 _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
+_Static_assert(sizeof(struct ended_socket) == 64, "ended_socket has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
 _Static_assert(sizeof(struct counters) == 8 * (20 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tally has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");
+_Static_assert(sizeof(struct connection_share) == 24, "connection_share has a hole");
 _Static_assert(sizeof(struct connection_ends) == 48, "connection_ends has a hole");
 _Static_assert(sizeof(struct port_remap_set) == 128, "port_remap_set has a hole");
+_Static_assert(sizeof(struct file_key) == 24, "file_key has a hole");
+_Static_assert(sizeof(struct file_detail) == 16 + FILE_PATH, "file_detail has a hole");
+_Static_assert(sizeof(struct file_identity) == 24, "file_identity has a hole");
 _Static_assert(sizeof(struct event) == 88, "event has a hole");
 _Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key has a hole");
 _Static_assert(sizeof(struct endpoint_found) == 40, "endpoint_found has a hole");

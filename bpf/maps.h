@@ -84,6 +84,8 @@ struct {
 
 struct connection_rules {
 	struct connection_rule rules[CONNECTION_RULES];
+	__u32 max_ports; /* of POLICY_COUNT_PORTS */
+	__u32 reserved;
 };
 
 /* By cgroup id. Written by user space only. */
@@ -108,6 +110,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct socket_hold);
 } socket_holds SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct connection_shares);
+} connect_shares SEC(".maps");
 
 /* Connections in timewait whose ends are known. One that finds it full lapses by time alone. */
 struct {
@@ -139,6 +148,47 @@ struct {
 	__type(key, int);
 	__type(value, struct remap_note);
 } remap_notes SEC(".maps");
+/*
+ * enum file_verdict by file_set and inode, of what rules name: containers with the same rules share them. Made and
+ * removed by user space (isolator/containers/files.ts).
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct file_key);
+	__type(value, __u32);
+} file_rules SEC(".maps");
+
+/*
+ * The policies of containers that have file rules, by cgroup id: a copy for the programs that are attached to no
+ * cgroup, and have no storage of one.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct policy);
+} file_policies SEC(".maps");
+
+/* What those containers were refused of files, likewise. Added to their counters by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct counters);
+} file_counts SEC(".maps");
+
+/* The instance's node: who is not below it is none of its containers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} file_root SEC(".maps");
+
 /*
  * Endpoints of the cluster by slot (endpoint_state): a whole set comes into use by one write. User space makes the
  * inner maps as large as they have to be.
@@ -224,7 +274,16 @@ struct {
 	__type(value, __u64);
 } egress_hits SEC(".maps");
 
-/* Markings of the rules of a set, by number. */
+/* By cgroup id. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct marking_set);
+} marking_sets SEC(".maps");
+
+/* Markings of the rules of a set, by number. Written by user space only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -239,6 +298,31 @@ struct {
 	__type(key, int);
 	__type(value, struct marking_note);
 } marking_notes SEC(".maps");
+
+/* By cgroup id. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct bandwidth_rule);
+} bandwidth_rules SEC(".maps");
+
+/* By cgroup id. Made and removed by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct bandwidth);
+} bandwidths SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct socket_bandwidth);
+} sock_bandwidth SEC(".maps");
 
 /* By cgroup id, of the containers that user space wants to know it of. Made and removed by user space. */
 struct {
@@ -257,3 +341,61 @@ struct {
 	__type(key, __u64);
 	__type(value, struct timewait);
 } timewaits SEC(".maps");
+
+/* Containers whose rules end what they deny. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct termination);
+} terminations SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct listening_ports);
+} listening SEC(".maps");
+
+/* Virtual addresses by set: a daemon's, and that of each `run`. All of these are written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct service_key);
+	__type(value, struct service);
+} services SEC(".maps");
+
+/* Tables of backends: one that a service names never changes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1048576);
+	__type(key, struct service_slot_key);
+	__type(value, struct service_slot);
+} service_slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, struct service_key);
+	__type(value, struct service_backend);
+} service_backends SEC(".maps");
+
+/* How often there was no backend for a virtual address. Made by programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct service_key);
+	__type(value, __u64);
+} service_misses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct service_note);
+} service_notes SEC(".maps");

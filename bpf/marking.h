@@ -220,19 +220,31 @@ static __always_inline void marking_address(struct bpf_sock_addr *ctx, const str
 		mark_address(ctx, policy, false);
 }
 
-/* What the rules say of a destination. `to` and `marking` are not the same memory. */
-static __noinline int find_marking(const struct policy *policy, const struct destination *to, struct marking *marking)
+/*
+ * What the rules say of a destination. `service`: class of the service that it was reached by, or 0. `to` and
+ * `marking` are not the same memory.
+ */
+static __noinline int find_marking(const struct policy *policy, const struct destination *to, __u32 service,
+                                   struct marking *marking)
 {
 	struct endpoint_key key = {.port = to->port, .protocol = to->protocol};
-	struct marking_rule rule = {.set = policy->marking_set};
 	struct egress_verdict verdict = {};
+	const struct marking_set *set;
 	const struct marking *found;
+	struct marking_rule rule = {};
+	__u64 id = policy->cgroup_id;
 
+	*marking = *plain_marking(policy);
+	set = bpf_map_lookup_elem(&marking_sets, &id);
+	if (!set)
+		return 0;
 	__builtin_memcpy(key.address, to->address, sizeof(key.address));
-	judge_destination(policy->marking_set, &key, policy->marking_classes, &verdict);
+	judge_destination(set->set, &key, set->by_class, service, &verdict);
+	rule.set = set->set;
 	rule.rule = verdict.rule >> EGRESS_ACTION_BITS;
 	found = bpf_map_lookup_elem(&marking_rules, &rule);
-	*marking = found ? *found : *plain_marking(policy);
+	if (found)
+		*marking = *found;
 	return 0;
 }
 
@@ -244,41 +256,47 @@ static __always_inline bool goes_to(const struct marking_note *note, const struc
 	return note->to.cgroup_id == policy->cgroup_id && a[0] == b[0] && a[1] == b[1] && note->to.port == to->port;
 }
 
-/* The socket's marking is that of a destination from now on. @returns its note, where that is another than before */
-static __always_inline struct marking_note *turn_to(struct bpf_sock *sk, const struct policy *policy,
-                                                    const struct destination *to, struct marking *before)
+/*
+ * The socket's marking is that of a destination from now on. Apart from what then sets it: together they take more
+ * stack than connect() has left (512 bytes with all that it calls, before Linux 6.5).
+ * @returns whether it is another destination than before
+ */
+static __noinline int turn_to(struct bpf_sock *sk, const struct policy *policy, const struct destination *to,
+                              __u32 service)
 {
 	struct marking_note *note = bpf_sk_storage_get(&marking_notes, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	const struct marking *before;
 	struct socket_note *whose;
 
 	if (!note || goes_to(note, policy, to))
-		return NULL;
+		return 0;
 	whose = bpf_sk_storage_get(&socket_notes, sk, 0, marking_note_flags(policy));
 	if (marked_below(policy, whose))
-		return NULL;
-	*before = note->to.cgroup_id == policy->cgroup_id ? note->marking : *plain_marking(policy);
-	find_marking(policy, to, &note->marking);
+		return 0;
+	before = note->to.cgroup_id == policy->cgroup_id ? &note->marking : plain_marking(policy);
+	note->before_mask = before->mark_mask;
+	note->before_parts = before->parts;
+	find_marking(policy, to, service, &note->marking);
 	note->to = *to;
 	note->to.cgroup_id = policy->cgroup_id;
 	note_marking(policy, whose, &note->marking);
-	return note;
+	return 1;
 }
 
-static __noinline void mark_destination(struct bpf_sock_addr *ctx, const struct policy *policy,
-                                        const struct destination *to, bool late)
+/* After turn_to(). */
+static __noinline void mark_turned(struct bpf_sock_addr *ctx, const struct policy *policy, bool late)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct marking before = {};
 	struct marking_note *note;
 	__u8 parts;
 
 	if (!sk)
 		return;
-	note = turn_to(sk, policy, to, &before);
+	note = bpf_sk_storage_get(&marking_notes, sk, 0, 0);
 	if (!note)
 		return;
-	parts = note->marking.parts | before.parts;
-	set_mark_and_priority(ctx, sk, &note->marking, parts, note->marking.mark_mask | before.mark_mask);
+	parts = note->marking.parts | note->before_parts;
+	set_mark_and_priority(ctx, sk, &note->marking, parts, note->marking.mark_mask | note->before_mask);
 	if (!(parts & MARKING_DSCP))
 		return;
 	if (late && has_wrong_dscp(sk, &note->marking))
@@ -286,12 +304,21 @@ static __noinline void mark_destination(struct bpf_sock_addr *ctx, const struct 
 	set_dscp(ctx, sk, policy, &note->marking);
 }
 
+static __always_inline void mark_destination(struct bpf_sock_addr *ctx, const struct policy *policy,
+                                             const struct destination *to, __u32 service, bool late)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	if (sk && turn_to(sk, policy, to, service))
+		mark_turned(ctx, policy, late);
+}
+
 /* connect() and sends with an address, where there are rules for destinations: `to` is read. */
 static __always_inline void marking_connect(struct bpf_sock_addr *ctx, const struct policy *policy,
-                                            const struct destination *to)
+                                            const struct destination *to, __u32 service)
 {
 	if (policy->flags & POLICY_MARK_DESTINATIONS && to->port)
-		mark_destination(ctx, policy, to, false);
+		mark_destination(ctx, policy, to, service, false);
 	marking_address(ctx, policy);
 }
 
@@ -299,7 +326,8 @@ static __always_inline void marking_connect(struct bpf_sock_addr *ctx, const str
  * A send of an unconnected UDP socket. From Linux 6.15 on (IPv6: 6.11) the kernel has taken the traffic class from
  * the socket by now, so that what is set goes for the next datagram.
  */
-static __always_inline void marking_sendmsg(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family)
+static __always_inline void marking_sendmsg(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family,
+                                            __u32 service)
 {
 	struct bpf_sock *sk = ctx->sk;
 
@@ -309,7 +337,7 @@ static __always_inline void marking_sendmsg(struct bpf_sock_addr *ctx, const str
 		struct destination to = {};
 
 		read_destination(ctx, family, &to);
-		mark_destination(ctx, policy, &to, true);
+		mark_destination(ctx, policy, &to, service, true);
 	}
 	if (!(policy->flags & POLICY_SET_DSCP))
 		return;
@@ -348,14 +376,13 @@ static __noinline void mark_tcp(struct bpf_sock_ops *ctx, const struct policy *p
 	struct bpf_sock *sk = ctx->sk;
 	struct socket_note *note;
 	struct destination to = {};
-	struct marking before;
 
 	if (!sk)
 		return;
 	/* Accepted, or a subflow that the kernel made: connect() has not met it. */
 	if (policy->flags & POLICY_MARK_DESTINATIONS && ctx->op != BPF_SOCK_OPS_TCP_LISTEN_CB) {
 		read_peer(ctx, &to);
-		turn_to(sk, policy, &to, &before);
+		turn_to(sk, policy, &to, 0);
 	}
 	note = bpf_sk_storage_get(&socket_notes, sk, 0, marking_note_flags(policy));
 	if (marked_below(policy, note))

@@ -81,8 +81,8 @@ static __noinline int hold_option(struct bpf_sockopt *ctx, const struct policy *
 	if (asked != allowed && policy->flags & POLICY_DENY_MARKING && refuse_change(ctx, policy) == DENY)
 		return DENY;
 	/*
-	 * Priorities over 6 ask for rights that the task need not have: done, as far as it can tell. So are options of
-	 * an MPTCP socket, which would change those of its subflows, that know where they go.
+	 * Priorities over 6 ask for rights that the task need not have: done, as far as it can tell. So are options
+	 * of an MPTCP socket, which would change those of its subflows, that know where they go.
 	 */
 	if (option == SO_PRIORITY || (sk->protocol == IPPROTO_MPTCP && policy->flags & POLICY_MARK_DESTINATIONS))
 		ctx->optlen = -1;

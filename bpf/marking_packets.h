@@ -5,8 +5,8 @@
 #include "marking.h"
 
 /* Jiffies that a packet may take from the container's program to the device's: 1 s or more. */
-#define REWRITE_SPAN 1000
-#define IPV4_CHECK   10 /* offset of the checksum */
+#define REWRITE_SPAN  1000
+#define IPV4_CHECK    10 /* offset of the checksum */
 #define TC_ACT_UNSPEC (-1)
 
 /* The traffic class of a packet: the second byte of IPv4, the second nibble and the third of IPv6. */
@@ -127,7 +127,7 @@ static __noinline int mark_by_destination(struct __sk_buff *skb, const struct po
 		sk = bpf_sk_fullsock(sk);
 	if (sk && goes_anywhere(sk)) {
 		if (read_packet(skb, sk, &to))
-			find_marking(policy, &to, &marking);
+			find_marking(policy, &to, 0, &marking);
 	} else if (sk) {
 		marking = *marking_of(policy, sk);
 	}

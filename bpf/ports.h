@@ -173,9 +173,8 @@ static __noinline int refuse_chosen(struct bpf_sock *ctx, const struct policy *p
 }
 
 /* After bind() has chosen: only here is the port of a bind(0) known. One that was asked for is judged already. */
-static __always_inline int ports_post_bind(struct bpf_sock *ctx, __u8 family)
+static __always_inline int ports_post_bind(struct bpf_sock *ctx, const struct policy *policy, __u8 family)
 {
-	const struct policy *policy = container_policy();
 	const struct port_owner *owner = owner_of(ctx->src_port);
 
 	if (!owner)

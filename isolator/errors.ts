@@ -38,6 +38,7 @@ export type ErrorCode =
   | "agent-failed"
   // Of the protocol.
   | "no-daemon"
+  | "no-token"
   | "forbidden"
   | "internal"
   | "not-acceptable"

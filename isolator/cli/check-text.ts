@@ -8,6 +8,9 @@ import { table, type Row } from "./table.js";
 
 const NOT_TRIED = "not tried";
 
+/** Code of a note: an agent may use cgroup v2 itself here. */
+export const AGENT_TREE = "agent-tree";
+
 const ABOUT_RIGHTS = new Set(["not-root", "user-namespace", "no-capability"]);
 /** Codes of what keeps from trying: told in full once, in the row that it belongs to. */
 const BLOCKED = new Set([...ABOUT_RIGHTS, "no-libbpf", "no-cgroup2", "cgroup2-read-only"]);
@@ -58,7 +61,10 @@ function cgroup2(report: CheckReport): string {
   const { path, layout, writable } = report.cgroup2;
   if (path === null) return single(report.probes, "cgroup2", "");
   const where = `${path}, ${LAYOUTS[layout]}`;
-  if (writable) return `${where}, writable`;
+  if (writable) {
+    const note = report.notes.find(({ code }) => code === AGENT_TREE);
+    return `${where}, writable${note ? `\n${note.message}` : ""}`;
+  }
   const result = report.probes.find(({ name }) => name === "cgroup2_writable");
   return result?.detail && ABOUT_RIGHTS.has(result.detail.code)
     ? `${where}; writing was ${NOT_TRIED}`
@@ -86,6 +92,7 @@ function machineRows(report: CheckReport): Row[] {
     ["programs", single(probes, "programs", "all load")],
     ["enforcement", single(probes, "enforcement", "a trial task's bind() was refused")],
     ["counting", single(probes, "counting", "a trial task's packets were counted")],
+    ["ending connections", single(probes, "end_connections", "yes")],
     ["BPF LSM", lsm(probes)],
   ];
 }

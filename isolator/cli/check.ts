@@ -15,9 +15,13 @@ import {
 import { libbpfVersion } from "../kernel/native.js";
 import { runProbes, type ProbeResult } from "../kernel/probe.js";
 import { PROBES } from "../kernel/probes.js";
-import { renderCheck } from "./check-text.js";
+import { AGENT_TREE, renderCheck } from "./check-text.js";
 import { paintFor } from "./colours.js";
 import { findWarnings, livePorts, type Warning } from "./check-warnings.js";
+
+const AGENT_TREE_NOTE =
+  "an agent of Mesos 1.12 has a tree of its own here, and containers stay in it: a pod's task that has\n" +
+  "no cgroup there shares its pod's, and may use the ports of the whole pod";
 
 /** Options as the command line gives them. */
 export interface CheckOptions {
@@ -54,6 +58,7 @@ export interface CheckReport {
 /** @param ports of the tasks, for warnings */
 function inspect(instance: string, ports: readonly PortRange[]): CheckReport {
   const mounts = readMounts();
+  const layout = cgroupLayout(mounts);
   const probes = runProbes(PROBES);
   const features = NEEDS.map((needs) => assess(needs, probes));
   const ok = (name: string): boolean => probes.some((probe) => probe.name === name && probe.ok);
@@ -66,7 +71,7 @@ function inspect(instance: string, ports: readonly PortRange[]): CheckReport {
     root: process.geteuid?.() === 0,
     cgroup2: {
       path: findCgroup2(mounts)?.path ?? null,
-      layout: cgroupLayout(mounts),
+      layout,
       writable: ok("cgroup2_writable"),
     },
     bpffs: { path: BPFFS, mounted: hasBpffs(mounts) },
@@ -74,9 +79,12 @@ function inspect(instance: string, ports: readonly PortRange[]): CheckReport {
     probes,
     features,
     warnings: findWarnings(ports, mounts),
-    notes: probes.flatMap((probe) =>
-      probe.ok && probe.detail ? { code: probe.detail.code, message: probe.detail.reason } : [],
-    ),
+    notes: [
+      ...probes.flatMap((probe) =>
+        probe.ok && probe.detail ? { code: probe.detail.code, message: probe.detail.reason } : [],
+      ),
+      ...(layout === "pure" ? [{ code: AGENT_TREE, message: AGENT_TREE_NOTE }] : []),
+    ],
   };
 }
 

@@ -74,6 +74,17 @@ const ABOUT: Readonly<Partial<Record<string, About>>> = {
     examples: [["the cluster's addresses by class", "bpf-isolator endpoints"]],
     status: ASKS_DAEMON,
   },
+  services: {
+    examples: [["those without a backend", "bpf-isolator services | grep none"]],
+    status: ASKS_DAEMON,
+  },
+  explain: {
+    examples: [
+      ["which rule decides, and why", "bpf-isolator explain web-1 10.0.3.7:5432"],
+      ["of a datagram, as JSON", "bpf-isolator explain web-1 'udp:[fd00::1]:53' --json"],
+    ],
+    status: ASKS_DAEMON,
+  },
   "break-glass": {
     examples: [
       ["refuse nothing from now on, and report it", "bpf-isolator break-glass --audit"],

@@ -5,17 +5,21 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { renderReference } from "../config/reference.js";
-import { HOOKS } from "../kernel/hooks.js";
+import { HOOKS, MACHINE_HOOKS } from "../kernel/hooks.js";
 
 function renderHooks(): string {
   const rows = HOOKS.map(
     ({ section, since, purpose, lsm, optional }) =>
       `| \`${section}\` | ${since}${lsm ? ", BPF LSM" : ""} | ${lsm || optional ? "where a policy asks for it" : "each container"} | ${purpose} |`,
   );
+  const machine = MACHINE_HOOKS.map(
+    ({ hook, since, purpose }) =>
+      `| \`lsm/${hook}\` | ${since}, BPF LSM | the machine, while a container has rules for files | ${purpose} |`,
+  );
   return [
     "| hook | kernel | attached to | what its program does |",
     "| :-- | :-- | :-- | :-- |",
-    ...new Set(rows),
+    ...new Set([...rows, ...machine]),
   ].join("\n");
 }
 

@@ -6,6 +6,8 @@ import {
   classesText,
   columns,
   enforcementText,
+  filesText,
+  limitsText,
   formatBytes,
   mappingsText,
   markingText,
@@ -28,9 +30,22 @@ const OPTIONAL: readonly { head: string; text: (container: Summary) => string }[
     text: ({ port_mappings = [] }) => (port_mappings.length > 0 ? shorten(mappingsText(port_mappings)) : ""),
   },
   { head: "CLASSES", text: ({ classes = [] }) => (classes.length > 0 ? shorten(classesText(classes)) : "") },
+  { head: "BANDWIDTH", text: ({ bandwidth }) => (bandwidth ? limitsText(bandwidth) : "") },
   { head: "CONNECTIONS", text: ({ connections }) => (connections ? `${connections.held ?? 0}` : "") },
+  { head: "EGRESS", text: (container) => shorten(egressText(container)) },
   { head: "MARKING", text: ({ marking }) => (marking ? markingText(marking) : "") },
+  { head: "FILES", text: ({ files }) => (files ? filesText(files) : "") },
 ];
+/** "3 rules, else allow"; with what rules have refused: "egress[0] 12, the default 3 denied". */
+function egressText({ egress_rules = 0, egress_default, egress_counts = [] }: Summary): string {
+  if (egress_default === undefined) return "";
+  const denials = egress_counts
+    .filter(({ denied = 0n }) => denied > 0n)
+    .map(({ rule = "", denied = 0n }) => `${printable(rule)} ${denied}`);
+  const rules = `${egress_rules} rules, else ${printable(egress_default)}`;
+  return denials.length === 0 ? rules : `${denials.join(", ")} denied`;
+}
+
 /** Characters of a list; --json has all. */
 const MAX_LIST = 40;
 

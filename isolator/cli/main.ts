@@ -2,9 +2,11 @@
 /** The command line. Every error of a command ends here, and is printed here and only here. */
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { IsolatorError, messageOf } from "../errors.js";
+import { FULL_MODES, parseBurst, parseRate } from "../features/bandwidth.js";
 import { CONNECT_ERRNOS, MAX_LIMIT } from "../features/connections.js";
 import { EGRESS_ERRNOS } from "../features/egress.js";
 import { ESCAPE_MODES } from "../features/escape.js";
+import { FILE_ERRNOS, parseFilePath } from "../features/files.js";
 import { CHANGE_MODES, parseDscp, parseMark, parsePriority, WRONG_DSCP_MODES } from "../features/marking.js";
 import { EPHEMERAL_MODES, EXTRA_PROTOCOLS } from "../features/ports.js";
 import { SOCKET_KINDS } from "../features/sockets.js";
@@ -40,6 +42,11 @@ function listOf<T extends string>(words: readonly T[]): (text: string, previous:
     });
     return [...new Set([...previous, ...named])];
   };
+}
+
+/** A path of an option that may be given several times. */
+function addPath(text: string, previous: string[]): string[] {
+  return [...previous, parseFilePath(text)];
 }
 
 function collect(text: string, previous: string[]): string[] {
@@ -92,12 +99,21 @@ program
   )
   .addOption(
     new Option(
+      "--allow-socket <list>",
+      "allow packet, xdp and received where rules of egress would deny them",
+    )
+      .argParser(listOf(SOCKET_KINDS))
+      .default([], "none"),
+  )
+  .addOption(
+    new Option(
       "--escape <mode>",
       "ways out of the container's cgroup (default: deny where the kernel can)",
     ).choices(ESCAPE_MODES),
   )
   .option("--max-connections <n>", "connections that it may hold to one destination", parseLimit)
   .option("--max-connections-total <n>", "connections that it may hold in all", parseLimit)
+  .option("--max-ephemeral-ports <n>", "ports that it may hold of those that the kernel chooses", parseLimit)
   .addOption(
     new Option("--connect-errno <errno>", "what a connect() over a limit gives (default: EAGAIN)").choices(
       CONNECT_ERRNOS,
@@ -119,6 +135,26 @@ program
       WRONG_DSCP_MODES.filter((mode) => mode !== "rewrite"),
     ),
   )
+  .addOption(
+    new Option(
+      "--egress-rate <rate>",
+      "what it may send, IP headers included: 100Mbit, 12.5MB/s, ...",
+    ).argParser(parseRate),
+  )
+  .addOption(new Option("--ingress-rate <rate>", "what it may receive").argParser(parseRate))
+  .addOption(
+    new Option("--egress-burst <size>", "bytes that it may send at once after a pause: 64KiB, ...").argParser(
+      parseBurst,
+    ),
+  )
+  .addOption(new Option("--ingress-burst <size>", "bytes that it may receive at once").argParser(parseBurst))
+  .addOption(
+    new Option("--on-full <mode>", "datagrams over the limit (default: drop, as a full queue does)").choices(
+      FULL_MODES,
+    ),
+  )
+  .option("--limit-loopback", "the loopback device counts too")
+  .option("--departures", "departure times of packets where the device has sch_fq, instead of pacing")
   .option(
     "--deny-egress <to>",
     "where it may not connect or send to: 10.0.0.0/8:22, [::1]:80, class:web, *",
@@ -137,6 +173,21 @@ program
       EGRESS_ERRNOS,
     ),
   )
+  .option(
+    "--vip <address=backends>",
+    "a virtual address and where connect() to it goes: 10.77.0.1:80=10.0.0.1:31000,10.0.0.2:31001",
+    collect,
+    [],
+  )
+  .option(
+    "--deny-path <path>",
+    "file, or directory with all below it, that it may not open or change",
+    addPath,
+    [],
+  )
+  .option("--readonly-path <path>", "the same: it may not be changed", addPath, [])
+  .option("--allow-path <path>", "exception below one of those", addPath, [])
+  .addOption(new Option("--path-errno <errno>", "what these give (default: EACCES)").choices(FILE_ERRNOS))
   .option("--class <name>", "put it into a class of the configuration, with that class's marking")
   .option("--config <file>", "configuration that has the class (default: /etc/bpf-isolator/isolator.yaml)")
   .option("-n, --name <name>", "name of the container (default: run- and eight digits)")

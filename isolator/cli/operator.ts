@@ -1,4 +1,4 @@
-/** The commands that ask a daemon: list, usage, top, status, events, endpoints, explain. */
+/** The commands that ask a daemon: list, usage, top, status, events, endpoints, services, explain. */
 import { InvalidArgumentError, Option, type Command } from "commander";
 import type { DaemonOptions } from "./daemon.js";
 import type { EndpointsOptions } from "./endpoints.js";
@@ -12,7 +12,16 @@ export type Sort = (typeof SORTS)[number];
 /** Exit status of these commands for the errors that scripts tell apart. 1: any other. */
 export const OPERATOR_STATUS: Partial<Record<string, number>> = { "no-daemon": 3, "shutting-down": 3 };
 
-export const OPERATOR_COMMANDS = ["list", "usage", "top", "status", "events", "endpoints", "explain"];
+export const OPERATOR_COMMANDS = [
+  "list",
+  "usage",
+  "top",
+  "status",
+  "events",
+  "endpoints",
+  "services",
+  "explain",
+];
 
 function add(program: Command, name: string, description: string): Command {
   return program
@@ -74,6 +83,12 @@ export function addOperatorCommands(program: Command): void {
       const { endpoints } = await import("./endpoints.js");
       process.exitCode = await endpoints(options);
     });
+  add(program, "services", "list virtual addresses, their backends, and how these are").action(
+    async (options: DaemonOptions) => {
+      const { services } = await import("./services.js");
+      process.exitCode = await services(options);
+    },
+  );
   add(program, "explain", "say which rule decides on a connection of a container, by the kernel's own tables")
     .argument("<name>", "the container, or the beginning of its name")
     .argument("<destination>", "as in 10.1.2.3:80, udp:10.1.2.3:53, [fd00::1]:443, or an address alone")

@@ -5,7 +5,7 @@
 import { totalDenied, REASONS, type Reason, type Usage } from "../features/accounting.js";
 import type { EscapedProcess } from "../containers/escaped.js";
 import { describe, type Denial } from "../features/events.js";
-import { toStatisticsJson } from "../features/statistics.js";
+import { toStatisticsJson, type StatisticsFields } from "../features/statistics.js";
 
 /** Shown at once, then so many a second. */
 const BURST = 20;
@@ -52,8 +52,11 @@ export class Reporter {
     );
   }
 
-  /** @param eventsLost those that never reached this process */
-  summary(usage: Usage, eventsLost: number): void {
+  /**
+   * @param eventsLost those that never reached this process
+   * @param more fields of the statistics that other features have
+   */
+  summary(usage: Usage, eventsLost: number, more: StatisticsFields = {}): void {
     this.flushHidden();
     if (eventsLost > 0) {
       this.line(
@@ -61,7 +64,7 @@ export class Reporter {
         `${eventsLost} more not shown: they came faster than read`,
       );
     }
-    const statistics = toStatisticsJson({ usage }, Date.now() / 1000);
+    const statistics = toStatisticsJson({ usage, more }, Date.now() / 1000);
     this.line({ event: "usage", container: this.container, ...statistics }, describeUsage(usage));
   }
 

@@ -3,22 +3,25 @@ import { randomBytes } from "node:crypto";
 import { HostAddresses } from "../cluster/host-addresses.js";
 import { loadConfig } from "../config/load.js";
 import { egressFor, parseEgressOption } from "../config/egress.js";
+import { filesFor } from "../config/files.js";
 import { markingFor } from "../config/marking.js";
 import { Container } from "../containers/container.js";
 import { Instance } from "../containers/instance.js";
 import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
+import { bandwidthStatistics, type BandwidthPolicy, type FullMode } from "../features/bandwidth.js";
 import { toStatisticsJson } from "../features/statistics.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
-import type { EgressErrno } from "../features/egress.js";
+import { ruleName, type EgressErrno } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
+import { makeRules, sortRules, type FileErrno, type FilesPolicy } from "../features/files.js";
 import type { EscapeMode } from "../features/escape.js";
 import { setsDscp, type ChangeMode, type Mark, type WrongDscpMode } from "../features/marking.js";
-import { MarkingDevices } from "../containers/marking-devices.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
 import { checkMappings, hostPortsOf, parseMappings, requireWithin } from "../features/remap.js";
-import type { SocketKind } from "../features/sockets.js";
+import { parseVipOptions } from "../features/services.js";
+import { socketsFor, type SocketKind } from "../features/sockets.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
 import { Watching } from "./watching.js";
@@ -32,15 +35,30 @@ export interface RunOptions {
   audit?: boolean;
   allowProtocol: ExtraProtocol[];
   denySocket: SocketKind[];
+  allowSocket: SocketKind[];
   escape?: EscapeMode;
   maxConnections?: number;
   maxConnectionsTotal?: number;
+  maxEphemeralPorts?: number;
   connectErrno?: ConnectErrno;
   dscp?: number;
   mark?: Mark;
   priority?: number;
   markingChange?: ChangeMode;
   wrongDscp?: WrongDscpMode;
+  /** Bytes/s. */
+  egressRate?: number;
+  ingressRate?: number;
+  /** Bytes. */
+  egressBurst?: number;
+  ingressBurst?: number;
+  onFull?: FullMode;
+  limitLoopback?: boolean;
+  departures?: boolean;
+  denyPath: string[];
+  readonlyPath: string[];
+  allowPath: string[];
+  pathErrno?: FileErrno;
   /** Of the configuration. */
   class?: string;
   config?: string;
@@ -48,6 +66,7 @@ export interface RunOptions {
   allowEgress: string[];
   egressDefault?: "allow" | "deny";
   egressErrno?: EgressErrno;
+  vip: string[];
   name?: string;
   instance: string;
   json?: boolean;
@@ -56,12 +75,14 @@ export interface RunOptions {
 
 /** Without a limit nothing is counted. */
 function connectionsOf(options: RunOptions): { connections?: ConnectionsPolicy } {
-  const { maxConnections: max, maxConnectionsTotal: total, connectErrno: errno } = options;
-  if (max === undefined && total === undefined) return {};
+  const { maxConnections: max, maxConnectionsTotal: total, maxEphemeralPorts: ports } = options;
+  const { connectErrno: errno } = options;
+  if (max === undefined && total === undefined && ports === undefined) return {};
   return {
     connections: {
       ...(max === undefined ? {} : { max }),
       ...(total === undefined ? {} : { total }),
+      ...(ports === undefined ? {} : { ports }),
       ...(errno === undefined ? {} : { errno }),
     },
   };
@@ -80,10 +101,29 @@ function portsOf({ ports, map }: RunOptions): Pick<Policy, "ports" | "remap"> {
 }
 
 /**
- * The class that the caller has put the task into, and the marking: the options', else that of the class.
+ * The options' rules for files, on top of those of the class.
+ * @throws bad-argument
+ */
+function filesOf(options: RunOptions, ofClass: FilesPolicy | undefined): { files?: FilesPolicy } {
+  const { denyPath: deny, readonlyPath: readonly, allowPath: allow, pathErrno } = options;
+  const own = makeRules({ deny, readonly, allow });
+  const rules = new Map([...(ofClass?.rules ?? []), ...own].map(({ path, mode }) => [path, mode]));
+  const errno = pathErrno ?? ofClass?.errno ?? "EACCES";
+  if ([...rules.values()].some((mode) => mode !== "allow"))
+    return { files: { rules: sortRules(rules), errno } };
+  if (own.length > 0 || pathErrno !== undefined)
+    throw new IsolatorError(
+      "bad-argument",
+      "--allow-path and --path-errno are of use with other rules only: give --deny-path or --readonly-path, or leave them out",
+    );
+  return {};
+}
+
+/**
+ * The class that the caller has put the task into, and the marking and rules for files: the options', else the class's.
  * @throws bad-argument, bad-config
  */
-function markingOf(options: RunOptions): Pick<Policy, "classes" | "marking"> {
+function rulesOf(options: RunOptions): Pick<Policy, "classes" | "marking" | "files"> {
   const { class: name, config: file, dscp, mark, priority, markingChange, wrongDscp } = options;
   if (name === undefined && file !== undefined)
     throw new IsolatorError(
@@ -117,7 +157,40 @@ function markingOf(options: RunOptions): Pick<Policy, "classes" | "marking"> {
   }
   if (wrongDscp !== undefined && !setsDscp(marking))
     throw new IsolatorError("bad-argument", "--wrong-dscp has no effect without a DSCP: give --dscp too");
-  return { ...(classes.length > 0 ? { classes } : {}), ...(marks ? { marking } : {}) };
+  return {
+    ...(classes.length > 0 ? { classes } : {}),
+    ...(marks ? { marking } : {}),
+    ...filesOf(
+      options,
+      name === undefined ? undefined : filesFor(loaded?.config.files ?? [], classes, { labels: [] }),
+    ),
+  };
+}
+
+/** @throws bad-argument where an option has no effect */
+function bandwidthOf(options: RunOptions): { bandwidth?: BandwidthPolicy } {
+  const { egressRate, ingressRate, egressBurst, ingressBurst, onFull, limitLoopback, departures } = options;
+  const needs = (option: string, given: unknown, rate: number | undefined, what: string): void => {
+    if (given === undefined || rate !== undefined) return;
+    throw new IsolatorError("bad-argument", `${option} has no effect without a limit: give ${what} too`);
+  };
+  needs("--egress-burst", egressBurst, egressRate, "--egress-rate");
+  needs("--ingress-burst", ingressBurst, ingressRate, "--ingress-rate");
+  needs("--on-full", onFull, egressRate, "--egress-rate");
+  needs("--departures", departures, egressRate, "--egress-rate");
+  needs("--limit-loopback", limitLoopback, egressRate ?? ingressRate, "--egress-rate or --ingress-rate");
+  if (egressRate === undefined && ingressRate === undefined) return {};
+  const burst = (bytes: number | undefined): { burst?: number } =>
+    bytes === undefined ? {} : { burst: bytes };
+  return {
+    bandwidth: {
+      ...(egressRate === undefined ? {} : { egress: { rate: egressRate, ...burst(egressBurst) } }),
+      ...(ingressRate === undefined ? {} : { ingress: { rate: ingressRate, ...burst(ingressBurst) } }),
+      ...(onFull === undefined ? {} : { onFull }),
+      ...(limitLoopback ? { loopback: true } : {}),
+      ...(departures ? { departures: true } : {}),
+    },
+  };
 }
 
 /**
@@ -177,16 +250,25 @@ async function runTask(
  * @throws IsolatorError
  */
 export async function run([command, ...args]: readonly string[], options: RunOptions): Promise<number> {
+  const egress = egressOf(options);
   const policy: Policy = {
     ...portsOf(options),
     ephemeral: options.ephemeral,
     enforce: options.audit ? "audit" : "on",
     allowProtocols: options.allowProtocol,
-    sockets: Object.fromEntries(options.denySocket.map((kind) => [kind, "deny"])),
     ...(options.escape === undefined ? {} : { escape: options.escape }),
     ...connectionsOf(options),
-    ...markingOf(options),
-    ...egressOf(options),
+    ...rulesOf(options),
+    ...bandwidthOf(options),
+    ...egress,
+    ...(options.vip.length > 0 ? { services: { own: parseVipOptions(options.vip) } } : {}),
+    sockets: socketsFor(
+      Object.fromEntries([
+        ...options.allowSocket.map((kind) => [kind, "allow"] as const),
+        ...options.denySocket.map((kind) => [kind, "deny"] as const),
+      ]),
+      egress.egress !== undefined,
+    ),
   };
   if (command === undefined) throw new IsolatorError("bad-argument", "no command is given");
   if (options.usageFile !== undefined) checkUsageFile(options.usageFile);
@@ -199,7 +281,13 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     id: [name],
     policy,
     onEvent: (event) => {
-      reporter.denial(() => toDenial(event, (cgroupId) => instance.nameOf(cgroupId)));
+      reporter.denial(() =>
+        toDenial(
+          event,
+          (cgroupId) => instance.nameOf(cgroupId),
+          (_, rule) => ruleName(policy.egress, rule),
+        ),
+      );
     },
   });
   for (const gap of container.gaps()) reporter.gap(gap);
@@ -213,9 +301,10 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     addresses?.stop(),
   );
   const usage = container.usage();
-  reporter.summary(usage, Number(usage.eventsLost));
+  const more = bandwidthStatistics(policy.bandwidth, container.finalBandwidth);
+  reporter.summary(usage, Number(usage.eventsLost), more);
   if (options.usageFile !== undefined) {
-    const statistics = toStatisticsJson({ usage }, Date.now() / 1000);
+    const statistics = toStatisticsJson({ usage, more }, Date.now() / 1000);
     writeUsageFile(options.usageFile, `${JSON.stringify(statistics, null, 2)}\n`);
   }
   return status;

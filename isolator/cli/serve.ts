@@ -14,14 +14,11 @@ import { messageOf } from "../errors.js";
 import { findOverlap, RANGE_SETTING, RESERVED_SETTING } from "../features/reserved-ports.js";
 import { formatPorts, type PortRange } from "../features/ports.js";
 import { sysctl } from "../kernel/machine.js";
-import { containers as agentContainers, monitorStatistics } from "../operator/agent-api.js";
-import { healthPage, readyPage } from "../operator/health.js";
-import { Metrics } from "../operator/metrics.js";
-import { json, OperatorServer } from "../operator/server.js";
 import { ServiceManager } from "../kernel/notify.js";
 import { Daemon } from "../protocol/daemon.js";
 import { ProtocolServer } from "../protocol/server.js";
 import { socketPath } from "../protocol/client.js";
+import { OperatorPages, type OperatorParts } from "./status-page.js";
 import { readVersion } from "./version.js";
 
 /** Options as the command line gives them. */
@@ -31,7 +28,7 @@ export interface ServeOptions {
 }
 
 /** What it can do beyond the protocol's version, by name. */
-const FEATURES = ["ports", "accounting", "audit", "break-glass"] as const;
+const FEATURES = ["ports", "accounting", "audit", "break-glass", "usage-of-many"] as const;
 
 function logEvent(logger: Logger, event: IsolatorEvent): void {
   const { kind, container, message, denial, count } = event;
@@ -56,33 +53,23 @@ function warnOfOverlap(logger: Logger, ports: readonly PortRange[]): void {
 /** A daemon without it does all that an agent asks of it. */
 async function listenForOperators(
   logger: Logger,
-  log: EventLog,
-  holder: ConfigHolder,
-  isolator: Isolator,
-  identity: { version: string; instance: string },
-  serving: () => boolean,
-): Promise<OperatorServer | undefined> {
-  const metrics = new Metrics(isolator, identity);
-  const statistics = json(() => monitorStatistics(isolator));
-  const containers = json(() => agentContainers(isolator));
+  parts: Omit<OperatorParts, "onProblem">,
+): Promise<OperatorPages | undefined> {
+  const { log } = parts.isolator;
   try {
-    const server = await OperatorServer.listen({
-      config: () => holder.config.operator,
-      cgroup2: isolator.instance.cgroup2,
-      pages: {
-        "/metrics": () => metrics.text(),
-        "/monitor/statistics": statistics,
-        "/monitor/statistics.json": statistics,
-        "/containers": containers,
-        "/healthz": healthPage(() => isolator.health, Date.now()),
-        "/readyz": readyPage(serving),
-      },
+    const pages = await OperatorPages.listen({
+      ...parts,
       onProblem: (problem) => {
         logger.error({ code: problem.code, cause: problem.cause }, problem.message);
       },
     });
-    if (server) logger.info({ operator: server.address }, "operators may ask here");
-    return server;
+    if (pages) {
+      parts.daemon.operatorAddress = pages.address;
+      logger.info({ operator: pages.address }, "operators may ask here");
+    }
+    const warning = pages?.warning(parts.holder.config.operator.tokenFile);
+    if (warning !== undefined) log.add("warning", "", warning);
+    return pages;
   } catch (error) {
     log.add("warning", "", messageOf(error));
     return undefined;
@@ -178,21 +165,18 @@ export async function serve(options: ServeOptions): Promise<number> {
   if (early.reload) reloadNow();
   const identity = { version, instance: name, features: FEATURES };
   const path = socketPath(name);
+  const daemon = new Daemon(isolator, holder, identity);
   const server = await ProtocolServer.listen({
     ...{ path, identity },
-    service: new Daemon(isolator, holder, identity),
+    service: daemon,
     onProblem: (problem) => {
       logger.error({ code: problem.code, cause: problem.cause }, problem.message);
     },
   });
-  const operator = await listenForOperators(
-    logger,
-    log,
-    holder,
-    isolator,
-    { version, instance: name },
-    () => server.listening,
-  );
+  const operator = await listenForOperators(logger, {
+    ...{ holder, isolator, daemon, identity: { version, instance: name } },
+    serving: () => server.listening,
+  });
   const containers = isolator.list().length;
   logger.info({ version, pid: process.pid, socket: path, containers }, `serving instance ${name}`);
   manager.ready(`serving instance ${name}`);

@@ -3,6 +3,7 @@ import { bpf_isolator, codecs } from "../mesos/messages.js";
 import { withDaemon, type DaemonOptions } from "./daemon.js";
 import { renderEvent } from "./events.js";
 import {
+  countsText,
   destinationsText,
   formatBytes,
   formatDuration,
@@ -62,11 +63,27 @@ function selfCheckText(check: bpf_isolator.SelfCheck, now: number): string {
   ].join("\n");
 }
 
-/**
- * @param now seconds since the epoch
- * @returns text that ends with a newline
- */
-export function renderStatus(status: bpf_isolator.DaemonStatus, now: number): string {
+function servicesRows({
+  services = 0,
+  backends = 0,
+  avoided = 0,
+  without = 0,
+  ignored = [],
+  error,
+}: bpf_isolator.ServiceTotals): Row[] {
+  if (services === 0 && ignored.length === 0 && error === undefined) return [];
+  const parts = [
+    `${services}, with ${backends} backends`,
+    ...(avoided > 0 ? [`${avoided} avoided`] : []),
+    ...(without > 0 ? [`${without} without a backend`] : []),
+    ...(ignored.length > 0 ? [`left out: ${countsText(ignored)}`] : []),
+    ...(error === undefined ? [] : [error]),
+  ];
+  return [["services", printable(parts.join("; "))]];
+}
+
+/** What is to be said of a daemon besides its newest events. @param now seconds since the epoch */
+export function statusRows(status: bpf_isolator.DaemonStatus, now: number): Row[] {
   const {
     version = "?",
     instance = "?",
@@ -80,32 +97,42 @@ export function renderStatus(status: bpf_isolator.DaemonStatus, now: number): st
   const up = started_at === undefined ? "" : `, up ${formatDuration(Math.max(0, now - started_at))}`;
   const optional = (name: string, value: string | undefined): Row[] =>
     value === undefined ? [] : [[name, printable(value)]];
+  return [
+    ["daemon", `bpf-isolator ${printable(version)}, process ${pid}${up}`],
+    ["instance", printable(instance)],
+    ["agent", agentText(status.agent)],
+    ["containers", containersText(status.containers)],
+    ["configuration", configText(status)],
+    ...optional("operators", status.operator_address && `http://${status.operator_address}/`),
+    ...optional("break-glass", status.break_glass && `${status.break_glass}, for all containers`),
+    ...(status.endpoint_sources ?? []).map((source): Row => [
+      `endpoints: ${printable(source.name ?? "")}`,
+      sourceText(source),
+    ]),
+    ...optional("endpoints", status.endpoints_error),
+    ...(status.services ? servicesRows(status.services) : []),
+    ["memory", formatBytes(memory_bytes)],
+    [
+      "calls",
+      `${calls} under way, ${streams} streams${streams_dropped > 0n ? `; ${streams_dropped} streams ended since their client did not read` : ""}`,
+    ],
+    ...(status.self_check ? [["self-check", selfCheckText(status.self_check, now)] as const] : []),
+    ...(status.destinations?.length
+      ? [["connections", destinationsText(status.destinations.slice(0, SHOWN))] as const]
+      : []),
+    ...optional("kernel", status.kernel),
+    ...optional("programs", status.programs),
+  ];
+}
+
+/**
+ * @param now seconds since the epoch
+ * @returns text that ends with a newline
+ */
+export function renderStatus(status: bpf_isolator.DaemonStatus, now: number): string {
   const events = (status.events ?? []).slice(-SHOWN);
   return (
-    table([
-      ["daemon", `bpf-isolator ${printable(version)}, process ${pid}${up}`],
-      ["instance", printable(instance)],
-      ["agent", agentText(status.agent)],
-      ["containers", containersText(status.containers)],
-      ["configuration", configText(status)],
-      ...optional("break-glass", status.break_glass && `${status.break_glass}, for all containers`),
-      ...(status.endpoint_sources ?? []).map((source): Row => [
-        `endpoints: ${printable(source.name ?? "")}`,
-        sourceText(source),
-      ]),
-      ...optional("endpoints", status.endpoints_error),
-      ["memory", formatBytes(memory_bytes)],
-      [
-        "calls",
-        `${calls} under way, ${streams} streams${streams_dropped > 0n ? `; ${streams_dropped} streams ended since their client did not read` : ""}`,
-      ],
-      ...(status.self_check ? [["self-check", selfCheckText(status.self_check, now)] as const] : []),
-      ...(status.destinations?.length
-        ? [["connections", destinationsText(status.destinations.slice(0, SHOWN))] as const]
-        : []),
-      ...optional("kernel", status.kernel),
-      ...optional("programs", status.programs),
-    ]) +
+    table(statusRows(status, now)) +
     (events.length > 0
       ? `\nThe newest events:\n${events.map((event) => `  ${renderEvent(event)}\n`).join("")}`
       : "")

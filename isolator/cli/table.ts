@@ -1,5 +1,7 @@
 /** What commands print for people and for scripts: tables, numbers, names that somebody else chose. */
+import { formatRate } from "../features/bandwidth.js";
 import { formatClasses } from "../features/classes.js";
+import { formatFiles } from "../features/files.js";
 import { formatDestination } from "../features/connections.js";
 import { formatMarking } from "../features/marking.js";
 import { formatPorts } from "../features/ports.js";
@@ -141,6 +143,35 @@ export function markingText(marking: bpf_isolator.Marking): string {
   ].join("; ");
 }
 
+/** "egress 96.5Mbit of 100Mbit (throttled 12 s, dropped 3), ingress 0 of 1Gbit"; "none". */
+export function limitsText({ egress, ingress, weight }: bpf_isolator.Bandwidth): string {
+  const limit = (name: string, direction: bpf_isolator.Bandwidth.Direction = {}): string[] => {
+    const { rate, measured = 0n, throttled_ms = 0n, dropped = 0n } = direction;
+    if (rate === undefined) return [];
+    const now = measured > 0n ? formatRate(Number(measured)) : "0";
+    const much = [
+      ...(throttled_ms > 0n ? [`throttled ${Number(throttled_ms) / 1000} s`] : []),
+      ...(dropped > 0n ? [`dropped ${dropped}`] : []),
+    ];
+    const more = much.length > 0 ? ` (${much.join(", ")})` : "";
+    return [`${name} ${now} of ${formatRate(Number(rate))}${more}`];
+  };
+  const parts = [
+    ...limit("egress", egress),
+    ...limit("ingress", ingress),
+    ...(weight === undefined ? [] : [`weight ${weight}`]),
+  ];
+  return parts.length > 0 ? parts.join(", ") : "none";
+}
+
+/** "limit 100Mbit, now 96.5Mbit, throttled 12 s, dropped 3, marked 0". */
+export function directionText(direction: bpf_isolator.Bandwidth.Direction = {}): string {
+  const { rate, measured = 0n, throttled_ms = 0n, dropped = 0n, marked = 0n } = direction;
+  const limit = rate === undefined ? "no limit" : `limit ${formatRate(Number(rate))}`;
+  const now = measured > 0n ? formatRate(Number(measured)) : "0";
+  return `${limit}, now ${now}, throttled ${Number(throttled_ms) / 1000} s, dropped ${dropped}, marked ${marked}`;
+}
+
 /** "3 to tcp 10.1.2.3:5432 (12 % of the host's ports)", one a line. */
 export function destinationsText(all: readonly bpf_isolator.HeldDestination[]): string {
   return all
@@ -160,12 +191,20 @@ export function connectionsText({
   shared = 0,
   limit,
   limit_total,
+  ports,
+  limit_ports,
+  share,
+  uncounted,
 }: bpf_isolator.Connections): string {
   return [
     `${held} held${held === live ? "" : `, ${live} of them live`}`,
     ...(shared > 0 ? [`${shared} without a count of their own`] : []),
     ...(limit === undefined ? [] : [`at most ${limit} to a destination`]),
     ...(limit_total === undefined ? [] : [`at most ${limit_total} in all`]),
+    ...(ports === undefined ? [] : [`${ports} ports that the kernel chose`]),
+    ...(limit_ports === undefined ? [] : [`at most ${limit_ports} of these`]),
+    ...(share === undefined ? [] : [`its share of a destination: at most ${share}`]),
+    ...(uncounted === undefined ? [] : [`none counted to ${printable(uncounted)}`]),
   ].join("; ");
 }
 
@@ -180,4 +219,9 @@ export function countsText(counts: readonly bpf_isolator.Count[] = []): string {
     .filter(({ name, count = 0n }) => count > 0n && name !== "source_port")
     .map(({ name = "", count = 0n }) => `${printable(name)} ${count}`);
   return parts.length > 0 ? `${totalCount(counts)} (${parts.join(", ")})` : "0";
+}
+
+/** "deny 2, readonly 1" */
+export function filesText({ deny = 0, readonly = 0, allow = 0 }: bpf_isolator.FileRules): string {
+  return formatFiles({ deny, readonly, allow });
 }

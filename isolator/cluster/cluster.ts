@@ -22,6 +22,10 @@ import { EndpointDirectory } from "./directory.js";
 import { FileSource } from "./file.js";
 import { HostAddresses } from "./host-addresses.js";
 import { MasterSource } from "./master.js";
+import { SHARED_SET } from "../features/services.js";
+import { runIterator } from "../kernel/iterator.js";
+import { ServiceDirectory } from "./services.js";
+import type { TaskVips } from "./vips.js";
 import {
   ClaimMap,
   type Classifier,
@@ -38,7 +42,7 @@ export interface SourceSummary extends SourceStatus {
   duplicates: number;
 }
 
-type Part = Pick<Config, "classes" | "trustedRoles" | "endpoints">;
+type Part = Pick<Config, "classes" | "trustedRoles" | "endpoints" | "services">;
 
 const NAMES = ["static", "file", "master"] as const;
 type Name = (typeof NAMES)[number];
@@ -99,26 +103,56 @@ export class Cluster {
   private readonly table: EndpointTable;
   private readonly directory: EndpointDirectory;
   private readonly addresses: HostAddresses;
+  readonly services: ServiceDirectory;
   private readonly sources = new Map<Name, EndpointSource>();
   private part: Part;
+  private ending: Promise<void> = Promise.resolve();
 
   /**
    * @param programs that the containers run under; not closed before stop()
-   * @param warn told of what an operator must know
+   * @param hostsFile of services, where the configuration names none
+   * @param log told of what an operator must know
+   * @param onPrincipals told of the principals of frameworks, by framework id
    */
   constructor(
     private readonly programs: Programs,
     config: Part,
-    warn: (message: string) => void,
+    hostsFile: string,
+    log: (message: string, what: "service" | "warning") => void,
+    onPrincipals: (principals: ReadonlyMap<string, string>) => void = () => undefined,
   ) {
+    const warn = (message: string): void => {
+      log(message, "warning");
+    };
     this.part = config;
     this.table = new EndpointTable(programs);
     this.directory = new EndpointDirectory(this.table, warn);
+    this.directory.onPrincipals = onPrincipals;
     this.addresses = new HostAddresses(programs.map("host_addresses"));
+    this.services = new ServiceDirectory(
+      programs,
+      SHARED_SET,
+      config.services,
+      config.trustedRoles,
+      hostsFile,
+      (address) => this.addresses.has(address),
+      () => {
+        this.endConnected();
+      },
+      log,
+    );
     const classifier = classifierOf(config);
     const begun = NAMES.flatMap((name) => this.add(name, classifier) ?? []);
     this.directory.keepLeft([...classifier.names]);
     for (const begin of begun) begin();
+    if (!config.endpoints.master) this.services.noClaims();
+  }
+
+  /** Ends UDP sockets that are connected to backends which are gone: their tasks connect again. Linux 6.5 and later. */
+  private endConnected(): void {
+    this.ending = this.ending
+      .then(() => runIterator(this.programs.iterator("services_udp")))
+      .catch(() => undefined);
   }
 
   /** @returns begins it */
@@ -126,7 +160,15 @@ export class Cluster {
     const source =
       settingOf(name, this.part) === undefined ? undefined : makeSource(name, this.part, classifier);
     if (!source) return undefined;
-    const sink = this.directory.sink(name, NAMES.indexOf(name));
+    const sink = {
+      ...this.directory.sink(name, NAMES.indexOf(name)),
+      vips: (task: string, vips: TaskVips | undefined) => {
+        this.services.set(task, vips);
+      },
+      replaceVips: (tasks: ReadonlyMap<string, TaskVips>) => {
+        this.services.replace(tasks);
+      },
+    };
     this.sources.set(name, source);
     return () => {
       source.start(sink);
@@ -153,6 +195,8 @@ export class Cluster {
       if (begin) begin();
       else this.directory.drop(name);
     }
+    this.services.reconfigure(config.services, config.trustedRoles);
+    if (before.endpoints.master && !config.endpoints.master) this.services.noClaims();
   }
 
   /** The address by which the cluster knows this host, from the agent's handshake. */
@@ -213,14 +257,17 @@ export class Cluster {
   }
 
   /** Resolves when the kernel has all that the sources have said so far. */
-  settled(): Promise<void> {
-    return this.directory.settled();
+  async settled(): Promise<void> {
+    await this.directory.settled();
+    await this.services.settled();
+    await this.ending;
   }
 
   /** What the kernel has stays in use. */
   stop(): void {
     for (const source of this.sources.values()) source.stop();
     this.addresses.stop();
+    this.services.stop();
     this.directory.stop();
   }
 }

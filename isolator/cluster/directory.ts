@@ -7,7 +7,13 @@
  */
 import { setImmediate as breathe } from "node:timers/promises";
 import { messageOf } from "../errors.js";
-import { decodeClasses, encodeClasses, KNOWN_CLASSES, type Membership } from "../features/classes.js";
+import {
+  decodeClasses,
+  encodeClasses,
+  KNOWN_CLASSES,
+  tooManyClasses,
+  type Membership,
+} from "../features/classes.js";
 import {
   encodeBlock,
   isBlock,
@@ -71,8 +77,13 @@ export class EndpointDirectory {
   private stopped = false;
   private retry: NodeJS.Timeout | undefined;
   private error: string | undefined;
+  /** Warnings of classes that programs do not know. */
+  private readonly told = new Set<string>();
   /** Of the same array, the same bytes. */
   private readonly values = new WeakMap<readonly Membership[], Uint8Array>();
+
+  /** Told of the principals of frameworks. */
+  onPrincipals: (principals: ReadonlyMap<string, string>) => void = () => undefined;
 
   /**
    * @param warn told of what an operator must know
@@ -135,6 +146,9 @@ export class EndpointDirectory {
       },
       remove: (key, task) => {
         if (source.claims.remove(key, task)) this.touch(key);
+      },
+      principals: (principals) => {
+        this.onPrincipals(principals);
       },
       warn: (message) => {
         this.warn(`endpoints of ${name}: ${message}`);
@@ -234,6 +248,11 @@ export class EndpointDirectory {
     const known = this.values.get(classes);
     if (known) return known;
     const value = encodeClasses(classes);
+    const what = tooManyClasses(classes);
+    if (what !== undefined && !this.told.has(what)) {
+      this.told.add(what);
+      this.warn(`an endpoint: ${what}`);
+    }
     this.values.set(classes, value);
     return value;
   }

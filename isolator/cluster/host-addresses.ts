@@ -80,6 +80,12 @@ export class HostAddresses {
     return [...this.known].map((key) => placeOf(key).address);
   }
 
+  /** Whether an address is this host's: by whole addresses, not by blocks that are routed here. */
+  has(address: string): boolean {
+    const bytes = parseAddress(address);
+    return bytes !== undefined && this.known.has(blockKey(bytes, 128));
+  }
+
   private look(): void {
     const texts = [read("/proc/net/fib_trie"), read("/proc/net/ipv6_route")] as const;
     const all = texts.join();

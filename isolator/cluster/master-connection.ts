@@ -3,7 +3,6 @@ import { request as httpRequest, type ClientRequest, type IncomingMessage } from
 import { request as httpsRequest } from "node:https";
 import { MASTER_ENCODINGS, type MasterEncoding } from "../config/endpoints.js";
 import { IsolatorError, messageOf } from "../errors.js";
-import { codecs, mesos } from "../mesos/messages.js";
 import { RecordDecoder } from "../mesos/recordio.js";
 
 const TYPES: Readonly<Record<MasterEncoding, string>> = {
@@ -31,8 +30,8 @@ export interface ConnectionOptions {
 }
 
 export interface ConnectionListener {
-  /** Each record, in its order. Throwing ends the connection. */
-  onEvent: (event: mesos.v1.master.Event) => void;
+  /** Each record, in its order. */
+  onRecord: (record: Buffer, encoding: MasterEncoding) => void;
   /** Something came, be it half a record. */
   onBytes: () => void;
   /** The end, once. Nothing comes after it. */
@@ -75,6 +74,11 @@ export class MasterConnection {
   close(): void {
     this.ended = true;
     this.request?.destroy();
+  }
+
+  /** What it has sent cannot be used: its end. */
+  fail(error: unknown): void {
+    this.end(failed(this.where, `sends what is no event: ${messageOf(error)}`, error));
   }
 
   private end(error: IsolatorError): void {
@@ -168,18 +172,14 @@ export class MasterConnection {
 
   private read(response: IncomingMessage, encoding: MasterEncoding): void {
     const decoder = new RecordDecoder(MAX_RECORD);
-    const decode = (record: Buffer): mesos.v1.master.Event =>
-      encoding === "json"
-        ? codecs.MasterEvent.parseJson(record.toString())
-        : codecs.MasterEvent.decode(record);
     // Read as fast as it comes, whatever becomes of it: what a master cannot send it keeps in its memory.
     response.on("data", (chunk: Buffer) => {
       if (this.ended) return;
       this.listener.onBytes();
       try {
-        for (const record of decoder.push(chunk)) this.listener.onEvent(decode(record));
+        for (const record of decoder.push(chunk)) this.listener.onRecord(record, encoding);
       } catch (error) {
-        this.end(failed(this.where, `sends what is no event: ${messageOf(error)}`, error));
+        this.fail(error);
       }
     });
     response.on("error", (error) => {

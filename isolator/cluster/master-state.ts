@@ -1,12 +1,17 @@
 /**
  * What a master has told: agents, tasks, and so endpoints. Every event is taken in at once; a new first state (SUBSCRIBED)
- * takes the place of all that was, but for agents that the master itself is still waiting for after a failover.
+ * is taken in piece by piece and takes the place of all that was, but for agents that the master itself is still waiting for after a failover.
  */
+import type { Membership } from "../features/classes.js";
 import type { PlaceKey } from "../features/endpoints.js";
 import { mesos } from "../mesos/messages.js";
+import type { FirstState } from "./master-events.js";
+import { eachInTurn } from "./turns.js";
 import { ClaimMap, Ignored, type Classifier, type SourceSink } from "./source.js";
 import {
   addressesOf,
+  claimsOf,
+  drains,
   hasEnded,
   isRunning,
   knowAgent,
@@ -41,6 +46,8 @@ export class MasterState {
   private readonly waitedFor = new Map<string, number>();
   /** Tasks that only an earlier first state had. */
   private readonly kept = new Set<string>();
+  /** Of frameworks that have one, by framework id. */
+  private principals = new Map<string, string>();
   private sink: SourceSink | undefined;
   /** While a first state is taken in, nothing is told one by one. */
   private quiet = false;
@@ -65,18 +72,15 @@ export class MasterState {
   }
 
   /** @param known whether there was a first state: without one there is nothing to tell anew */
-  reclassify(classifier: Classifier, known: boolean): void {
+  async reclassify(classifier: Classifier, known: boolean): Promise<void> {
     this.classifier = classifier;
-    if (known) this.sink?.replace(this.allClaims());
+    if (known) this.sink?.replace(await this.allClaims());
   }
 
   /** Takes an event in. */
   handle(event: Event): void {
     this.expire();
     switch (event.type) {
-      case Type.SUBSCRIBED:
-        this.subscribed(event.subscribed?.get_state ?? {});
-        break;
       case Type.TASK_ADDED:
         if (event.task_added) this.addTask(event.task_added.task);
         break;
@@ -89,13 +93,47 @@ export class MasterState {
       case Type.AGENT_REMOVED:
         if (event.agent_removed) this.removeAgent(event.agent_removed.agent_id.value);
         break;
+      case Type.FRAMEWORK_ADDED:
+        if (event.framework_added) this.setFramework(event.framework_added.framework.framework_info);
+        break;
+      case Type.FRAMEWORK_UPDATED:
+        if (event.framework_updated) this.setFramework(event.framework_updated.framework.framework_info);
+        break;
       case Type.FRAMEWORK_REMOVED:
         this.removeFramework(event.framework_removed?.framework_info.id?.value);
         break;
     }
   }
 
-  private subscribed({ get_tasks, get_agents }: mesos.v1.master.GetState): void {
+  private async allClaims(): Promise<ClaimMap> {
+    const claims = new ClaimMap();
+    this.places.clear();
+    await eachInTurn(this.tasks.values(), (task) => {
+      const classes = this.classesOf(task);
+      const places = classes.length > 0 ? this.placesOf(task) : [];
+      for (const key of places) claims.add(key, { classes, task: task.key });
+      if (places.length > 0) this.places.set(task.key, places);
+    });
+    return claims;
+  }
+
+  private placesOf(task: KnownTask): PlaceKey[] {
+    return placesOf(
+      task,
+      this.agents.get(task.agent),
+      (address) => this.agentAddresses.has(keyOfBytes(address)),
+      this.ignored,
+    );
+  }
+
+  /** A first state, in pieces: what was known holds until all of it is here. To be waited for before anything else. */
+  async begin({ agents, tasks, recovered, frameworks }: FirstState): Promise<void> {
+    const read = { agents: [] as mesos.v1.master.Agent[], tasks: [] as KnownTask[] };
+    await eachInTurn(agents, (agent) => read.agents.push(agent));
+    await eachInTurn(tasks, (message) => {
+      const task = hasEnded(message.state) ? undefined : knowTask(message, this.ignored);
+      if (task) read.tasks.push(task);
+    });
     const before = { tasks: this.tasks, byAgent: this.byAgent, agents: this.agents };
     this.tasks = new Map();
     this.byAgent = new Map();
@@ -105,9 +143,16 @@ export class MasterState {
     this.waitedFor.clear();
     this.kept.clear();
     this.quiet = true;
-    for (const agent of get_agents?.agents ?? []) this.addAgent(agent);
-    for (const task of get_tasks?.tasks ?? []) this.addTask(task);
-    for (const info of get_agents?.recovered_agents ?? []) {
+    const principals = new Map<string, string>();
+    for (const { id, principal } of frameworks) if (id && principal) principals.set(id.value, principal);
+    this.principals = principals;
+    await eachInTurn(read.agents, (agent) => {
+      this.addAgent(agent);
+    });
+    await eachInTurn(read.tasks, (task) => {
+      this.keepTask(task);
+    });
+    for (const info of recovered) {
       const id = info.id?.value ?? "";
       if (this.agents.has(id)) continue;
       this.setAgent(id, before.agents.get(id) ?? knowAgent(info, undefined, this.attribute));
@@ -120,28 +165,27 @@ export class MasterState {
       this.waitedFor.set(id, this.now() + PATIENCE);
     }
     this.quiet = false;
-    this.sink?.replace(this.allClaims());
+    this.sink?.principals(this.principals);
+    this.sink?.replace(await this.allClaims());
+    const vips = [...this.tasks.values()].flatMap((task) => {
+      const claims = claimsOf(task, this.agents.get(task.agent));
+      return claims ? [[task.key, claims] as const] : [];
+    });
+    this.sink?.replaceVips?.(new Map(vips));
   }
 
-  private allClaims(): ClaimMap {
-    const claims = new ClaimMap();
-    this.places.clear();
-    for (const task of this.tasks.values()) {
-      const classes = this.classifier.classesOf(task.facts);
-      const places = classes.length > 0 ? this.placesOf(task) : [];
-      for (const key of places) claims.add(key, { classes, task: task.key });
-      if (places.length > 0) this.places.set(task.key, places);
-    }
-    return claims;
+  /** Its tasks are in other classes by another principal. */
+  private setFramework({ id, principal = "" }: mesos.v1.master.FrameworkInfo): void {
+    if (!id || (this.principals.get(id.value) ?? "") === principal) return;
+    if (principal === "") this.principals.delete(id.value);
+    else this.principals.set(id.value, principal);
+    this.sink?.principals(this.principals);
+    for (const task of this.tasks.values()) if (task.framework === id.value) this.show(task);
   }
 
-  private placesOf(task: KnownTask): PlaceKey[] {
-    return placesOf(
-      task,
-      this.agents.get(task.agent),
-      (address) => this.agentAddresses.has(keyOfBytes(address)),
-      this.ignored,
-    );
+  private classesOf({ facts, framework }: KnownTask): readonly Membership[] {
+    const principal = this.principals.get(framework);
+    return this.classifier.classesOf(principal === undefined ? facts : { ...facts, principal });
   }
 
   private keepTask(task: KnownTask): void {
@@ -174,6 +218,7 @@ export class MasterState {
     const next: KnownTask = {
       ...task,
       running: isRunning(state),
+      draining: drains(state, status.healthy),
       // A status that tells of no network takes none away.
       addresses: addresses.length > 0 ? addresses : task.addresses,
     };
@@ -186,6 +231,7 @@ export class MasterState {
     this.kept.delete(task.key);
     this.byAgent.get(task.agent)?.delete(task.key);
     this.showAs(task, []);
+    if (task.vips.length > 0) this.sink?.vips?.(task.key, undefined);
   }
 
   private setAgent(id: string, agent: KnownAgent): void {
@@ -220,6 +266,7 @@ export class MasterState {
 
   private removeFramework(id: string | undefined): void {
     for (const task of [...this.tasks.values()]) if (task.framework === id) this.removeTask(task);
+    if (id !== undefined && this.principals.delete(id)) this.sink?.principals(this.principals);
   }
 
   /** Agents that were waited for long enough: what is not told anew of them is gone. */
@@ -238,12 +285,14 @@ export class MasterState {
 
   private show(task: KnownTask): void {
     this.showAs(task, this.placesOf(task));
+    if (!this.quiet && task.vips.length > 0)
+      this.sink?.vips?.(task.key, claimsOf(task, this.agents.get(task.agent)));
   }
 
   private showAs(task: KnownTask, wanted: readonly PlaceKey[]): void {
     if (this.quiet) return;
     const before = this.places.get(task.key) ?? [];
-    const classes = wanted.length > 0 ? this.classifier.classesOf(task.facts) : [];
+    const classes = wanted.length > 0 ? this.classesOf(task) : [];
     const places = classes.length > 0 ? wanted : [];
     const kept = new Set(places);
     for (const key of before) if (!kept.has(key)) this.sink?.remove(key, task.key);

@@ -3,14 +3,14 @@
  * begun again with growing pauses, and what was known holds until the next first state.
  */
 import { readFileSync } from "node:fs";
+import { setImmediate as breathe } from "node:timers/promises";
 import type { MasterConfig } from "../config/endpoints.js";
 import { messageOf, type IsolatorError } from "../errors.js";
-import { mesos } from "../mesos/messages.js";
+import { readRecord, type FirstState } from "./master-events.js";
 import { MasterConnection, type Credential } from "./master-connection.js";
 import { MasterState } from "./master-state.js";
 import type { Classifier, EndpointSource, SourceSink, SourceStatus } from "./source.js";
-
-const { Type } = mesos.v1.master.Event;
+import { Turn } from "./turns.js";
 
 export interface MasterTimes {
   /** ms of the first pause after a stream has ended, and of the longest. */
@@ -47,6 +47,10 @@ export class MasterSource implements EndpointSource {
   /** Streams that ended one after another without a first state. */
   private failures = 0;
   private heartbeat = HEARTBEAT;
+  private readonly queue: (() => Promise<void>)[] = [];
+  private working = false;
+  /** The stream whose first state holds. */
+  private begunBy: MasterConnection | undefined;
   private subscribed = false;
   private everSubscribed = false;
   /** ms of the monotonic clock: a clock that jumps is none of a stream's business. */
@@ -70,7 +74,7 @@ export class MasterSource implements EndpointSource {
   }
 
   reclassify(classifier: Classifier): void {
-    this.state.reclassify(classifier, this.everSubscribed);
+    void this.enqueue(() => this.state.reclassify(classifier, this.everSubscribed));
   }
 
   stop(): void {
@@ -116,8 +120,19 @@ export class MasterSource implements EndpointSource {
         onBytes: () => {
           this.heardAt = performance.now();
         },
-        onEvent: (event) => {
-          this.onEvent(event);
+        onRecord: (record, encoding) => {
+          const from = this.connection;
+          void this.enqueue(async () => {
+            try {
+              const read = readRecord(record, encoding);
+              if ("first" in read) await this.onFirst(read.first, from);
+              // Without a first state nobody knows what a change is of.
+              else if (this.begunBy === from) this.state.handle(read);
+            } catch (error) {
+              // One that was ended meanwhile has told why.
+              from?.fail(error);
+            }
+          });
         },
         onEnd: (why) => {
           this.onEnd(why);
@@ -126,20 +141,33 @@ export class MasterSource implements EndpointSource {
     );
   }
 
-  private onEvent(event: mesos.v1.master.Event): void {
-    if (event.type === Type.SUBSCRIBED) {
-      this.heartbeat = Math.min(
-        Math.max(event.subscribed?.heartbeat_interval_seconds ?? HEARTBEAT, 0.05),
-        3600,
-      );
-      this.failures = 0;
-      this.error = undefined;
-      this.subscribed = true;
-      this.everSubscribed = true;
-      this.watch();
+  /** What comes is taken in one after another, and read on meanwhile: a first state takes a while. */
+  private async enqueue(work: () => Promise<void>): Promise<void> {
+    this.queue.push(work);
+    if (this.working) return;
+    this.working = true;
+    let turn = new Turn();
+    for (let next = this.queue.shift(); next && !this.stopped; next = this.queue.shift()) {
+      await next();
+      if (turn.isOver) {
+        await breathe();
+        turn = new Turn();
+      }
     }
-    // Without a first state nobody knows what a change is of.
-    if (this.subscribed) this.state.handle(event);
+    this.working = false;
+  }
+
+  private async onFirst(first: FirstState, from: MasterConnection | undefined): Promise<void> {
+    this.heartbeat = Math.min(Math.max(first.heartbeat ?? HEARTBEAT, 0.05), 3600);
+    if (from === this.connection) this.watch();
+    await this.state.begin(first);
+    this.begunBy = from;
+    this.everSubscribed = true;
+    // It may have ended meanwhile.
+    if (from !== this.connection) return;
+    this.failures = 0;
+    this.error = undefined;
+    this.subscribed = true;
   }
 
   /** Looks whether the stream is still alive: a timer that is only moved on when it is due. */

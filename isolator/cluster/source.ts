@@ -6,6 +6,7 @@
 import type { ContainerFacts } from "../config/facts.js";
 import type { Membership } from "../features/classes.js";
 import type { PlaceKey } from "../features/endpoints.js";
+import type { TaskVips } from "./vips.js";
 
 /** What a source says of a place. Many places share the same classes: the same array. */
 export interface Claim {
@@ -29,6 +30,12 @@ export interface SourceSink {
   add: (key: PlaceKey, claim: Claim) => void;
   /** Takes a claim back. */
   remove: (key: PlaceKey, task: string) => void;
+  /** What a task claims of virtual addresses; undefined: nothing, or it is gone. */
+  vips?: (task: string, vips: TaskVips | undefined) => void;
+  /** All tasks that claim some, in place of all that did. */
+  replaceVips?: (tasks: ReadonlyMap<string, TaskVips>) => void;
+  /** Of a master: the principals of its frameworks, by framework id, as they are now. */
+  principals: (principals: ReadonlyMap<string, string>) => void;
   /** Something for the operator to know: once, not for every record. */
   warn: (message: string) => void;
 }

@@ -11,6 +11,7 @@ import { placeKey, type PlaceKey } from "../features/endpoints.js";
 import { listPorts } from "../features/ports.js";
 import { mesos } from "../mesos/messages.js";
 import type { Ignored } from "./source.js";
+import { vipsOf, type TaskVip, type TaskVips } from "./vips.js";
 
 const { TaskState } = mesos.v1.master;
 /** Addresses of a task's own. */
@@ -31,6 +32,10 @@ export interface KnownTask {
   framework: string;
   facts: ContainerFacts;
   running: boolean;
+  /** What it claims of virtual addresses. */
+  vips: readonly TaskVip[];
+  /** It gets no new connections: it is being killed, or its health check fails. */
+  draining: boolean;
   /** Of its own network, of 16 bytes each; empty: it has the agent's. */
   addresses: readonly Uint8Array[];
 }
@@ -38,6 +43,11 @@ export interface KnownTask {
 /** A task that is killed may still answer, and until it is gone its ports are nobody else's. */
 export function isRunning(state: mesos.v1.master.TaskState | undefined): boolean {
   return state === TaskState.TASK_RUNNING || state === TaskState.TASK_KILLING;
+}
+
+/** Whether a task that runs is to get no new connections. @param healthy undefined: no check has said anything */
+export function drains(state: mesos.v1.master.TaskState | undefined, healthy: boolean | undefined): boolean {
+  return state === TaskState.TASK_KILLING || healthy === false;
 }
 
 const ENDED: ReadonlySet<mesos.v1.master.TaskState | undefined> = new Set([
@@ -91,6 +101,8 @@ export function knowTask(task: mesos.v1.master.Task, ignored: Ignored): KnownTas
     framework: framework_id.value,
     facts,
     running: isRunning(task.state),
+    vips: vipsOf(task, facts, ignored),
+    draining: drains(task.state, statuses.at(-1)?.healthy),
     addresses: facts.ownNetwork ? addressesOf(statuses.at(-1)?.container_status) : [],
   };
 }
@@ -146,4 +158,11 @@ export function placesOf(
     ...(agent?.addresses ?? []).flatMap((address) => ports.map((port) => placeKey(address, port, 0))),
     ...own.map((address) => placeKey(address, 0, 0)),
   ];
+}
+
+/** What a running task claims of virtual addresses; undefined: nothing. */
+export function claimsOf(task: KnownTask, agent: KnownAgent | undefined): TaskVips | undefined {
+  const { running, vips, facts, addresses, draining } = task;
+  if (!running || vips.length === 0) return undefined;
+  return { facts, vips, draining, addresses: facts.ownNetwork ? addresses : (agent?.addresses ?? []) };
 }

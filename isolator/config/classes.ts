@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { classId, type Membership } from "../features/classes.js";
 import type { ContainerFacts } from "./facts.js";
-import { holds, isAllocatedTo, isAnchored, MATCH_KEYS, toMatch, type Match } from "./match.js";
+import { holds, isAllocatedTo, isAnchored, MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
 
 const MAX_CLASSES = 1000;
@@ -24,6 +24,9 @@ const ClassSchema = z
     match: z
       .strictObject({
         ...MATCH_KEYS,
+        principal: name(
+          "Principal that the framework has authenticated as, exactly. Only a master's stream tells it: give endpoints.master.",
+        ).optional(),
         app_id: z
           .string()
           .min(1, { error: "is empty: give a path, as in /shop/**" })
@@ -97,7 +100,8 @@ export function classProblems(classes: unknown): Problem[] {
     if (typeof match === "object" && match !== null && Object.keys(match).length === 0) {
       problems.push({
         path: ["classes", i, "match"],
-        message: "is empty, which would match every container: give role, framework_id, labels or app_id",
+        message:
+          "is empty, which would match every container: give role, framework_id, principal, labels or app_id",
       });
     }
     return problems;

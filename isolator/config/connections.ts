@@ -13,6 +13,7 @@ import {
   type ConnectionsPolicy,
 } from "../features/connections.js";
 import { parsePorts } from "../features/ports.js";
+import { isServiceName } from "../features/services.js";
 import type { ContainerFacts } from "./facts.js";
 import { isAllocatedTo } from "./match.js";
 
@@ -40,11 +41,17 @@ const ConnectionsSchema = z
           .optional()
           .meta({ description: "A block such as 10.0.0.0/8 or fd00::/8, or one address." }),
         ports: z
-          .string()
+          .union([z.string(), z.array(z.union([z.string(), z.number().int().min(0).max(65535)])).max(64)])
+          .transform((ports) => (typeof ports === "string" ? ports : ports.join(",")))
           .superRefine(readable(parsePorts))
           .optional()
-          .meta({ description: "Ports and ranges in one text, as in 5432,8000-8010." }),
+          .meta({ description: "Ports and ranges, as in 5432,8000-8010 or [5432, 8000-8010]." }),
         protocol: z.enum(CONNECT_PROTOCOLS).optional().meta({ description: "Default: both." }),
+        service: z
+          .string()
+          .refine(isServiceName, { error: "is no name of a service: give one, as in /web" })
+          .optional()
+          .meta({ description: "Only where they are reached by this service." }),
       })
       .meta({ description: "Destinations: all that is given must hold; {} is every one." }),
     limit: z
@@ -55,12 +62,13 @@ const ConnectionsSchema = z
 
 /** A rule as the features know it. */
 function toRule({ to, limit }: z.output<typeof ConnectionsSchema>): ConnectionRule {
-  const { cidr, ports, protocol } = to;
+  const { cidr, ports, protocol, service } = to;
   return {
     to: {
       ...(cidr === undefined ? {} : { cidr }),
       ...(ports === undefined ? {} : { ports: parsePorts(ports) }),
       ...(protocol === undefined ? {} : { protocol }),
+      ...(service === undefined ? {} : { service }),
     },
     limit,
   };
@@ -96,6 +104,14 @@ export const CONNECTION_KEYS = {
   connections_total: Limit.optional().meta({
     description: "How many it may hold in all. Default: any number.",
   }),
+  connections_ports: Limit.optional().meta({
+    description:
+      "How many ports it may hold that the kernel chooses: of TCP connections and bind(0), and of UDP sockets. Default: any number.",
+  }),
+  connections_fair: z.enum(["on", "off"]).default("off").meta({
+    description:
+      "on: no container gets more connections to a destination than the host has ports left for it, as the daemon saw last, nor more than half of them.",
+  }),
   connections_errno: z.enum(CONNECT_ERRNOS).default("EAGAIN").meta({
     description: "What a connect() over a limit gives.",
   }),
@@ -104,20 +120,31 @@ export const CONNECTION_KEYS = {
 interface ConnectionsInput {
   connections?: z.output<typeof ConnectionsSchema>[] | undefined;
   connections_total?: number | undefined;
+  connections_ports?: number | undefined;
+  connections_fair: "on" | "off";
   connections_errno: ConnectErrno;
 }
 
 export function toConnections(input: ConnectionsInput): { connections?: ConnectionsPolicy } {
-  const { connections, connections_total: total, connections_errno: errno } = input;
-  if (connections === undefined && total === undefined) return {};
+  const { connections, connections_total: total, connections_ports: ports, connections_errno: errno } = input;
+  const fair = input.connections_fair === "on";
+  if (connections === undefined && total === undefined && ports === undefined && !fair) return {};
   const rules = (connections ?? []).map(toRule);
-  return { connections: { ...(total === undefined ? {} : { total }), errno, rules } };
+  return {
+    connections: {
+      ...(total === undefined ? {} : { total }),
+      ...(ports === undefined ? {} : { ports }),
+      ...(fair ? { fair } : {}),
+      ...{ errno, rules },
+    },
+  };
 }
 
 /** Keys of the labels with which a task asks for limits of its own. */
 export const LIMIT_LABELS = {
   max: "bpf-isolator.connections",
   total: "bpf-isolator.connections_total",
+  ports: "bpf-isolator.connections_ports",
 } as const;
 type LimitLabel = keyof typeof LIMIT_LABELS;
 
@@ -155,8 +182,8 @@ export function limitsFor(
   facts: ContainerFacts,
   trustedRoles: readonly string[],
 ): ConnectionsPolicy | undefined {
-  const [max, total] = [asked(facts, "max"), asked(facts, "total")];
-  if (max === undefined && total === undefined) return configured;
+  const [max, total, ports] = [asked(facts, "max"), asked(facts, "total"), asked(facts, "ports")];
+  if (max === undefined && total === undefined && ports === undefined) return configured;
   const trusted = isAllocatedTo(facts, trustedRoles);
   const change = (limit: number | undefined, wanted: number): number =>
     trusted || limit === undefined ? wanted : Math.min(limit, wanted);
@@ -172,5 +199,6 @@ export function limitsFor(
           ),
         }),
     ...(total === undefined ? {} : { total: change(policy.total, total) }),
+    ...(ports === undefined ? {} : { ports: change(policy.ports, ports) }),
   };
 }

@@ -9,6 +9,7 @@ import {
   compileEgress,
   EGRESS_ACTIONS,
   EGRESS_ERRNOS,
+  EGRESS_EXISTING,
   EGRESS_PROTOCOLS,
   MAX_EGRESS_RULES,
   type EgressAction,
@@ -18,6 +19,7 @@ import {
   type EgressRule,
 } from "../features/egress.js";
 import { parsePorts } from "../features/ports.js";
+import { isServiceName } from "../features/services.js";
 import { classNames, CLASS_NAME } from "./classes.js";
 import type { Problem } from "./problem.js";
 
@@ -47,6 +49,11 @@ export const ClassName = z.string().refine((text) => text === ANY || CLASS_NAME.
 export const DestinationSchema = z
   .strictObject({
     class: z.string().regex(CLASS_NAME, { error: "is no name of a class" }).optional(),
+    service: z
+      .string()
+      .refine(isServiceName, { error: "is no name of a service: give one, as in /web" })
+      .optional()
+      .meta({ description: "Only where it is reached by this service." }),
     cidr: z.string().superRefine(readable(parseCidr)).optional().meta({
       description: "A block such as 10.0.0.0/8 or fd00::/8, or one address.",
     }),
@@ -55,7 +62,7 @@ export const DestinationSchema = z
     }),
     protocol: z.enum(EGRESS_PROTOCOLS).optional().meta({ description: "Default: all, raw and ping too." }),
   })
-  .meta({ description: "All that is given must hold; not both a class and a block." });
+  .meta({ description: "All that is given must hold; one of class, service and cidr." });
 
 const RuleSchema = z
   .strictObject({
@@ -86,6 +93,11 @@ export const EgressErrnoSchema = z
   .default("EPERM")
   .meta({ description: "What connect() and sendmsg() give where egress denies them." });
 
+export const EgressExistingSchema = z.enum(EGRESS_EXISTING).default("keep").meta({
+  description:
+    "What becomes of connections that exist when rules, classes or endpoints change so that they would be denied: keep leaves them, terminate ends them.",
+});
+
 export const EgressExceptionsSchema = z
   .array(z.enum(EGRESS_EXCEPTIONS))
   .default([...EGRESS_EXCEPTIONS])
@@ -103,6 +115,7 @@ export interface EgressConfig {
   byDefault: "allow" | "deny";
   errno: EgressErrno;
   exceptions: EgressException[];
+  existing: (typeof EGRESS_EXISTING)[number];
 }
 
 type RuleInput = z.output<typeof RuleSchema>;
@@ -111,6 +124,7 @@ export function toDestination(to: RuleInput["to"]): EgressDestination {
   if (typeof to === "string") return to === ANY ? {} : { class: to };
   return {
     ...(to.class === undefined ? {} : { class: to.class }),
+    ...(to.service === undefined ? {} : { service: to.service }),
     ...(to.cidr === undefined ? {} : { cidr: to.cidr }),
     ...(to.ports === undefined ? {} : { ports: parsePorts(to.ports) }),
     ...(to.protocol === undefined ? {} : { protocol: to.protocol }),
@@ -172,7 +186,7 @@ function isFrom(rule: ClassedRule, classes: readonly Membership[]): boolean {
 
 /** @returns undefined where no rule is about the container and all is allowed */
 export function egressFor(
-  { rules, byDefault, errno, exceptions }: EgressConfig,
+  { rules, byDefault, errno, exceptions, existing }: EgressConfig,
   classes: readonly Membership[],
   agent: { ip: string; port: number } | undefined,
 ): EgressPolicy | undefined {
@@ -185,6 +199,7 @@ export function egressFor(
     ],
     byDefault,
     ...(errno === "EPERM" ? {} : { errno }),
+    ...(existing === "keep" ? {} : { existing }),
   };
 }
 
@@ -199,6 +214,8 @@ function covers(earlier: RuleInput, later: RuleInput): boolean {
   )
     return false;
   if (a.ports && !b.ports) return false;
+  if (a.service !== undefined || b.service !== undefined)
+    return a.service === b.service && a.class === b.class;
   if (a.class !== undefined) return a.class === b.class;
   if (a.cidr === undefined) return true;
   if (b.cidr === undefined) return false;
@@ -231,6 +248,15 @@ export function egressProblems(egress: unknown, classes: unknown): Problem[] {
     else if (rule.to.class !== undefined) unknown([...at, "to", "class"], rule.to.class);
     if (typeof rule.to === "object" && rule.to.class !== undefined && rule.to.cidr !== undefined)
       problems.push({ path: [...at, "to"], message: "has both a class and a block: give one of them" });
+    if (
+      typeof rule.to === "object" &&
+      rule.to.service !== undefined &&
+      (rule.to.class ?? rule.to.cidr) !== undefined
+    )
+      problems.push({
+        path: [...at, "to"],
+        message: "has a service and a class or a block: give one of them",
+      });
     if (i >= LINTED) return;
     const before = rules.slice(0, i).findIndex((earlier) => covers(earlier, rule));
     if (before >= 0)

@@ -1,5 +1,6 @@
 /** What an agent says of a container that its policy depends on, taken from Mesos's messages and bounded. */
-import { IsolatorError } from "../errors.js";
+import { IsolatorError, messageOf } from "../errors.js";
+import { parseRate } from "../features/bandwidth.js";
 import { mergeRanges, type PortRange } from "../features/ports.js";
 import type { PortMapping } from "../features/remap.js";
 import { mesos } from "../mesos/messages.js";
@@ -23,12 +24,20 @@ export interface ContainerFacts {
   roles: string[];
   /** Given by the master. */
   frameworkId?: string;
+  /** That its framework has authenticated as with the master: no agent tells it, only a master's stream. */
+  principal?: string;
   /** Chosen by the framework. */
   executorId?: string;
   /** Chosen by users: as a path, "/shop/cart". */
   appId?: string;
   /** Chosen by users. A label without a value has "". */
   labels: [key: string, value: string][];
+  /** The scalar resource network_bandwidth, whose unit is the configuration's. Undefined: it has none. */
+  networkBandwidth?: number;
+  /** Undefined: not known. */
+  cpus?: number;
+  /** Bytes/s that its labels ask for. Chosen by users. */
+  rateLabels?: { egress?: number; ingress?: number };
   /** Undefined: none. */
   remap?: PortMapping[];
   /** Labels left out, since there were too many or too long ones. */
@@ -69,6 +78,72 @@ export function portsOf(resources: readonly mesos.Resource[], name: string): Por
       return { begin: Number(begin), end: Number(end) };
     }),
   );
+}
+
+function scalarOf(resources: readonly mesos.Resource[], name: string): number | undefined {
+  const values = resources
+    .filter((resource) => resource.name === name)
+    .map(({ scalar }) => scalar?.value ?? 0);
+  return values.length > 0 ? values.reduce((sum, value) => sum + value, 0) : undefined;
+}
+
+/** More than any unit makes sense with. */
+const MAX_SCALAR = 1e12;
+
+/**
+ * What of the resources the bandwidth goes by.
+ * @param name of the container, for errors
+ * @throws bad-argument
+ */
+export function bandwidthOf(
+  resources: readonly mesos.Resource[],
+  name: string,
+): Pick<ContainerFacts, "networkBandwidth" | "cpus"> {
+  const asked = scalarOf(resources, "network_bandwidth");
+  const cpus = scalarOf(resources, "cpus");
+  if (asked !== undefined && !(asked > 0 && asked <= MAX_SCALAR)) {
+    throw new IsolatorError(
+      "bad-argument",
+      `container ${name} has ${asked} of the resource network_bandwidth: give it more than 0 and at most ${MAX_SCALAR}, ` +
+        "or none at all",
+    );
+  }
+  return {
+    ...(asked === undefined ? {} : { networkBandwidth: asked }),
+    ...(cpus === undefined ? {} : { cpus }),
+  };
+}
+
+export const RATE_LABELS = { egress: "network_egress_rate", ingress: "network_ingress_rate" } as const;
+
+/** What labels ask for; `bad`: what is wrong with those that are no rate. */
+export function rateLabelsOf(labels: ContainerFacts["labels"]): {
+  rates: Pick<ContainerFacts, "rateLabels">;
+  bad: string[];
+} {
+  const rates: { egress?: number; ingress?: number } = {};
+  const bad: string[] = [];
+  for (const side of ["egress", "ingress"] as const) {
+    const found = labels.find(([key]) => key === RATE_LABELS[side])?.[1];
+    if (found === undefined) continue;
+    try {
+      rates[side] = parseRate(found);
+    } catch (error) {
+      bad.push(`label ${RATE_LABELS[side]}: ${messageOf(error)}`);
+    }
+  }
+  const none = rates.egress === undefined && rates.ingress === undefined;
+  return { rates: none ? {} : { rateLabels: rates }, bad };
+}
+
+/** @throws bad-argument where one is no rate */
+function wholeRateLabelsOf(
+  labels: ContainerFacts["labels"],
+  name: string,
+): Pick<ContainerFacts, "rateLabels"> {
+  const { rates, bad } = rateLabelsOf(labels);
+  if (bad.length > 0) throw new IsolatorError("bad-argument", `container ${name}, ${bad.join("; ")}`);
+  return rates;
 }
 
 /** The roles that resources are allocated to, each once. */
@@ -128,6 +203,7 @@ export function factsOf(
   const executorId = config.executor_info?.executor_id.value ?? inherited?.executorId;
   const { task_info: task, executor_info: executor } = config;
   const appId = appIdOf(task?.discovery?.name ?? executor?.discovery?.name) ?? inherited?.appId;
+  const labels = labelsOf([task?.labels, executor?.labels]);
   const networks = config.container_info?.network_infos ?? [];
   const ports = parent && resources.length === 0 ? undefined : portsOf(resources, name);
   const remap = mappingsOf(config, parent !== undefined, ports, inherited?.remap ?? [], name);
@@ -141,7 +217,10 @@ export function factsOf(
     ...(frameworkId === undefined ? {} : { frameworkId }),
     ...(executorId === undefined ? {} : { executorId }),
     ...(appId === undefined ? {} : { appId }),
-    ...labelsOf([config.task_info?.labels, config.executor_info?.labels]),
+    ...labels,
+    ...bandwidthOf(resources, name),
+    // A nested container's executor_info is its root's, which is under that already.
+    ...(parent ? {} : wholeRateLabelsOf(labels.labels, name)),
   };
 }
 
@@ -187,6 +266,8 @@ export function withTask(facts: ContainerFacts, task: TaskFacts): ContainerFacts
     ...facts,
     ...(task.appId === undefined ? {} : { appId: task.appId }),
     labels: labels.slice(0, MAX_LABELS),
+    // Its own labels, where it is nested: the others are its root's.
+    ...rateLabelsOf(facts.nested ? task.labels : labels).rates,
     labelsIgnored: facts.labelsIgnored + Math.max(0, labels.length - MAX_LABELS),
   };
 }

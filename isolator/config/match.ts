@@ -32,6 +32,7 @@ export const MATCH_KEYS = {
 export interface Match {
   role?: string;
   frameworkId?: string;
+  principal?: string;
   executorId?: string;
   /** A path, in which a segment "*" stands for any one, and a last segment "**" for any number. */
   appId?: string;
@@ -41,15 +42,17 @@ export interface Match {
 interface MatchInput {
   role?: string | undefined;
   framework_id?: string | undefined;
+  principal?: string | undefined;
   executor_id?: string | undefined;
   app_id?: string | undefined;
   labels?: Record<string, string> | undefined;
 }
 
-export function toMatch({ role, framework_id, executor_id, app_id, labels }: MatchInput): Match {
+export function toMatch({ role, framework_id, principal, executor_id, app_id, labels }: MatchInput): Match {
   return {
     ...(role === undefined ? {} : { role }),
     ...(framework_id === undefined ? {} : { frameworkId: framework_id }),
+    ...(principal === undefined ? {} : { principal }),
     ...(executor_id === undefined ? {} : { executorId: executor_id }),
     ...(app_id === undefined ? {} : { appId: app_id }),
     labels: Object.entries(labels ?? {}),
@@ -65,8 +68,8 @@ export function isAllocatedTo({ roles }: ContainerFacts, allowed: readonly strin
  * Whether the master's word is part of it. All else is chosen by whoever runs the task, so by itself it counts for
  * containers of trusted roles only.
  */
-export function isAnchored({ role, frameworkId }: Match): boolean {
-  return role !== undefined || frameworkId !== undefined;
+export function isAnchored({ role, frameworkId, principal }: Match): boolean {
+  return role !== undefined || frameworkId !== undefined || principal !== undefined;
 }
 
 /** Whether an app is one of a pattern's: of "/shop/**" are "/shop/cart" and "/shop/cart/db", "/shop" is not. */
@@ -81,10 +84,11 @@ export function matchesPath(pattern: string, path: string): boolean {
 
 /** Whether all of it holds for a container, whoever said so. */
 export function holds(match: Match, facts: ContainerFacts): boolean {
-  const { role, frameworkId, executorId, appId, labels } = match;
+  const { role, frameworkId, principal, executorId, appId, labels } = match;
   return (
     (role === undefined || isAllocatedTo(facts, [role])) &&
     (frameworkId === undefined || facts.frameworkId === frameworkId) &&
+    (principal === undefined || facts.principal === principal) &&
     (executorId === undefined || facts.executorId === executorId) &&
     (appId === undefined || (facts.appId !== undefined && matchesPath(appId, facts.appId))) &&
     labels.every(([key, value]) => facts.labels.some(([k, v]) => k === key && v === value))

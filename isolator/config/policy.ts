@@ -2,12 +2,16 @@
 import { parseAddress } from "../features/addresses.js";
 import type { ConnectionRule, ConnectionsPolicy } from "../features/connections.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
+import { socketsFor } from "../features/sockets.js";
 import type { ContainerFacts } from "./facts.js";
+import { bandwidthFor } from "./bandwidth.js";
 import { classesOf } from "./classes.js";
 import { egressFor } from "./egress.js";
+import { filesFor } from "./files.js";
 import { limitsFor } from "./connections.js";
 import { markingFor } from "./marking.js";
 import { holds, isAllocatedTo, isAnchored } from "./match.js";
+import { servicesFor } from "./services.js";
 import type { Config, Exemption } from "./schema.js";
 
 /** Labels and executor id alone are chosen by whoever runs the task: they count for containers of trusted roles only. */
@@ -44,14 +48,21 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   const ports = facts.ownNetwork ? [] : facts.ports;
   const classes = classesOf(config.classes, facts, config.trustedRoles);
   const marking = markingFor(config.marking, classes);
+  const services = servicesFor(config.services, classes);
+  const bandwidth = bandwidthFor(config.bandwidth, facts, classes, config.trustedRoles);
   const egress = egressFor(config.egress, classes, agent);
-  const connections = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
+  const limits = limitsFor(config.connections, config.connectErrno, facts, config.trustedRoles);
+  const connections = limits && { ...limits };
+  // The host's ports are none of its own network's.
+  if (facts.ownNetwork) delete connections?.fair;
+  const files = filesFor(config.files, classes, facts);
+  const sockets = socketsFor(config.sockets, egress !== undefined);
   return {
     ...(ports ? { ports } : {}),
     enforce: enforcementFor(config, facts),
     ephemeral: config.ephemeral,
     allowProtocols: config.allowProtocols,
-    ...(Object.keys(config.sockets).length > 0 ? { sockets: config.sockets } : {}),
+    ...(Object.keys(sockets).length > 0 ? { sockets } : {}),
     ...(config.escape === undefined ? {} : { escape: config.escape }),
     ...(facts.ownNetwork ? { ownNetwork: true } : {}),
     ...(config.judged ? { judged: config.judged } : {}),
@@ -59,6 +70,9 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
     ...(facts.remap && config.remap === "on" && !facts.ownNetwork ? { remap: facts.remap } : {}),
     ...(classes.length > 0 ? { classes } : {}),
     ...(marking ? { marking } : {}),
+    ...(bandwidth ? { bandwidth } : {}),
     ...(egress ? { egress } : {}),
+    ...(services ? { services } : {}),
+    ...(files ? { files } : {}),
   };
 }

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { IsolatorError } from "../errors.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
 import { ESCAPE_MODES, type EscapeMode } from "../features/escape.js";
-import { SOCKET_KINDS, type SocketKind, type SocketsPolicy } from "../features/sockets.js";
+import { passesRules, SOCKET_KINDS, type SocketKind, type SocketsPolicy } from "../features/sockets.js";
 import {
   EPHEMERAL_MODES,
   EXTRA_PROTOCOLS,
@@ -15,17 +15,21 @@ import {
   type ExtraProtocol,
   type PortRange,
 } from "../features/ports.js";
+import { bandwidthProblems, BandwidthSchema, toBandwidth, type BandwidthConfig } from "./bandwidth.js";
 import { AgentApiSchema, toAgentApi, type AgentApi } from "./agent-api.js";
+import { CgroupSchema, toCgroup, type CgroupConfig } from "./cgroup.js";
 import { ClassesSchema, classProblems, toClasses, type ContainerClass } from "./classes.js";
 import {
   EgressDefaultSchema,
   EgressErrnoSchema,
   EgressExceptionsSchema,
+  EgressExistingSchema,
   egressProblems,
   EgressSchema,
   toEgressRules,
   type EgressConfig,
 } from "./egress.js";
+import { filesProblems, FilesSchema, toFiles, type FilesRule } from "./files.js";
 import { CONNECTION_KEYS, toConnections } from "./connections.js";
 import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } from "./endpoints.js";
 import {
@@ -46,6 +50,7 @@ import {
   type OperatorConfig,
   type StatisticsConfig,
 } from "./statistics.js";
+import { serviceProblems, ServicesSchema, toServices, type ServicesConfig } from "./services.js";
 import { RemapSchema, type RemapMode } from "./remap.js";
 import { ViolationsSchema, type ViolationRule } from "./violations.js";
 
@@ -85,16 +90,26 @@ const ExemptionMatch = z
   })
   .meta({ description: "Which containers: all that is given here must hold. At least one key." });
 
+const DEFAULT_TEXT = Object.fromEntries(
+  SOCKET_KINDS.map((kind) => [
+    kind,
+    passesRules(kind) ? "allow, and deny for a container with rules of egress" : "allow",
+  ]),
+) as Record<SocketKind, string>;
+
 const SocketsSchema = z
   .strictObject(
     Object.fromEntries(
       SOCKET_KINDS.map((kind) => [
         kind,
-        z.enum(["allow", "deny"]).default("allow").meta({ description: SOCKET_TEXT[kind] }),
+        z
+          .enum(["allow", "deny"])
+          .optional()
+          .meta({ description: `${SOCKET_TEXT[kind]} Default: ${DEFAULT_TEXT[kind]}.` }),
       ]),
-    ) as Record<SocketKind, z.ZodDefault<z.ZodEnum<{ allow: "allow"; deny: "deny" }>>>,
+    ) as Record<SocketKind, z.ZodOptional<z.ZodEnum<{ allow: "allow"; deny: "deny" }>>>,
   )
-  .default(Object.fromEntries(SOCKET_KINDS.map((kind) => [kind, "allow"])) as Record<SocketKind, "allow">)
+  .default({})
   .meta({ description: "Kinds of sockets that containers may not have." });
 
 const ExemptionSchema = z
@@ -149,6 +164,10 @@ export const ConfigSchema = z
           "The range of the agent's ports resource, as in 31000-32000; one range. For judge: agent_range.",
       }),
     sockets: SocketsSchema,
+    net_raw: z.enum(["keep", "take"]).default("keep").meta({
+      description:
+        "take: where sockets denies raw or packet sockets and the kernel cannot refuse all of them, containers are launched without CAP_NET_RAW.",
+    }),
     escape: z.enum(ESCAPE_MODES).optional().meta({
       default: "deny",
       description:
@@ -172,15 +191,20 @@ export const ConfigSchema = z
     classes: ClassesSchema,
     marking: MarkingSchema,
     marking_devices: MarkingDevicesSchema,
+    bandwidth: BandwidthSchema,
     statistics: StatisticsSchema,
     operator: OperatorSchema,
+    files: FilesSchema,
     endpoints: EndpointsSchema,
     egress: EgressSchema,
     egress_default: EgressDefaultSchema,
     egress_errno: EgressErrnoSchema,
     egress_exceptions: EgressExceptionsSchema,
+    egress_existing: EgressExistingSchema,
+    services: ServicesSchema,
     violations: ViolationsSchema.optional(),
     agent_api: AgentApiSchema.optional(),
+    cgroup: CgroupSchema,
   })
   .meta({
     title: "bpf-isolator",
@@ -201,6 +225,8 @@ export interface Config {
   ephemeral: EphemeralMode;
   allowProtocols: ExtraProtocol[];
   sockets: SocketsPolicy;
+  /** Whether containers lose CAP_NET_RAW where nothing else refuses the sockets that `sockets` denies. */
+  netRaw: "keep" | "take";
   /** Undefined: deny, with no word of what this kernel cannot refuse. */
   escape?: EscapeMode;
   /** The only ports that are judged; undefined: all. */
@@ -216,14 +242,19 @@ export interface Config {
   marking: MarkingRule[];
   /** Network devices on which DSCPs are put right. */
   markingDevices: string[];
+  /** Undefined: nothing is limited. */
+  bandwidth?: BandwidthConfig;
   statistics: StatisticsConfig;
   operator: OperatorConfig;
+  files: FilesRule[];
   endpoints: EndpointsConfig;
   egress: EgressConfig;
+  services: ServicesConfig;
   /** Undefined: what is refused is refused, and nothing more. */
   violations?: ViolationRule;
   /** Undefined: the agent is not asked. */
   agentApi?: AgentApi;
+  cgroup: CgroupConfig;
 }
 
 function asList(value: unknown): unknown[] {
@@ -240,8 +271,8 @@ function asMap(value: unknown): Record<string, unknown> {
  */
 export function crossProblems(value: unknown): Problem[] {
   const keys = asMap(value);
-  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, endpoints, egress } = keys;
-  const { statistics } = keys;
+  const { judge, agent_ports, trusted_roles, exemptions, classes, marking, files, endpoints, egress } = keys;
+  const { statistics, bandwidth, services } = keys;
   const problems: Problem[] = [];
   if (judge === "agent_range" && agent_ports === undefined) {
     problems.push({
@@ -282,9 +313,12 @@ export function crossProblems(value: unknown): Problem[] {
     ...problems,
     ...classProblems(classes),
     ...markingProblems(marking, classes),
+    ...bandwidthProblems(bandwidth, classes),
     ...statisticsProblems(statistics),
+    ...filesProblems(files, classes),
     ...endpointProblems(endpoints, classes),
     ...egressProblems(egress, classes),
+    ...serviceProblems(services, classes, trusted_roles),
   ];
 }
 
@@ -296,8 +330,13 @@ export function toConfig(input: ConfigInput): Config {
     enforce: input.enforce,
     ephemeral: input.ephemeral,
     allowProtocols: [...new Set(input.allow_protocols)],
-    // Only what is denied, so that the same rules are the same policy.
-    sockets: Object.fromEntries(Object.entries(input.sockets).filter(([, verdict]) => verdict === "deny")),
+    sockets: Object.fromEntries(
+      SOCKET_KINDS.flatMap((kind) => {
+        const verdict = input.sockets[kind];
+        return verdict === undefined ? [] : [[kind, verdict]];
+      }),
+    ),
+    netRaw: input.net_raw,
     ...(input.escape === undefined ? {} : { escape: input.escape }),
     ...(typeof judged === "object" ? { judged } : {}),
     ...toConnections(input),
@@ -311,16 +350,21 @@ export function toConfig(input: ConfigInput): Config {
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
     markingDevices: input.marking_devices,
+    ...(input.bandwidth ? { bandwidth: toBandwidth(input.bandwidth) } : {}),
     statistics: toStatistics(input.statistics),
     operator: toOperator(input.operator),
+    files: toFiles(input.files),
     endpoints: toEndpoints(input.endpoints),
     egress: {
       rules: toEgressRules(input.egress),
       byDefault: input.egress_default,
       errno: input.egress_errno,
       exceptions: input.egress_exceptions,
+      existing: input.egress_existing,
     },
+    services: toServices(input.services),
     ...(input.violations === undefined ? {} : { violations: input.violations }),
     ...(input.agent_api === undefined ? {} : { agentApi: toAgentApi(input.agent_api) }),
+    cgroup: toCgroup(input.cgroup),
   };
 }

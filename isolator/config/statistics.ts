@@ -63,7 +63,7 @@ export const OperatorSchema = z
     }),
     token_file: z.string().min(1).optional().meta({
       description:
-        "File with a token, which all requests must have then, as in Authorization: Bearer TOKEN. Read at each request.",
+        "File with a token, which all requests must have then: as in Authorization: Bearer TOKEN, or as the password that a browser asks for. Read at each request.",
     }),
   })
   .default({ hosts: [] })

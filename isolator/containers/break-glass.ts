@@ -2,13 +2,15 @@
  * `break-glass`: stops enforcing, or goes back to it, with the daemon alive or dead. What is switched off is written down
  * first (glass.ts), so that it stays off for containers that start and daemons that start; then the kernel is changed.
  */
+import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
 import { encodePolicy, ENFORCEMENT_VALUES, hooksOf, NO_RING } from "../features/policy.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
 import { detachAll } from "../kernel/attach.js";
 import { buildId } from "../kernel/object.js";
-import { isPinned, PinnedBuild } from "../kernel/pins.js";
+import { detachFromMachine } from "../kernel/links.js";
+import { isPinned, otherBuilds, PinnedBuild, pinRoot } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
 import { throughGlass, writeGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
@@ -57,9 +59,20 @@ export function breakGlass(
         result.failures.push({ container, reason: error instanceof Error ? error.message : String(error) });
       }
     }
+    if (mode === "detach") detachUnused(instance);
     instance.removeIfUnused();
     return Promise.resolve(result);
   });
+}
+
+/** The programs that are attached to no cgroup are of use to containers with rules for files only. */
+function detachUnused(instance: Instance): void {
+  const users = instance.records
+    .list()
+    .filter(({ id, policy }) => policy.files && instance.glassOf(recordKey(id)) !== "detach");
+  const used = new Set(users.flatMap((record) => buildsOf(record)));
+  for (const build of [buildId(), ...otherBuilds(instance.name)])
+    if (!used.has(build)) detachFromMachine(join(pinRoot(instance.name), build));
 }
 
 function isMeant(container: string, name: string | undefined): boolean {
@@ -78,6 +91,7 @@ function apply(instance: Instance, record: ContainerRecord, mode: GlassMode | un
       node.withFd((fd) => {
         for (const { programs } of pinned) detachAll(programs, fd, name);
       });
+      for (const each of pinned) each.forgetFiles(node.id);
       return;
     }
     const { enforce } = throughGlass(record.policy, mode);
@@ -111,6 +125,10 @@ function attachAgain(
         programs.map("policies").update(u64Key(node.id), value);
       });
     });
+    // Whatever was written there is whole: the programs of the node go by it.
+    const value = record.policy.files && programs.map("policies").lookup(u64Key(node.id));
+    if (value) programs.map("file_policies").update(u64Key(node.id), value);
+    if (value) programs.attachToMachine();
   } finally {
     programs.close();
   }

@@ -34,7 +34,7 @@ export function openConnections(
   const key = u64Key(cgroupId);
   const totals = maps.map("connect_totals");
   if (!totals.lookup(key)) totals.update(key, totalsOf(cgroupId));
-  maps.map("connect_rules").update(key, encodeRules(policy.rules ?? []));
+  maps.map("connect_rules").update(key, encodeRules(policy));
 }
 
 /** Takes away what openConnections() made. A socket that somebody else still has finds nothing to give back to. */

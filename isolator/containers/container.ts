@@ -1,9 +1,10 @@
 /** One container, from prepare() to cleanup(). */
 import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.js";
+import { bandwidthStatistics, type BandwidthUsage } from "../features/bandwidth.js";
 import { sumCounters, sumSome, type Usage } from "../features/accounting.js";
-import { withoutLimits, type HeldConnections, type HeldDestination } from "../features/connections.js";
-import type { EgressHits } from "../features/egress.js";
-import { encodePolicy, gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
+import { keepConnections, type HeldConnections, type HeldDestination } from "../features/connections.js";
+import { egressSet, type EgressHits } from "../features/egress.js";
+import { gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { Rates, type RateOptions } from "../features/rates.js";
 import type { ContainerStatistics, SocketCounts, StatisticsFields } from "../features/statistics.js";
@@ -12,15 +13,22 @@ import { u64Key } from "../kernel/codec.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
 import { buildId, layoutId } from "../kernel/object.js";
 import type { Programs } from "../kernel/programs.js";
+import type { ServiceTable } from "../kernel/service-table.js";
+import { endingWay } from "../kernel/terminate.js";
+import { closeBandwidth, readBandwidth } from "./bandwidth.js";
 import { EscapeWatch } from "./escaped.js";
 import { throughGlass, type GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { checkContainerName, formatId, type ContainerId } from "./names.js";
-import { closeConnections, openConnections, readConnections, readDestinations } from "./connections.js";
+import { leaveNode, requireInside, requireNotAgents } from "./placement.js";
+import { closeConnections, readConnections, readDestinations } from "./connections.js";
+import { requireFiles } from "./files.js";
+import { policyFaults, writePolicy, type PolicyTarget } from "./kernel-policy.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
-import { forgetHits, readHits, setsOf, writeEgress } from "./egress.js";
+import { forgetHits, forgetMarkingSet, readHits, setsOf, writeTermination, type RuleSet } from "./egress.js";
+import { writeServices } from "./services.js";
 import { reach } from "./points.js";
-import { deleteMappings, writeMappings } from "./remap.js";
+import { deleteMappings } from "./remap.js";
 import { LEVELS, PortTable, type Chain } from "./port-table.js";
 import { RECORD_VERSION, totalUsage, type ContainerRecord, type HeldRecord, type Source } from "./records.js";
 import { openRing } from "./rings.js";
@@ -35,6 +43,10 @@ export interface ContainerOptions {
   source?: Source;
   /** Bytes of an agent's ContainerConfig, to be kept with the record. */
   config?: Uint8Array;
+  /** Path of a node of the agent's that is used; without, one is made. */
+  agentNode?: string;
+  /** It is launched without CAP_NET_RAW. */
+  withoutNetRaw?: boolean;
   /** Called for each event, by a ring of the container's own. */
   onEvent?: (event: KernelEvent) => void;
   /** A ring that the container's events go to instead; it stays its maker's. */
@@ -51,14 +63,31 @@ const IN_THE_WAY: readonly ErrorCode[] = [
   "map-full",
 ];
 
-/** What sockets hold already is given back where it was counted, also when nothing is limited any more. */
+/**
+ * What sockets hold already is given back where it was counted, and what they are paced to is taken back, also when
+ * nothing is limited any more.
+ */
 function keepCounting(before: Policy, next: Policy): Policy {
-  if (next.connections || !before.connections) return next;
-  return { ...next, connections: withoutLimits(before.connections) };
+  const connections = keepConnections(before.connections, next.connections);
+  return {
+    ...next,
+    ...(connections ? { connections } : {}),
+    ...(!next.bandwidth && before.bandwidth ? { bandwidth: {} } : {}),
+  };
 }
 
 /** Each is told whether all before it went well. */
 type Undo = ((clean: boolean) => void | Promise<void>)[];
+
+function sameRules({ egress: a }: Policy, { egress: b }: Policy): boolean {
+  return a !== undefined && b !== undefined && egressSet(a) === egressSet(b);
+}
+
+/** Sets of rules that a container had and has no longer. */
+function goneSets(before: Policy, now: Policy): RuleSet[] {
+  const kept = new Set(setsOf(now).map(({ id }) => id));
+  return setsOf(before).filter(({ id }) => !kept.has(id));
+}
 
 /**
  * Takes back what was done, last first. What cannot be taken back keeps its record, unlocked, so that the next sweep
@@ -78,7 +107,11 @@ async function unwind(undo: Undo): Promise<void> {
 export class Container {
   /** Its last counts: its node is gone. */
   private final: ContainerStatistics | undefined;
+  /** Likewise, of its bandwidth. */
+  finalBandwidth: BandwidthUsage | undefined;
   private rates: Rates | undefined;
+  /** Its own services. */
+  private services: ServiceTable | undefined;
   /** All of it is gone. */
   private removed = false;
 
@@ -108,6 +141,11 @@ export class Container {
   /** As it is on disk. */
   get record(): Readonly<ContainerRecord> {
     return this.current;
+  }
+
+  /** Whether its node is the agent's (placement.ts). */
+  get isAgents(): boolean {
+    return this.current.agentNode === true;
   }
 
   /** cgroup ids from the root container down to this one. */
@@ -161,9 +199,10 @@ export class Container {
 
   private static build(
     instance: Instance,
-    { id, policy, parent, source = "run", config, onEvent, ring, onTakeOver }: ContainerOptions,
+    { id, policy, parent, source = "run", config, ...more }: ContainerOptions,
     undo: Undo,
   ): Container {
+    const { agentNode, withoutNetRaw = false, onEvent, ring, onTakeOver } = more;
     const held = instance.records.reserve(id, source);
     undo.push((clean) => {
       if (clean) instance.records.remove(held);
@@ -175,14 +214,20 @@ export class Container {
       instance.releasePrograms();
     });
     reach("prepare:programs");
-    const node = CgroupNode.create(instance.nodePath(id));
-    undo.push(() => node.remove());
+    requireFiles(programs, policy, `container ${formatId(id)} is not started`);
+    const node = agentNode === undefined ? CgroupNode.create(instance.nodePath(id)) : openAgents(agentNode);
+    undo.push(async () => {
+      if (agentNode === undefined) await node.remove();
+      else leaveNode(programs, node, formatId(id));
+    });
     reach("prepare:node");
     const chain: Chain = [...(parent?.chain ?? []), node.id];
     const record: ContainerRecord = {
       version: RECORD_VERSION,
       ...{ id, source, stage: "preparing", policy },
       cgroup: node.path,
+      ...(agentNode === undefined ? {} : { agentNode: true }),
+      ...(withoutNetRaw ? { withoutNetRaw } : {}),
       chain: chain.map(String),
       ...{ build: buildId(), layout: layoutId() },
       pid: process.pid,
@@ -205,9 +250,16 @@ export class Container {
     undo.push(async () => {
       await instance.sockets.delete(node.id);
       closeConnections(programs, node.id);
+      closeBandwidth(programs, node.id);
       deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
-      if (setsOf(policy).length > 0) instance.sweepEgress(programs, held.key);
+      container.dropSets(setsOf(policy));
+      forgetMarkingSet(programs, node.id);
+      container.services?.clear();
+    });
+    undo.push(() => {
+      instance.files.close(programs, node.id);
+      instance.endFiles(held.key);
     });
     container.applyPolicy(glass);
     instance.sockets.begin(node.id, container.usage());
@@ -264,20 +316,13 @@ export class Container {
   applyPolicy(glass = this.glass): void {
     if (glass === "detach") return;
     writeClasses(this.programs, this.cgroupId, this.policy.classes);
-    writeEgress(this.programs, this.policy);
-    openConnections(this.programs, this.cgroupId, this.policy.connections);
+    this.services = writeServices(this.programs, this.cgroupId, this.policy.services, this.services);
     this.watchSockets();
-    writeMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
-    this.programs.map("policies").update(u64Key(this.cgroupId), this.encoded(glass));
+    writePolicy(this.instance, this.programs, throughGlass(this.policy, glass), this.target);
   }
 
-  private encoded(glass: GlassMode | undefined): Uint8Array {
-    return encodePolicy(
-      throughGlass(this.policy, glass),
-      this.cgroupId,
-      this.chain.length - 1,
-      this.ringSlot,
-    );
+  private get target(): PolicyTarget {
+    return { cgroupId: this.cgroupId, level: this.chain.length - 1, ring: this.ringSlot };
   }
 
   /**
@@ -287,13 +332,12 @@ export class Container {
   faults(): string[] {
     const { glass } = this;
     if (glass === "detach" || this.removed) return [];
+    // An agent removes its node before it says so by cleanup().
+    if (this.isAgents && !CgroupNode.open(this.node.path)) return [];
     const missing = this.node.withFd((fd) => this.programs.missing(fd, hooksOf(this.policy)));
-    const policy = this.programs.map("policies").lookup(u64Key(this.cgroupId));
     return [
       ...(missing.length > 0 ? [`its programs on ${missing.join(", ")} were gone`] : []),
-      ...(policy && Buffer.compare(policy, this.encoded(glass)) === 0
-        ? []
-        : [`its policy in the kernel was ${policy ? "another one" : "gone"}`]),
+      ...policyFaults(this.instance, this.programs, throughGlass(this.policy, glass), this.target),
     ];
   }
 
@@ -323,9 +367,23 @@ export class Container {
         const held = this.connections();
         return held !== undefined && held.held !== held.live;
       },
+      ends: () => this.writeTermination(),
       ownNetwork: this.policy.ownNetwork ?? false,
     };
-    this.instance.sockets.add(this.cgroupId, container, this.policy.connections !== undefined);
+    const { connections, egress } = this.policy;
+    this.instance.sockets.add(this.cgroupId, container, Boolean(connections ?? egress?.existing));
+  }
+
+  /** Its rules are not wanted for it any more. */
+  private dropSets(sets: readonly RuleSet[]): void {
+    if (this.current.source === "agent") this.instance.dropSetsLater(sets);
+    else this.instance.dropSets(this.programs, this.held.key, sets);
+  }
+
+  /** @returns whether its rules end connections that exist, as things are now */
+  private writeTermination(): boolean {
+    const enforced = this.policy.enforce === "on" && this.glass === undefined;
+    return writeTermination(this.programs, enforced ? this.policy.egress : undefined, this.chain);
   }
 
   /** Another policy may have a use for other hooks of BPF LSM. */
@@ -343,15 +401,27 @@ export class Container {
   }
 
   /**
-   * Moves a process into the node: it and all that it makes from then on are under the policy.
+   * Moves a process into the node, unless that is the agent's, who has done so: it and all that it makes from then on are
+   * under the policy.
    * @param pid as this process sees it
-   * @throws no-process when it is gone; cgroup-failed
+   * @throws no-process when it is gone; cgroup-failed; conflict where the agent keeps it elsewhere
    */
   async isolate(pid: number): Promise<void> {
-    await moveInto(this.node, pid, this.name);
+    if (!this.isAgents) requireNotAgents(this.id, pid);
+    await this.join(pid, this.name);
     reach("isolate:moved");
     if (this.current.stage === "prepared") this.save({ stage: "isolated" });
     reach("isolate:done");
+  }
+
+  /**
+   * Has a process that is not the container's first one in the node.
+   * @param name of whose it is, for messages
+   * @throws as isolate()
+   */
+  async join(pid: number, name: string): Promise<void> {
+    if (this.isAgents) requireInside(this.node, this.instance.cgroup2, pid, name);
+    else await moveInto(this.node, pid, name);
   }
 
   /**
@@ -363,6 +433,7 @@ export class Container {
     return this.instance.locked(async () => {
       const { chain, table } = this;
       const before = this.policy;
+      requireFiles(this.programs, next, `container ${this.name} stays under its old policy`);
       const policy = keepCounting(before, next);
       const wanted = policy.ports ?? [];
       const dropped = subtractRanges(before.ports ?? [], wanted);
@@ -375,8 +446,14 @@ export class Container {
       reach("update:released");
       this.applyPolicy();
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, before.remap, policy.remap);
-      if (setsOf(before).length > 0) this.instance.sweepEgressLater();
+      this.instance.dropSetsLater(goneSets(before, policy));
+      if (policy.egress?.existing) this.instance.sockets.soon();
+      // Numbers of rules are others' now.
+      if (before.egress && !sameRules(before, policy))
+        forgetHits(this.programs, this.cgroupId, before.egress);
       if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.attachWanted();
+      if (policy.bandwidth && !before.bandwidth) this.instance.older.add(this.cgroupId, this.programs);
+      if (before.files) this.instance.endFiles();
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);
       reach("update:done");
       return Promise.resolve(dropped);
@@ -385,7 +462,22 @@ export class Container {
 
   /** What the policy asks by name to be refused and this kernel cannot refuse, in words. */
   gaps(): string[] {
-    return gapsOf(this.policy, (hook) => this.programs.has(hook));
+    const { sockets } = this.policy;
+    const policy =
+      this.current.withoutNetRaw && sockets
+        ? { ...this.policy, sockets: { ...sockets, raw: "allow" as const, packet: "allow" as const } }
+        : this.policy;
+    return [
+      ...gapsOf(policy, (hook) => this.programs.has(hook)),
+      ...(policy.egress?.existing && endingWay() === undefined
+        ? ["connections that exist when rules come to deny them"]
+        : []),
+    ];
+  }
+
+  /** Paths of its rules for files that are not there yet. */
+  missingPaths(): string[] {
+    return this.instance.files.missing(this.policy.files);
   }
 
   /** What finds processes that left the node, where the policy denies it and this kernel cannot refuse it. */
@@ -403,7 +495,9 @@ export class Container {
   usage(): Usage {
     if (this.final) return this.final.usage;
     const counters = this.programs.map("counters");
-    const now = sumCounters(counters.lookupPerCpu(u64Key(this.cgroupId)) ?? []);
+    const key = u64Key(this.cgroupId);
+    const ofFiles = this.programs.map("file_counts").lookup(key);
+    const now = sumCounters([...(counters.lookupPerCpu(key) ?? []), ...(ofFiles ? [ofFiles] : [])]);
     return totalUsage(this.current, counters.id, now);
   }
 
@@ -435,7 +529,7 @@ export class Container {
    * `id` of its own, and the limits themselves.
    */
   private limiterFields(): StatisticsFields {
-    return {};
+    return bandwidthStatistics(this.policy.bandwidth, this.bandwidth());
   }
 
   /** Takes a sample for the rates of its traffic. @param time seconds, of a clock that only goes forward */
@@ -454,6 +548,12 @@ export class Container {
     return this.policy.connections && readConnections(this.programs.map("connect_totals"), this.cgroupId);
   }
 
+  /** What it uses of its bandwidth; undefined: it is not limited. */
+  bandwidth(): BandwidthUsage | undefined {
+    if (this.removed) return this.finalBandwidth;
+    return this.policy.bandwidth && readBandwidth(this.programs, this.cgroupId);
+  }
+
   /** Whether a port is its own, or of one that is nested in it. */
   owns(port: number): boolean {
     return this.table.ownerOf(port)[this.chain.length - 1] === this.cgroupId;
@@ -461,7 +561,7 @@ export class Container {
 
   /** What each rule of egress has refused and reported. */
   egressHits(): EgressHits[] {
-    return this.policy.egress ? readHits(this.programs, this.cgroupId) : [];
+    return this.policy.egress ? readHits(this.programs, this.cgroupId, this.policy.egress) : [];
   }
 
   /** Finds out which of them are closed for good (socket-passes.ts). @throws map-failed */
@@ -482,14 +582,19 @@ export class Container {
     return this.current.stage === "prepared" || this.current.stage === "preparing" || this.node.populated();
   }
 
-  /** Kills what still runs in the node and waits until it is gone. @param timeout ms @throws cgroup-failed */
+  /**
+   * Kills what still runs in the node, unless that is the agent's to do, and waits until it is gone.
+   * @param timeout ms
+   * @throws cgroup-failed
+   */
   async killAll(timeout?: number): Promise<void> {
-    if (this.node.populated()) this.node.kill();
+    if (!this.isAgents && this.node.populated()) this.node.kill();
     await this.node.emptied(timeout);
   }
 
   /**
-   * Kills what still runs in the node, takes the last counts, frees the ports and removes the node. Safe to repeat.
+   * Kills what still runs in the node, takes the last counts, frees the ports and removes the node; an agent's stays. Safe
+   * to repeat.
    * @param timeout ms to wait for its processes to be gone
    * @throws IsolatorError when the node cannot be removed; the next run of the instance sweeps it then
    */
@@ -501,12 +606,14 @@ export class Container {
     if (!this.final) await this.killAll(timeout);
     reach("cleanup:killed");
     await this.instance.locked(async () => {
+      this.finalBandwidth = this.bandwidth();
       this.table.release(this.policy.ports ?? [], this.chain, this.parent?.policy.ports);
       reach("cleanup:released");
       // Taken first, and what is told from now on: the kernel's counts go with the node.
       this.final = this.statistics();
       try {
-        await this.node.remove(timeout);
+        if (this.isAgents) leaveNode(this.programs, this.node, this.name);
+        else await this.node.remove(timeout);
       } catch (error) {
         this.final = undefined;
         throw error;
@@ -514,13 +621,22 @@ export class Container {
       reach("cleanup:node");
       await this.instance.sockets.delete(this.cgroupId);
       closeConnections(this.programs, this.cgroupId);
+      await this.instance.older.delete(this.cgroupId);
+      closeBandwidth(this.programs, this.cgroupId);
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, this.policy.remap);
+      if (this.policy.files) this.instance.files.close(this.programs, this.cgroupId);
       forgetClasses(this.programs, this.cgroupId);
-      forgetHits(this.programs, this.cgroupId);
-      if (setsOf(this.policy).length > 0) this.instance.sweepEgress(this.programs, this.held.key);
+      if (this.policy.egress) {
+        forgetHits(this.programs, this.cgroupId, this.policy.egress);
+        writeTermination(this.programs, undefined, this.chain);
+      }
+      if (this.policy.marking?.destinations) forgetMarkingSet(this.programs, this.cgroupId);
+      this.dropSets(setsOf(this.policy));
+      this.services?.clear();
       // Its last events are told by its name, which goes with the record.
       while (this.ownRing?.poll() === false);
       this.instance.records.remove(this.held);
+      if (this.policy.files) this.instance.endFiles();
       this.removed = true;
       this.ownRing?.close();
       this.instance.releasePrograms();
@@ -540,12 +656,19 @@ export class Container {
   }
 }
 
+/** @throws cgroup-failed */
+function openAgents(path: string): CgroupNode {
+  const node = CgroupNode.open(path);
+  if (node) return node;
+  throw new IsolatorError("cgroup-failed", `the cgroup ${path}, which the agent had made, is gone`);
+}
+
 /**
  * Moves a process into a node.
  * @param container for the message
  * @throws no-process, cgroup-failed
  */
-export async function moveInto(node: CgroupNode, pid: number, container: string): Promise<void> {
+async function moveInto(node: CgroupNode, pid: number, container: string): Promise<void> {
   try {
     await node.move(pid);
   } catch (error) {

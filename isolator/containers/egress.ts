@@ -1,50 +1,82 @@
 /** Sets of rules for destinations in the kernel, of egress and of markings: written before a policy names them, removed when none does any more. */
 import {
   compileEgress,
-  decodeHit,
   EGRESS_BLOCK_SIZE,
   EGRESS_CLASS_SIZE,
-  EGRESS_HIT_SIZE,
   egressSet,
   encodeEgressBlock,
   encodeEgressClass,
+  encodeTermination,
+  hitKeys,
   setOfKey,
   type EgressHits,
   type EgressPolicy,
 } from "../features/egress.js";
-import { encodeMarkingRules, MARKING_RULE_SIZE, markingRules, markingSet } from "../features/marking.js";
+import {
+  encodeMarkingRules,
+  encodeMarkingSet,
+  MARKING_RULE_SIZE,
+  markingRules,
+  markingSet,
+  type MarkingPolicy,
+} from "../features/marking.js";
 import type { Policy } from "../features/policy.js";
+import { LITTLE, u64Key } from "../kernel/codec.js";
 import type { BpfMap } from "../kernel/maps.js";
 
 export interface EgressMaps {
-  map: (name: "egress_blocks" | "egress_classes" | "egress_hits" | "marking_rules") => BpfMap;
+  map: (name: "egress_blocks" | "egress_classes" | "egress_hits" | "terminations") => BpfMap;
+}
+
+export interface RuleMaps {
+  map: (name: "egress_blocks" | "egress_classes" | "marking_rules" | "marking_sets") => BpfMap;
+}
+
+/** A set of rules for destinations, which all containers with the same ones share. */
+export interface RuleSet {
+  /** By what is in it. */
+  id: bigint;
+  rules: EgressPolicy;
+  /** What the rules come to, where they are those of a marking. */
+  marking?: MarkingPolicy;
 }
 
 /** The sets that a policy names. */
-export function setsOf({ egress, marking }: Policy): bigint[] {
-  return [...(egress ? [egressSet(egress)] : []), ...(marking?.destinations ? [markingSet(marking)] : [])];
+export function setsOf({ egress, marking }: Policy): RuleSet[] {
+  return [
+    ...(egress ? [{ id: egressSet(egress), rules: egress }] : []),
+    ...(marking?.destinations ? [{ id: markingSet(marking), rules: markingRules(marking), marking }] : []),
+  ];
 }
 
-/** Writes all that the policy names; what is there already is the same. @throws bad-argument, map-full */
-export function writeEgress(maps: EgressMaps, { egress, marking }: Policy): void {
-  if (egress) writeSet(maps, egressSet(egress), egress);
-  if (!marking?.destinations) return;
-  // What a rule comes to before the rule.
-  for (const { key, value } of encodeMarkingRules(marking)) maps.map("marking_rules").update(key, value);
-  writeSet(maps, markingSet(marking), markingRules(marking));
+/** Writes all that a policy names; what is there already is the same. @throws bad-argument, map-full */
+export function writeSets(maps: RuleMaps, cgroupId: bigint, policy: Policy): void {
+  for (const { id, rules, marking } of setsOf(policy)) {
+    // What a rule comes to before the rule.
+    if (marking)
+      for (const { key, value } of encodeMarkingRules(marking)) maps.map("marking_rules").update(key, value);
+    const { blocks, classes } = compileEgress(rules);
+    for (const entry of blocks) maps.map("egress_blocks").update(encodeEgressBlock(id, entry), entry.value);
+    for (const entry of classes) maps.map("egress_classes").update(encodeEgressClass(id, entry), entry.value);
+    if (marking) maps.map("marking_sets").update(u64Key(cgroupId), encodeMarkingSet(marking));
+  }
 }
 
-function writeSet(maps: EgressMaps, set: bigint, policy: EgressPolicy): void {
-  const { blocks, classes } = compileEgress(policy);
-  for (const entry of blocks) maps.map("egress_blocks").update(encodeEgressBlock(set, entry), entry.value);
-  for (const entry of classes) maps.map("egress_classes").update(encodeEgressClass(set, entry), entry.value);
+/** Removes a set, which no program may be about to look at. Under the instance's lock. */
+export function removeSet(maps: RuleMaps, { id, rules, marking }: RuleSet): void {
+  const { blocks, classes } = compileEgress(rules);
+  for (const entry of blocks) maps.map("egress_blocks").delete(encodeEgressBlock(id, entry));
+  for (const entry of classes) maps.map("egress_classes").delete(encodeEgressClass(id, entry));
+  if (marking) for (const { key } of encodeMarkingRules(marking)) maps.map("marking_rules").delete(key);
 }
 
-/**
- * Removes the sets that nobody uses. No program may be about to look at one: a policy that named it was changed a while
- * ago, or its container is gone. Under the instance's lock.
- */
-export function sweepEgress(maps: EgressMaps, used: ReadonlySet<bigint>): void {
+/** A container has no markings by destination any more. */
+export function forgetMarkingSet(maps: { map: (name: "marking_sets") => BpfMap }, cgroupId: bigint): void {
+  maps.map("marking_sets").delete(u64Key(cgroupId));
+}
+
+/** Removes the sets that nobody uses, which an earlier process may have left. Under the instance's lock. */
+export function sweepSets(maps: RuleMaps, used: ReadonlySet<bigint>): void {
   for (const [name, size] of [
     ["egress_blocks", EGRESS_BLOCK_SIZE],
     ["egress_classes", EGRESS_CLASS_SIZE],
@@ -56,22 +88,39 @@ export function sweepEgress(maps: EgressMaps, used: ReadonlySet<bigint>): void {
 }
 
 /** What each rule has refused and reported of a container. */
-export function readHits(maps: EgressMaps, cgroupId: bigint): EgressHits[] {
+export function readHits(maps: EgressMaps, cgroupId: bigint, policy: EgressPolicy): EgressHits[] {
   const map = maps.map("egress_hits");
   const found = new Map<number, EgressHits>();
-  for (const key of map.keys(EGRESS_HIT_SIZE)) {
-    const hit = decodeHit(key, cgroupId);
-    if (!hit) continue;
-    const count = new BigUint64Array(map.lookup(key)?.slice().buffer ?? new ArrayBuffer(8))[0] ?? 0n;
-    const hits = found.get(hit.rule) ?? { rule: hit.rule, denied: 0n, audited: 0n };
-    if (hit.denied) hits.denied += count;
-    else hits.audited += count;
-    found.set(hit.rule, hits);
+  const value = new Uint8Array(8);
+  for (const { key, rule, denied } of hitKeys(cgroupId, policy)) {
+    if (!map.lookup(key, value)) continue;
+    const count = new DataView(value.buffer).getBigUint64(0, LITTLE);
+    const hits = found.get(rule) ?? { rule, denied: 0n, audited: 0n };
+    hits[denied ? "denied" : "audited"] += count;
+    found.set(rule, hits);
   }
-  return [...found.values()].sort((a, b) => a.rule - b.rule);
+  return [...found.values()];
 }
 
-export function forgetHits(maps: EgressMaps, cgroupId: bigint): void {
+/** What is counted from then on is counted anew. */
+export function forgetHits(maps: EgressMaps, cgroupId: bigint, policy: EgressPolicy): void {
   const map = maps.map("egress_hits");
-  for (const key of map.keys(EGRESS_HIT_SIZE)) if (decodeHit(key, cgroupId)) map.delete(key);
+  for (const { key } of hitKeys(cgroupId, policy)) map.delete(key);
+}
+
+/**
+ * Says to programs that end what is denied and exists already (kernel/terminate.ts) whether a container's rules do.
+ * @param chain cgroup ids from the root container down to this one
+ * @returns whether they do
+ */
+export function writeTermination(
+  maps: EgressMaps,
+  policy: EgressPolicy | undefined,
+  chain: readonly bigint[],
+): boolean {
+  const key = u64Key(chain.at(-1) ?? 0n);
+  if (policy?.existing === "terminate")
+    maps.map("terminations").update(key, encodeTermination(policy, chain));
+  else maps.map("terminations").delete(key);
+  return policy?.existing === "terminate";
 }

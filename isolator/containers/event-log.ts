@@ -12,6 +12,7 @@ export type EventKind =
   | "taken_over"
   | "listener_kept"
   | "unmanaged"
+  | "shares_node"
   | "undone"
   | "removed"
   | "cleanup_pending"
@@ -22,7 +23,9 @@ export type EventKind =
   | "configuration"
   | "break_glass"
   | "repaired"
+  | "ended"
   | "self_check"
+  | "service"
   | "warning";
 
 export interface IsolatorEvent {

@@ -10,7 +10,7 @@ import {
   RANGE_SETTING,
   RESERVED_SETTING,
 } from "../features/reserved-ports.js";
-import type { HeldConnections, HeldDestination } from "../features/connections.js";
+import type { DestinationShare, HeldConnections, HeldDestination } from "../features/connections.js";
 import type { Policy } from "../features/policy.js";
 import type { BpfMap } from "../kernel/maps.js";
 import { buildId } from "../kernel/object.js";
@@ -33,6 +33,27 @@ export interface HostDestination {
   containers: number;
   /** Of the host's ephemeral ports, 0 to 1; more where several sockets share one. */
   share: number;
+}
+
+/** What a container may have of a destination while the host has plenty. @param ports that the kernel has to choose from */
+export function fairShare(ports: number): number {
+  return Math.max(1, Math.floor(ports / 2));
+}
+
+/**
+ * What a container may have of those destinations of which less than its fair share is left: as many as are left. So each
+ * newcomer finds some, however many the others hold, and who holds more than that gets no more.
+ */
+export function fairShares(host: readonly HostDestination[], ports: number): DestinationShare[] {
+  return host
+    .map(({ protocol, address, port, held }) => ({
+      protocol,
+      address,
+      port,
+      limit: Math.max(1, ports - held),
+    }))
+    .filter(({ limit }) => limit < fairShare(ports))
+    .sort((a, b) => a.limit - b.limit);
 }
 
 const idOf = ({ chain }: Counted): bigint => BigInt(chain.at(-1) ?? 0);

@@ -4,21 +4,36 @@
  * (EADDRNOTAVAIL); and containers with more destinations than there is room to count one by one.
  */
 import { messageOf } from "../errors.js";
-import { formatDestination } from "../features/connections.js";
+import { encodeShares, formatDestination } from "../features/connections.js";
+import { u32Key } from "../kernel/codec.js";
+import { buildId } from "../kernel/object.js";
+import { openPinnedMap } from "../kernel/pins.js";
 import type { Container } from "./container.js";
 import type { EventLog } from "./event-log.js";
-import { HeldView, type Counted, type HostDestination } from "./held.js";
+import {
+  ephemeralPorts,
+  fairShare,
+  fairShares,
+  HeldView,
+  type Counted,
+  type HostDestination,
+} from "./held.js";
 import type { Instance } from "./instance.js";
 import { recordKey } from "./records.js";
 
 /** ms between two looks. */
 const INTERVAL = 10_000;
+/** The same, where containers get their share by what is seen. */
+const FAIR_INTERVAL = 1_000;
 /** Of the ports that the kernel has to choose from: told above the one, and anew once it was below the other. */
 const WARN = 0.8;
 const CALM = 0.7;
 
 export class HostShare {
   private readonly timer: NodeJS.Timeout;
+  private readonly fairTimer: NodeJS.Timeout;
+  /** What was written of shares last, as text. */
+  private written = "";
   /** Destinations that were told. */
   private readonly told = new Set<string>();
   /** Containers that were told to share a count. */
@@ -34,10 +49,14 @@ export class HostShare {
     this.timer = setInterval(() => {
       this.look();
     }, INTERVAL).unref();
+    this.fairTimer = setInterval(() => {
+      if (this.containers().some(({ policy }) => policy.connections?.fair)) this.look();
+    }, FAIR_INTERVAL).unref();
   }
 
   stop(): void {
     clearInterval(this.timer);
+    clearInterval(this.fairTimer);
   }
 
   /** Most held first. @throws map-failed */
@@ -66,6 +85,7 @@ export class HostShare {
     try {
       const view = this.read();
       this.tellSharing(view);
+      this.shareOut(view);
       const found = new Map(view.host().map((each) => [formatDestination(each), each]));
       for (const name of this.told) if ((found.get(name)?.share ?? 0) < CALM) this.told.delete(name);
       for (const [name, { share, held, containers }] of found) {
@@ -83,6 +103,26 @@ export class HostShare {
       if (!this.broken)
         this.log.add("warning", "", `the host's connections cannot be looked at: ${messageOf(error)}`);
       this.broken = true;
+    }
+  }
+
+  /**
+   * Writes what each container may have of a destination. Without a daemon what was written last holds on.
+   * @throws map-failed
+   */
+  shareOut(view?: HeldView): void {
+    if (!this.containers().some(({ policy }) => policy.connections?.fair)) return;
+    const ports = ephemeralPorts();
+    const other = fairShare(ports);
+    const shares = fairShares((view ?? this.read()).host(ports), ports);
+    const text = JSON.stringify([other, shares]);
+    if (text === this.written) return;
+    const map = openPinnedMap(this.instance.name, buildId(), "connect_shares");
+    try {
+      map?.update(u32Key(0), encodeShares(other, shares));
+      if (map) this.written = text;
+    } finally {
+      map?.close();
     }
   }
 

@@ -5,21 +5,52 @@
 import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
+import type { BandwidthUsage, HostBandwidth } from "../features/bandwidth.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
 import type { BpfMap } from "../kernel/maps.js";
+import { fileSetNumber } from "../features/files.js";
+import { attachedToMachine, detachFromMachine } from "../kernel/links.js";
 import { requireCgroup2 } from "../kernel/mounts.js";
 import { buildId } from "../kernel/object.js";
-import { isPinned, openPinnedMap, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
+import { detachAll } from "../kernel/attach.js";
+import {
+  isPinned,
+  openPinnedMap,
+  otherBuilds,
+  PinnedBuild,
+  pinRoot,
+  unpin,
+  unpinBuild,
+} from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
-import { forgetHits, setsOf, sweepEgress, type EgressMaps } from "./egress.js";
+import { forgetServices, SERVICE_MAPS } from "../kernel/service-table.js";
+import { PRINCIPALS_FILE } from "./principals.js";
+import {
+  closeBandwidth,
+  OlderConnections,
+  readHostBandwidth,
+  writeHostBandwidth,
+  type BandwidthMaps,
+} from "./bandwidth.js";
+import {
+  forgetHits,
+  forgetMarkingSet,
+  removeSet,
+  setsOf,
+  writeTermination,
+  type EgressMaps,
+  type RuleSet,
+} from "./egress.js";
 import { closeConnections, type ConnectionMaps } from "./connections.js";
+import { dropSets, FileRules, forgetFiles } from "./files.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { forgetClasses, type OwnerMaps } from "./owner-classes.js";
 import { PortTable } from "./port-table.js";
 import { DEVICES_FILE, leaveDevices } from "./marking-devices.js";
 import { deleteMappings } from "./remap.js";
+import { agentNode, leaveNode } from "./placement.js";
 import { buildsOf, nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
 import { SocketPasses } from "./socket-passes.js";
 
@@ -32,7 +63,7 @@ function removeIfEmpty(directory: string): void {
 }
 
 /** ms after which no program is still looking at what a policy named before. */
-const EGRESS_GRACE = 1000;
+const SET_GRACE = 1000;
 /** For one container that was left behind. ms */
 const SWEEP_TIMEOUT = 3000;
 
@@ -43,6 +74,8 @@ export const STATE_ROOT = "/run/bpf-isolator";
 const SERVE_LOCK = "serve.lock";
 /** Locked by the process that makes a pass over the sockets. */
 const PASS_LOCK = "connections.lock";
+/** Names of services (cluster/service-names.ts). */
+export const HOSTS_FILE = "hosts";
 /** What else may be in it, besides its lock. */
 const STATE_FILES = [
   "containers",
@@ -52,25 +85,35 @@ const STATE_FILES = [
   "break-glass",
   DEVICES_FILE,
   "agent.json",
+  PRINCIPALS_FILE,
   "isolator.sock",
+  HOSTS_FILE,
 ];
 
 export class Instance {
   readonly records: Records;
   /** Directory of the containers' nodes. */
   readonly root: string;
+  readonly older = new OlderConnections();
+  readonly files: FileRules;
   readonly sockets: SocketPasses;
   /** What was left behind before this process is swept; what others leave later is looked for when it is in the way. */
   private swept = false;
   private programs: Programs | undefined;
   private programUsers = 0;
   private serveLock: FileLock | undefined;
-  private egressTimer: NodeJS.Timeout | undefined;
+  private setsTimer: NodeJS.Timeout | undefined;
+  /** Sets of rules that a container of this process had, until it is seen whether another one has them. */
+  private readonly droppedSets = new Map<bigint, RuleSet>();
+  /** Those of the containers of this process, where it is the daemon. */
+  setsInUse: () => Iterable<RuleSet> = () => [];
   /**
    * Name of the container with this cgroup id, for as long as that may still use its ports; undefined: dead, so that its
    * ports may be taken over. A daemon knows better than the records, and sets its own.
    */
   liveName = (cgroupId: bigint): string | undefined => this.nameOf(cgroupId);
+  /** The agent's --cgroups_root, where nodes of it are used. A daemon sets it. */
+  agentRoot: string | undefined;
 
   private constructor(
     readonly name: string,
@@ -81,6 +124,7 @@ export class Instance {
   ) {
     this.records = new Records(stateDirectory);
     this.root = cgroupRoot(cgroup2, name);
+    this.files = new FileRules(this);
     this.sockets = new SocketPasses(join(stateDirectory, PASS_LOCK));
   }
 
@@ -189,6 +233,45 @@ export class Instance {
     return join(this.root, ...nodeNames(key));
   }
 
+  /** The node that there is of a record's container, also where the record is damaged. */
+  findNode(key: string): { node: CgroupNode; isAgents: boolean } | undefined {
+    const record = this.records.read(key);
+    const own = CgroupNode.open(record?.cgroup ?? this.nodeOf(key));
+    if (own || record || this.agentRoot === undefined) {
+      return own && { node: own, isAgents: record?.agentNode === true };
+    }
+    // An agent's ids are short and plain, so that the key has them whole.
+    const agents = CgroupNode.open(agentNode(this.cgroup2, this.agentRoot, nodeNames(key)));
+    return agents && { node: agents, isAgents: true };
+  }
+
+  /**
+   * Ends what there is of a record's node. Under the lock.
+   * @throws cgroup-failed, attach-failed
+   */
+  async removeNode(key: string, timeout?: number): Promise<void> {
+    const found = this.findNode(key);
+    if (!found?.isAgents) {
+      await found?.node.remove(timeout);
+      return;
+    }
+    leaveNode(this.loaded, found.node, key);
+    // Of a version before this one, which ended while it prepared the container.
+    for (const build of otherBuilds(this.name)) {
+      const pinned = PinnedBuild.open(this.name, build);
+      leaveNode(
+        {
+          detach: (fd, name) => {
+            detachAll(pinned.programs, fd, name);
+          },
+        },
+        found.node,
+        key,
+      );
+      pinned.close();
+    }
+  }
+
   /** Path of the node of the guards (task.ts); no container's name begins with a dot. */
   guardNode(): string {
     return join(this.root, ".guards");
@@ -202,12 +285,15 @@ export class Instance {
    */
   async removeAgents(key: string, timeout: number): Promise<void> {
     if (!this.records.isAgents(key)) return;
-    await CgroupNode.open(this.nodeOf(key))?.remove(timeout);
+    await this.removeNode(key, timeout);
     const record = this.records.read(key);
     if (record) this.releasePorts(record);
     if (record) this.endConnections(record);
     if (record) this.endMappings(record);
+    if (record) this.endServices(record);
+    if (record) this.forgetFiles(record);
     this.records.remove(this.records.take(key));
+    this.endFiles();
   }
 
   /** What `break-glass` has switched off for all. */
@@ -281,30 +367,51 @@ export class Instance {
     this.programUsers++;
   }
 
-  /**
-   * Removes the sets of rules for destinations that no container has any more. Under the lock.
-   * @param without key of the record of a container that is on its way out
-   */
-  sweepEgress(programs: Programs, without?: string): void {
-    const used = this.records
-      .keys()
-      .filter((key) => key !== without)
-      .flatMap((key) => {
-        const record = this.records.read(key);
-        return record ? setsOf(record.policy) : [];
-      });
-    sweepEgress(programs, new Set(used));
+  /** The host's budget of bandwidth, for this instance's containers; undefined: none. @throws map-full, map-failed */
+  setHostBandwidth(host: HostBandwidth | undefined): void {
+    if (this.programs) writeHostBandwidth(this.programs, host);
   }
 
-  /** The same once no program can be looking at one that a policy has just left. */
-  sweepEgressLater(): void {
-    this.egressTimer ??= setTimeout(() => {
-      this.egressTimer = undefined;
+  /** What all together use of the host's budget; undefined: there is none. */
+  hostBandwidth(): BandwidthUsage | undefined {
+    return this.programs && readHostBandwidth(this.programs);
+  }
+
+  /**
+   * Removes sets of rules that no container has any more. Under the lock.
+   * @param key of the record of the container that had them and is on its way out
+   */
+  dropSets(programs: Programs, key: string, sets: readonly RuleSet[]): void {
+    const others = sets.length === 0 ? [] : this.records.keys().filter((other) => other !== key);
+    for (const set of sets)
+      if (!others.some((other) => this.usesSet(other, set.id))) removeSet(programs, set);
+  }
+
+  private usesSet(key: string, set: bigint): boolean {
+    const record = this.records.read(key);
+    return record !== undefined && setsOf(record.policy).some(({ id }) => id === set);
+  }
+
+  /** The same in a moment, once no program can be looking at it, and with no record of this process's containers read. */
+  dropSetsLater(sets: readonly RuleSet[]): void {
+    for (const set of sets) this.droppedSets.set(set.id, set);
+    if (sets.length === 0) return;
+    this.setsTimer ??= setTimeout(() => {
+      this.setsTimer = undefined;
       void this.locked(() => {
-        if (this.programs) this.sweepEgress(this.programs);
+        this.removeDroppedSets();
         return Promise.resolve();
       }).catch(() => undefined);
-    }, EGRESS_GRACE).unref();
+    }, SET_GRACE).unref();
+  }
+
+  private removeDroppedSets(): void {
+    for (const { id } of this.setsInUse()) this.droppedSets.delete(id);
+    const runs =
+      this.droppedSets.size === 0 ? [] : this.records.keys().filter((key) => this.records.isRuns(key));
+    for (const [id, set] of this.droppedSets)
+      if (this.programs && !runs.some((key) => this.usesSet(key, id))) removeSet(this.programs, set);
+    this.droppedSets.clear();
   }
 
   /** Those that containers of this process use. */
@@ -329,7 +436,7 @@ export class Instance {
     const abandoned = this.records.abandoned().reverse();
     const swept: string[] = [];
     for (const { held, record, unknown } of abandoned) {
-      const node = CgroupNode.open(this.nodeOf(held.key));
+      const { node } = this.findNode(held.key) ?? {};
       // Half made, or an agent's whose record is damaged: that one is the daemon's to judge.
       if (unknown && (node?.populated() ?? false)) continue;
       try {
@@ -342,9 +449,12 @@ export class Instance {
       if (record) this.releasePorts(record);
       if (record) this.endConnections(record);
       if (record) this.endMappings(record);
+      if (record) this.endServices(record);
+      if (record) this.forgetFiles(record);
       this.records.remove(held);
       swept.push(record ? formatId(record.id) : held.key);
     }
+    if (swept.length > 0) this.endFiles();
     await this.removeEmptyStrays();
     return swept;
   }
@@ -376,17 +486,30 @@ export class Instance {
     }
   }
 
-  private endConnections({ build, chain }: ContainerRecord): void {
+  private endConnections({ build, chain, policy }: ContainerRecord): void {
     // Another build's maps go with its pins.
     if (build !== buildId()) return;
     const open = new Map<string, BpfMap>();
     try {
-      for (const name of ["connect_totals", "connect_rules", "owner_classes", "egress_hits"] as const) {
+      const names = [
+        "connect_totals",
+        "connect_rules",
+        "bandwidth_rules",
+        "bandwidths",
+        "owner_classes",
+        "egress_hits",
+        "terminations",
+        "marking_sets",
+      ] as const;
+      for (const name of names) {
         const map = openPinnedMap(this.name, build, name);
         if (!map) return;
         open.set(name, map);
       }
-      const maps: ConnectionMaps & OwnerMaps & EgressMaps = {
+      const maps: ConnectionMaps &
+        BandwidthMaps &
+        OwnerMaps &
+        EgressMaps & { map: (name: "marking_sets") => BpfMap } = {
         map: (name: string) => {
           const map = open.get(name);
           if (!map) throw new Error(`no map ${name}`);
@@ -394,11 +517,82 @@ export class Instance {
         },
       };
       closeConnections(maps, BigInt(chain.at(-1) ?? 0));
+      closeBandwidth(maps, BigInt(chain.at(-1) ?? 0));
       forgetClasses(maps, BigInt(chain.at(-1) ?? 0));
-      forgetHits(maps, BigInt(chain.at(-1) ?? 0));
+      if (policy.egress) forgetHits(maps, BigInt(chain.at(-1) ?? 0), policy.egress);
+      if (policy.egress) writeTermination(maps, undefined, chain.map(BigInt));
+      if (policy.marking?.destinations) forgetMarkingSet(maps, BigInt(chain.at(-1) ?? 0));
     } finally {
       for (const map of open.values()) map.close();
     }
+  }
+
+  private endServices({ build, chain, policy }: ContainerRecord): void {
+    if (build !== buildId() || !policy.services?.own) return;
+    const open = new Map<string, BpfMap>();
+    try {
+      for (const name of SERVICE_MAPS) {
+        const map = openPinnedMap(this.name, build, name);
+        if (!map) return;
+        open.set(name, map);
+      }
+      forgetServices(
+        {
+          map: (name) => {
+            const map = open.get(name);
+            if (!map) throw new Error(`no map ${name}`);
+            return map;
+          },
+        },
+        BigInt(chain.at(-1) ?? 0),
+      );
+    } finally {
+      for (const map of open.values()) map.close();
+    }
+  }
+
+  private forgetFiles({ build, chain, policy }: ContainerRecord): void {
+    if (!policy.files || build !== buildId()) return;
+    const maps = this.openFileMaps();
+    if (maps) forgetFiles(maps, BigInt(chain.at(-1) ?? 0));
+    maps?.close();
+  }
+
+  private openFileMaps() {
+    const names = ["file_policies", "file_counts", "file_rules"] as const;
+    const maps = names.flatMap((name) => openPinnedMap(this.name, buildId(), name) ?? []);
+    const close = (): void => {
+      for (const map of maps) map.close();
+    };
+    const [policies, counts, rules] = maps;
+    if (policies && counts && rules) {
+      const map = (name: "file_policies" | "file_counts"): BpfMap =>
+        name === "file_policies" ? policies : counts;
+      return { map, rules, close };
+    }
+    close();
+    return undefined;
+  }
+
+  /**
+   * Takes away rules for files that no container has any more, and where none has any, the programs that only those need.
+   * Under the lock.
+   * @param without key of a record that does not count
+   */
+  endFiles(without?: string): void {
+    const directory = join(pinRoot(this.name), buildId());
+    // Where nobody had rules since the programs were loaded, there is nothing to look for.
+    if (attachedToMachine(directory).length === 0) return;
+    const used = new Set(
+      this.records
+        .list()
+        .filter(({ id, build }) => build === buildId() && recordKey(id) !== without)
+        .flatMap(({ policy: { files } }) => (files ? fileSetNumber(files) : [])),
+    );
+    if (used.size === 0) detachFromMachine(directory);
+    const maps = this.openFileMaps();
+    if (maps) dropSets(maps.rules, used);
+    maps?.close();
   }
 
   private endMappings({ build, chain, policy }: ContainerRecord): void {

@@ -5,30 +5,49 @@
  * Calls about one root container and what is nested in it are done one after another; those of others beside them.
  */
 import { readlinkSync } from "node:fs";
+import { join } from "node:path";
 import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
 import { badLimits } from "../config/connections.js";
-import { factsOf, portsOf, tasksAreUntold, withTask, type TaskFacts } from "../config/facts.js";
+import { badPaths } from "../config/files.js";
+import {
+  bandwidthOf,
+  factsOf,
+  portsOf,
+  rateLabelsOf,
+  tasksAreUntold,
+  withTask,
+  type ContainerFacts,
+  type TaskFacts,
+} from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
-import { parseAddress } from "../features/addresses.js";
-import { placeKey, PROTOCOL_NUMBERS } from "../features/endpoints.js";
+import { formatAddress, parseAddress } from "../features/addresses.js";
+import { formatPlace, placeKey, PROTOCOL_NUMBERS } from "../features/endpoints.js";
+import { tooManyClasses } from "../features/classes.js";
+import { ruleName } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
 import type { Policy } from "../features/policy.js";
 import { requireWithin } from "../features/remap.js";
+import { mustTakeNetRaw, withoutNetRaw } from "../features/net-raw.js";
 import { formatPorts, type PortRange } from "../features/ports.js";
+import { CgroupNode } from "../kernel/cgroup.js";
 import type { EventRing, KernelEvent } from "../kernel/events.js";
+import type { EndedSocket } from "../kernel/terminate.js";
 import { bpf_isolator, codecs, mesos } from "../mesos/messages.js";
 import { readAgentAddress, writeAgentAddress } from "./agent-address.js";
-import { Container, moveInto } from "./container.js";
+import { Container } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
 import type { EventLog } from "./event-log.js";
 import { HostShare } from "./host-share.js";
+import { setsOf } from "./egress.js";
 import { MarkingDevices } from "./marking-devices.js";
-import type { Instance } from "./instance.js";
+import { HOSTS_FILE, type Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
+import { agentNode, placementOf } from "./placement.js";
 import { reach } from "./points.js";
+import { readPrincipals, writePrincipals, type Principals } from "./principals.js";
 import { RateSampler } from "./rate-sampler.js";
 import { nodeNames, recordKey } from "./records.js";
 import { parentOf, Queues, Registry, Watchers, type Entry } from "./registry.js";
@@ -40,8 +59,29 @@ import { describeViolation, limitationOf, Violations } from "./violations.js";
 const CLEANUP_TIMEOUT = 1_000;
 const RETRY_FIRST = 1_000;
 const RETRY_MOST = 30_000;
+/** Connections that were ended and that one event names. */
+const MOST_ENDED = 10;
 /** ms between two looks at denials that were not shown. */
 const FLUSH = 1_000;
+
+/** What update() gives anew. */
+function withoutBandwidth(facts: ContainerFacts): ContainerFacts {
+  const rest = { ...facts };
+  delete rest.networkBandwidth;
+  delete rest.cpus;
+  return rest;
+}
+
+function describeSocket({ protocol, remote, remote_port: port }: EndedSocket): string {
+  const name = protocol === PROTOCOL_NUMBERS.udp ? "udp" : "tcp";
+  return formatPlace({ address: formatAddress(remote), port, protocol: name });
+}
+
+function groupBy<T, K>(all: readonly T[], keyOf: (one: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
+  for (const one of all) groups.set(keyOf(one), [...(groups.get(keyOf(one)) ?? []), one]);
+  return groups;
+}
 
 function networkOf(pid: number | "self"): string | undefined {
   try {
@@ -70,6 +110,8 @@ function requireMappings({ enforce, remap, ports }: Policy, name: string, parent
 export class Isolator {
   /** Undefined until its first handshake. */
   private agent: AgentAddress | undefined;
+  /** Of frameworks, as a master told last. */
+  private principals: Principals = new Map();
   private readonly registry = new Registry();
   private readonly queues = new Queues();
   private readonly patrol = new EscapePatrol((container, { pid, process, cgroup }) => {
@@ -108,6 +150,11 @@ export class Isolator {
     readonly log: EventLog,
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
+    instance.setsInUse = () =>
+      this.list().flatMap(({ container }) => (container ? setsOf(container.policy) : []));
+    instance.sockets.onEnded = (sockets) => {
+      this.tellEnded(sockets);
+    };
     this.hostShare = new HostShare(instance, log, () =>
       this.list().flatMap(({ container }) => container ?? []),
     );
@@ -135,7 +182,9 @@ export class Isolator {
     const isolator = new Isolator(instance, config, log);
     try {
       isolator.agent = readAgentAddress(instance.stateDirectory);
+      isolator.principals = readPrincipals(instance.stateDirectory);
       isolator.measure(config);
+      isolator.place(config);
       isolator.ring = await takeUp(instance, log, {
         onEvent: (event) => {
           isolator.onKernelEvent(event);
@@ -144,9 +193,17 @@ export class Isolator {
           isolator.enter(container, bytes);
         },
       });
-      isolator.endpoints = new Cluster(instance.loaded, config, (message) => {
-        log.add("warning", "", message);
-      });
+      isolator.endpoints = new Cluster(
+        instance.loaded,
+        config,
+        join(instance.stateDirectory, HOSTS_FILE),
+        (message, kind) => {
+          log.add(kind, "", message);
+        },
+        (principals) => {
+          isolator.learnPrincipals(principals);
+        },
+      );
       isolator.endpoints.setHost(isolator.agent?.ip);
       void isolator.reconfigure(config);
       // What only a pass knows is told again soon.
@@ -219,6 +276,7 @@ export class Isolator {
     for (const { id, state } of states) {
       const entry = this.find(id);
       if (entry) entry.recovered = true;
+      else if (this.sharesNode(id)) this.enterShared(id);
       else if (!this.isSession(id, Number(state.pid))) {
         this.enterUnmanaged(
           id,
@@ -253,6 +311,15 @@ export class Isolator {
     }
   }
 
+  /** Whether a nested container that is not known has no node in its parent's tree, which is the agent's. */
+  private sharesNode(id: ContainerId): boolean {
+    const above = this.registry.nearestAbove(id);
+    const container = above?.container ?? above?.shares;
+    if (!container?.isAgents) return false;
+    const { cgroup2 } = this.instance;
+    return CgroupNode.open(agentNode(cgroup2, this.config.cgroup.agentRoot, id)) === undefined;
+  }
+
   /** Whether a nested container that is not known is a DEBUG one: its process is in the node of one that is. */
   private isSession(id: ContainerId, pid: number): boolean {
     const node = this.registry.nearestAbove(id)?.container?.node;
@@ -276,7 +343,8 @@ export class Isolator {
       const existing = this.registry.named(name);
       if (existing) {
         this.requireSame(existing, bytes);
-        return undefined;
+        const { record } = existing.container ?? existing.shares ?? {};
+        return record?.withoutNetRaw ? withoutNetRaw(config, name) : undefined;
       }
       const parentId = parentOf(id);
       const parent = parentId && this.find(parentId);
@@ -292,18 +360,27 @@ export class Isolator {
           `container ${name} is nested in ${parent.name}, which is on its way out`,
         );
       }
-      if (parent && !parent.container) {
+      const above = parent?.container ?? parent?.shares;
+      if (parent && !above) {
         const why = `it is nested in ${parent.name}, which is under no policy, and so is it`;
         this.enterUnmanaged(id, why, { config, bytes });
         return undefined;
       }
+      const placement = placementOf(this.config.cgroup, this.instance.cgroup2, id, above);
+      if (placement.kind === "shared") {
+        this.enterShared(id, { config, bytes });
+        return above?.record.withoutNetRaw ? withoutNetRaw(config, name) : undefined;
+      }
       const facts = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
-      const policy = policyFor(this.config, facts, this.agent);
-      requireMappings(policy, name, parent?.container?.policy);
+      const policy = this.policyOf(facts);
+      requireMappings(policy, name, above?.policy);
+      const launchInfo = this.launchInfoFor(policy, above, config, name);
       const container = await Container.prepare(this.instance, {
         ...{ id, source: "agent", config: bytes, ring: this.ring },
         policy,
-        ...(parent?.container ? { parent: parent.container } : {}),
+        ...(above ? { parent: above } : {}),
+        ...(placement.kind === "agent" ? { agentNode: placement.path } : {}),
+        withoutNetRaw: launchInfo !== undefined,
         onTakeOver: (ports, owner) => {
           this.tellTakeOver(name, ports, owner);
         },
@@ -313,8 +390,29 @@ export class Isolator {
         ...{ recovered: false, cleaning: false },
       });
       if (tasksAreUntold(config, id.length > 1)) this.onUntold();
-      return undefined;
+      return launchInfo;
     });
+  }
+
+  /** @param above what it is nested in, whose policy holds for it too @throws bad-argument */
+  private launchInfoFor(
+    policy: Policy,
+    above: Container | undefined,
+    config: mesos.slave.ContainerConfig,
+    name: string,
+  ): mesos.slave.ContainerLaunchInfo | undefined {
+    const { loaded } = this.instance;
+    const asked = this.config.netRaw === "take" && mustTakeNetRaw(policy, (hook) => loaded.has(hook));
+    return asked || above?.record.withoutNetRaw ? withoutNetRaw(config, name) : undefined;
+  }
+
+  /** What prepare() would answer of DEBUG containers in one: modules do not ask. */
+  sessionLaunchInfo(id: ContainerId): mesos.slave.ContainerLaunchInfo | undefined {
+    const entry = this.find(id);
+    const container = entry?.container ?? entry?.shares;
+    return container?.record.withoutNetRaw
+      ? withoutNetRaw({ command_info: {}, directory: "" }, formatId(id))
+      : undefined;
   }
 
   private requireSame(existing: Entry, bytes: Uint8Array): void {
@@ -349,7 +447,7 @@ export class Isolator {
             `container ${name} was never prepared here, or is cleaned up: process ${pid} is not put under a policy`,
           );
         }
-        if (ancestor.container) await moveInto(ancestor.container.node, pid, name);
+        await (ancestor.container ?? ancestor.shares)?.join(pid, name);
         this.patrol.note(ancestor.name, pid);
         return;
       }
@@ -358,6 +456,10 @@ export class Isolator {
           "conflict",
           `container ${name} is on its way out: process ${pid} is not put into it`,
         );
+      }
+      if (entry.shares) {
+        await entry.shares.join(pid, name);
+        this.patrol.note(entry.shares.name, pid);
       }
       if (!entry.container) return;
       // First: where the host's rules cannot be applied, the process is not to run without them.
@@ -378,7 +480,7 @@ export class Isolator {
     const network = networkOf(pid);
     if (network === undefined || network !== networkOf("self")) return;
     const judged = { ...facts, ownNetwork: false };
-    const policy = policyFor(this.config, judged, this.agent);
+    const policy = this.policyOf(judged);
     requireMappings(policy, name);
     await this.apply(entry, container, policy);
     entry.facts = judged;
@@ -431,9 +533,10 @@ export class Isolator {
       const { container } = entry;
       if (!container || entry.cleaning) return;
       const ports = portsOf(requests, name);
-      if (entry.facts) entry.facts = { ...entry.facts, ports };
+      if (entry.facts)
+        entry.facts = { ...withoutBandwidth(entry.facts), ports, ...bandwidthOf(requests, name) };
       const policy = entry.facts
-        ? policyFor(this.config, entry.facts, this.agent)
+        ? this.policyOf(entry.facts)
         : container.policy.ownNetwork
           ? container.policy
           : { ...container.policy, ports };
@@ -528,7 +631,9 @@ export class Isolator {
   /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
   async reconfigure(config: Config): Promise<void> {
     this.config = config;
+    this.instance.setHostBandwidth(config.bandwidth?.host);
     this.measure(config);
+    this.place(config);
     this.endpoints?.reconfigure(config);
     this.violations.set(config.violations);
     this.devices.use(config.markingDevices);
@@ -541,12 +646,40 @@ export class Isolator {
     this.sampler.set(rates);
   }
 
+  private place({ cgroup: { mode, agentRoot } }: Config): void {
+    this.instance.agentRoot = mode === "own" ? undefined : agentRoot;
+  }
+
+  /** By the configuration and all that is known of its framework and agent. */
+  private policyOf(facts: ContainerFacts): Policy {
+    const principal = this.principals.get(facts.frameworkId ?? "");
+    return policyFor(this.config, principal === undefined ? facts : { ...facts, principal }, this.agent);
+  }
+
+  /** Containers of frameworks with another one than before may be in other classes. */
+  private learnPrincipals(next: Principals): void {
+    const before = this.principals;
+    const changed = [...new Set([...before.keys(), ...next.keys()])].filter(
+      (id) => before.get(id) !== next.get(id),
+    );
+    if (changed.length === 0) return;
+    this.principals = new Map(next);
+    try {
+      writePrincipals(this.instance.stateDirectory, next);
+    } catch (error) {
+      this.log.add("warning", "", `the next daemon will not know principals: ${messageOf(error)}`);
+    }
+    const ids = new Set(changed);
+    for (const entry of this.list())
+      if (ids.has(entry.facts?.frameworkId ?? "")) void this.serially(entry.id, () => this.judgeAgain(entry));
+  }
+
   private async judgeAgain(entry: Entry): Promise<void> {
     const { container, facts } = entry;
     if (!container || !facts || entry.cleaning) return;
     const { ports } = container.policy;
     // Ports are what the last update() said, whatever prepare() did.
-    const policy = policyFor(this.config, { ...facts, ...(ports ? { ports } : {}) }, this.agent);
+    const policy = this.policyOf({ ...facts, ...(ports ? { ports } : {}) });
     if (JSON.stringify(policy) === JSON.stringify(container.policy)) return;
     await this.apply(entry, container, policy).catch((error: unknown) => {
       this.log.add(
@@ -621,8 +754,15 @@ export class Isolator {
       const parent = parentId && this.find(parentId);
       // Without what an earlier answer has said.
       const plain = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
-      const { ports, ownNetwork } = facts;
-      entry.facts = withTask({ ...plain, ...(ports ? { ports } : {}), ownNetwork }, task);
+      const { ports, ownNetwork, networkBandwidth, cpus } = facts;
+      const given = {
+        ...(ports ? { ports } : {}),
+        ...(networkBandwidth === undefined ? {} : { networkBandwidth }),
+        ...(cpus === undefined ? {} : { cpus }),
+      };
+      entry.facts = withTask({ ...withoutBandwidth(plain), ...given, ownNetwork }, task);
+      for (const problem of rateLabelsOf(task.labels).bad)
+        this.log.add("warning", name, `${problem}: it is left out, since the task runs already`);
       await this.judgeAgain(entry);
     });
   }
@@ -640,8 +780,30 @@ export class Isolator {
 
   private onKernelEvent(event: KernelEvent): void {
     const container = this.nameOf(event.cgroup_id) ?? `with cgroup id ${event.cgroup_id}`;
-    this.log.denial(container, () => toDenial(event, (cgroupId) => this.nameOf(cgroupId)));
+    this.log.denial(container, () =>
+      toDenial(
+        event,
+        (cgroupId) => this.nameOf(cgroupId),
+        (cgroupId, rule) => this.ruleOf(cgroupId, rule),
+      ),
+    );
     this.violations.note(container);
+  }
+
+  private ruleOf(cgroupId: bigint, rule: number): string | undefined {
+    const policy = this.registry.withCgroup(cgroupId)?.container?.policy;
+    return policy?.egress && ruleName(policy.egress, rule);
+  }
+
+  /** Connections that rules had come to deny. */
+  private tellEnded(sockets: readonly EndedSocket[]): void {
+    for (const [cgroupId, own] of groupBy(sockets, ({ cgroup_id }) => cgroup_id)) {
+      const shown = own.slice(0, MOST_ENDED).map(describeSocket);
+      const more = own.length > shown.length ? ` and ${own.length - shown.length} more` : "";
+      const what =
+        own.length === 1 ? "a connection that its rules deny now" : "connections that its rules deny now";
+      this.log.add("ended", this.nameOf(cgroupId) ?? "", `${what}: ended ${shown.join(", ")}${more}`);
+    }
   }
 
   private tellTakeOver(name: string, ports: readonly PortRange[], owner: bigint): void {
@@ -661,6 +823,23 @@ export class Isolator {
     this.log.add("unmanaged", name, why);
   }
 
+  /** One that is nested in a container whose node its processes share. */
+  private enterShared(id: ContainerId, more: Pick<Entry, "config" | "bytes"> = {}): void {
+    const name = formatId(id);
+    const above = this.registry.nearestAbove(id);
+    const shares = above?.container ?? above?.shares;
+    if (!shares) return;
+    const states = { container: undefined, recovered: false, cleaning: false };
+    this.registry.add({ ...more, ...states, id, name, shares });
+    const ports = shares.policy.ports ?? [];
+    this.log.add(
+      "shares_node",
+      name,
+      `the agent has made no cgroup for it, and it runs in that of ${shares.name}: it may do what that one may, with ` +
+        `the ports of the whole pod${ports.length > 0 ? ` (${formatPorts(ports)})` : ""}`,
+    );
+  }
+
   /** Takes a container of an earlier daemon in. */
   private enter(container: Container, bytes: Uint8Array | undefined): void {
     const parentId = parentOf(container.id);
@@ -677,8 +856,16 @@ export class Isolator {
         // In a network of its own its policy has none of them.
         if (ports && !ownNetwork) facts.ports = ports;
         if (!ownNetwork) facts.ownNetwork = false;
+        const { asked } = container.policy.bandwidth ?? {};
+        const known: ContainerFacts = asked
+          ? {
+              ...withoutBandwidth(facts),
+              ...(asked.resource === undefined ? {} : { networkBandwidth: asked.resource }),
+              ...(asked.cpus === undefined ? {} : { cpus: asked.cpus }),
+            }
+          : facts;
         const task = this.instance.records.readTask(recordKey(container.id));
-        Object.assign(entry, { bytes, config, facts: task ? withTask(facts, task) : facts, task });
+        Object.assign(entry, { bytes, config, facts: task ? withTask(known, task) : known, task });
       }
     } catch (error) {
       this.log.add(
@@ -697,6 +884,10 @@ export class Isolator {
     if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
     for (const what of entry.facts ? badLimits(entry.facts) : [])
       this.log.add("warning", entry.name, `no limit for connections: ${what}`);
+    for (const what of entry.facts ? badPaths(entry.facts) : [])
+      this.log.add("warning", entry.name, `no rule for files: ${what}`);
+    const unknown = tooManyClasses(entry.container?.policy.classes);
+    if (unknown !== undefined) this.log.add("warning", entry.name, unknown);
     const watch = entry.container?.escapeWatch();
     if (watch) this.patrol.add(entry.name, watch);
   }

@@ -28,14 +28,19 @@ export function readOverview(
     .filter(isWanted)
     .flatMap((key) => instance.records.read(key) ?? []);
   const counters = records.length > 0 ? openPinnedMap(instance.name, buildId(), "counters") : undefined;
+  const ofFiles = counters && openPinnedMap(instance.name, buildId(), "file_counts");
   try {
     return records.map((record) => {
-      const values = counters?.lookupPerCpu(u64Key(BigInt(record.chain.at(-1) ?? 0)));
+      const key = u64Key(BigInt(record.chain.at(-1) ?? 0));
+      const own = counters?.lookupPerCpu(key);
+      const files = ofFiles?.lookup(key);
+      const values = own && [...own, ...(files ? [files] : [])];
       const counted = values && record.build === buildId() ? sumCounters(values) : undefined;
       const usage = counters && counted && totalUsage(record, counters.id, counted);
       return { record, usage, glass: instance.glassOf(recordKey(record.id)) };
     });
   } finally {
     counters?.close();
+    ofFiles?.close();
   }
 }

@@ -52,6 +52,10 @@ export interface ContainerRecord {
   stage: Stage;
   /** Path of the cgroup node. */
   cgroup: string;
+  /** It was launched without CAP_NET_RAW, which stands in for hooks that the kernel does not have. */
+  withoutNetRaw?: true;
+  /** The node is the agent's: this program neither made it nor removes it. */
+  agentNode?: true;
   /** cgroup ids from the root container down to this one, decimal. */
   chain: string[];
   policy: Policy;
@@ -327,6 +331,8 @@ function isRecord(value: unknown): value is ContainerRecord {
     [record.cgroup, record.build, record.layout].every(isText) &&
     [record.pid, record.started].every((number) => typeof number === "number") &&
     isPolicy(record.policy) &&
+    (record.withoutNetRaw === undefined || record.withoutNetRaw === true) &&
+    (record.agentNode === undefined || record.agentNode === true) &&
     (record.replacing === undefined || isList(record.replacing)) &&
     (record.carried === undefined || isObject(record.carried))
   );

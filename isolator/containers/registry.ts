@@ -9,8 +9,10 @@ export interface Entry {
   readonly id: ContainerId;
   /** "root.child", as Mesos writes the id. */
   readonly name: string;
-  /** Undefined: launched before there was a daemon, so it is under no policy. */
+  /** Undefined: in `shares`, or else launched before there was a daemon, so under no policy. */
   readonly container: Container | undefined;
+  /** The container whose node its processes are in, and whose policy holds for it: it has none of its own. */
+  readonly shares?: Container;
   /** Undefined: not known any more. */
   facts?: ContainerFacts;
   /** What the agent's API says of its tasks. */

@@ -1,7 +1,7 @@
 /**
  * Passes over the TCP sockets of this process's network namespace: one iterator for all containers of an instance and for
  * all that needs it. Statistics learn of timewait, round trips and segments; connections that are closed for good are
- * given back. The kernel does it while a thread of the pool waits in read(): the event loop goes on.
+ * given back; those that rules of egress have come to deny are ended where a policy wants that. The kernel does it while a thread of the pool waits in read(): the event loop goes on.
  */
 import { setImmediate as breathe } from "node:timers/promises";
 import {
@@ -18,6 +18,7 @@ import { networkCookie, runIterator } from "../kernel/iterator.js";
 import { FileLock } from "../kernel/lock.js";
 import type { BpfMap } from "../kernel/maps.js";
 import type { Programs } from "../kernel/programs.js";
+import { endingWay, endSockets, type EndedSocket } from "../kernel/terminate.js";
 
 /** What a pass found of connections that are closed. */
 export interface PassResult {
@@ -34,12 +35,16 @@ export interface WatchedContainer {
   counts: () => SocketCounts;
   /** Whether it has closed connections that are still counted. */
   hasClosed: () => boolean;
+  /** Whether connections of it that its rules have come to deny are to be ended; tells the programs. */
+  ends: () => boolean;
   /** In a network of its own no pass sees its sockets. */
   ownNetwork: boolean;
 }
 
 /** Between two passes where none of statistics are wanted. ms */
 const INTERVAL = 10_000;
+/** ms from a change of rules to the pass that ends what they deny: many change together. */
+const SOON = 100;
 /** Containers that are looked at before other calls have their turn: less than 1 ms. */
 const AT_ONCE = 50;
 
@@ -54,8 +59,12 @@ export class SocketPasses {
   /** One for all tallies: what is read is decoded at once. */
   private readonly buffer = new Uint8Array(layouts.structs.socket_tally.size);
   private timer: NodeJS.Timeout | undefined;
+  private soonTimer: NodeJS.Timeout | undefined;
   private statistics = false;
   private interval = INTERVAL;
+
+  /** Told of each pass that has ended connections. */
+  onEnded: (sockets: readonly EndedSocket[]) => void = () => undefined;
 
   /** @param lockFile one process of the instance does it at a time */
   constructor(private readonly lockFile: string) {}
@@ -81,7 +90,15 @@ export class SocketPasses {
     }, this.interval).unref();
   }
 
-  /** Without statistics, only what counts connections has a use for passes. Safe to repeat. */
+  /** Makes a pass in a moment: rules have changed. */
+  soon(): void {
+    this.soonTimer ??= setTimeout(() => {
+      this.soonTimer = undefined;
+      void this.look();
+    }, SOON).unref();
+  }
+
+  /** Without statistics, only what counts or ends connections has a use for passes. Safe to repeat. */
   add(cgroupId: bigint, container: WatchedContainer, counts: boolean): void {
     if (!counts && !this.statistics) return;
     this.watched.set(cgroupId, container);
@@ -116,7 +133,7 @@ export class SocketPasses {
   async look(): Promise<void> {
     const all = [...this.watched.values()];
     const [first] = all;
-    if (first && (this.statistics || all.some((container) => container.hasClosed())))
+    if (first && (this.statistics || all.some((container) => container.hasClosed() || container.ends())))
       await this.run(first.programs).catch(() => undefined);
   }
 
@@ -156,9 +173,21 @@ export class SocketPasses {
     map.update(key, encode(layout, asked));
     await runIterator(programs.iterator("connections_tcp"));
     await this.readTallies(programs, before, number);
+    await this.end(programs);
     const after = map.lookup(key);
     const { released, kept } = after ? decode(layout, after) : asked;
     return { released, kept };
+  }
+
+  private async end(programs: Programs): Promise<void> {
+    let any = false;
+    for (const [index, container] of [...this.watched.values()].entries()) {
+      if (index % AT_ONCE === AT_ONCE - 1) await breathe();
+      any = container.ends() || any;
+    }
+    if (!any || endingWay() === undefined) return;
+    const ended = await endSockets(programs);
+    if (ended.length > 0) this.onEnded(ended);
   }
 
   /** Makes sure that the kernel has a tally of each container, and takes its counts: what comes later is later. */
@@ -190,11 +219,18 @@ export class SocketPasses {
     const time = performance.now();
     for (const [index, [cgroupId, counted]] of [...before].entries()) {
       if (index % AT_ONCE === AT_ONCE - 1) await breathe();
-      if (!this.watched.has(cgroupId)) continue;
+      const container = this.watched.get(cgroupId);
+      if (!container) continue;
       const value = programs.map("socket_tallies").lookup(u64Key(cgroupId), this.buffer);
       if (!value) continue;
-      const figures = this.figures.get(cgroupId) ?? new SocketFigures();
-      figures.add(decodeTally(value, number), counted, time);
+      const tally = decodeTally(value, number);
+      const known = this.figures.get(cgroupId);
+      if (known) {
+        known.add(tally, counted, time);
+        continue;
+      }
+      const figures = new SocketFigures();
+      figures.addFirst(tally, counted, container.counts(), time);
       this.figures.set(cgroupId, figures);
     }
   }

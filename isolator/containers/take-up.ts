@@ -4,27 +4,30 @@
  * are replaced. One that is broken never keeps the others from being taken up.
  */
 import { existsSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { join } from "node:path";
 import { messageOf } from "../errors.js";
-import { decodePolicy, encodePolicy } from "../features/policy.js";
+import { decodePolicy } from "../features/policy.js";
 import { listPorts } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
 import { drainRing, type EventRing, type KernelEvent } from "../kernel/events.js";
 import type { BpfMap } from "../kernel/maps.js";
 import { buildId, layoutId } from "../kernel/object.js";
+import { takeEndpoints } from "../kernel/endpoint-table.js";
 import { openPinnedMap, otherBuilds, PinnedBuild, unpinBuild } from "../kernel/pins.js";
 import type { Programs } from "../kernel/programs.js";
 import { Container } from "./container.js";
-import { writeEgress } from "./egress.js";
+import { setsOf, sweepSets } from "./egress.js";
 import type { EventLog } from "./event-log.js";
 import { throughGlass } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { formatId, type ContainerId } from "./names.js";
-import { openConnections } from "./connections.js";
+import { writePolicy } from "./kernel-policy.js";
+import { writeClasses } from "./owner-classes.js";
 import { reach } from "./points.js";
+import { AGENT_STEP } from "./placement.js";
 import { PortTable, type Chain } from "./port-table.js";
-import { readMappings, sweepMappings, writeMappings } from "./remap.js";
+import { readMappings, sweepMappings } from "./remap.js";
 import { buildsOf, nodeNames, RECORD_VERSION, type ContainerRecord } from "./records.js";
 import { daemonRingPin, openDaemonRing } from "./rings.js";
 import { openForDaemon, upgrade } from "./upgrade.js";
@@ -60,19 +63,33 @@ export async function takeUp(
     const found = await findWhole(instance, log);
     rebuildPorts(instance, programs, found, all);
     reach("start:ports");
+    keepIdentities(instance, programs, found);
     // The ring first: a container's events go there from its first moment.
     const ring = openDaemonRing(instance, programs, onEvent);
     adoptAll(instance, programs, found, ring, log, onContainer);
-    const mappings = [...all, ...found.map(({ record }) => record)].map(
+    const everything = [...all, ...found.map(({ record }) => record)];
+    const mappings = everything.map(
       ({ chain, policy }) => [BigInt(chain.at(-1) ?? 0), policy.remap ?? []] as const,
     );
     sweepMappings(programs.map("port_remaps"), new Map(mappings));
+    sweepSets(programs, new Set(everything.flatMap(({ policy }) => setsOf(policy)).map(({ id }) => id)));
     // Now that nothing is written there any more, and all containers have their names.
     drainOldRings(instance, log, onEvent);
     removeOldBuilds(instance, log);
+    instance.endFiles();
     reach("start:done");
     return ring;
   });
+}
+
+/**
+ * Who is who, for programs of another layout that begin with empty maps: before the first container is under them, so that
+ * none is judged by them without.
+ */
+function keepIdentities(instance: Instance, programs: Programs, found: readonly Found[]): void {
+  otherBuilds(instance.name).some((build) => takeEndpoints(instance.name, build, programs));
+  for (const { record } of found)
+    writeClasses(programs, BigInt(record.chain.at(-1) ?? 0), record.policy.classes);
 }
 
 /** The agent's containers that are whole; what is half made is undone. */
@@ -90,7 +107,7 @@ async function findWhole(instance: Instance, log: EventLog): Promise<Found[]> {
   for (const key of undo.reverse()) {
     const name = formatId(nodeNames(key) as [string, ...string[]]);
     try {
-      await CgroupNode.open(instance.nodeOf(key))?.remove();
+      await instance.removeNode(key);
       instance.records.remove(instance.records.take(key));
       log.add("undone", name, "a daemon was ended while it prepared this container: undone");
     } catch (error) {
@@ -101,7 +118,7 @@ async function findWhole(instance: Instance, log: EventLog): Promise<Found[]> {
 }
 
 function isPopulated(instance: Instance, key: string): boolean {
-  return CgroupNode.open(instance.nodeOf(key))?.populated() ?? false;
+  return instance.findNode(key)?.node.populated() ?? false;
 }
 
 /**
@@ -110,7 +127,7 @@ function isPopulated(instance: Instance, key: string): boolean {
  */
 function rebuildRecord(instance: Instance, key: string, log: EventLog): ContainerRecord | undefined {
   const names = nodeNames(key) as [string, ...string[]];
-  const node = CgroupNode.open(instance.nodeOf(key));
+  const { node, isAgents = false } = instance.findNode(key) ?? {};
   if (!node?.populated()) return undefined;
   const known = [buildId(), ...otherBuilds(instance.name)].flatMap((build) => {
     const value = lookUp(instance, build, "policies", (map) => map.lookup(u64Key(node.id)));
@@ -132,7 +149,8 @@ function rebuildRecord(instance: Instance, key: string, log: EventLog): Containe
     version: RECORD_VERSION,
     ...{ id: names, source: "agent", stage: "isolated" },
     cgroup: node.path,
-    chain: chainOf(node.path, names.length),
+    ...(isAgents ? { agentNode: true } : {}),
+    chain: chainOf(node.path, names.length, isAgents ? AGENT_STEP : 1),
     policy: inheritsPorts ? policy : { ...policy, ports },
     ...{ build, layout: build === buildId() ? layoutId() : "unknown" },
     pid: process.pid,
@@ -157,10 +175,10 @@ function lookUp<T>(
   }
 }
 
-/** cgroup ids from the root container's node down to this one. */
-function chainOf(path: string, levels: number): string[] {
+/** cgroup ids from the root container's node down to this one. @param step directories from one to the next */
+function chainOf(path: string, levels: number, step: number): string[] {
   const paths = [path];
-  while (paths.length < levels) paths.unshift(dirname(paths[0] ?? path));
+  while (paths.length < levels) paths.unshift(join(paths[0] ?? path, ...Array<string>(step).fill("..")));
   return paths.map((each) => statSync(each, { bigint: true }).ino.toString());
 }
 
@@ -211,11 +229,8 @@ function adoptAll(
       const current = upgrade(instance, programs, key, record, () => {
         const id = BigInt(record.chain.at(-1) ?? 0);
         const policy = throughGlass(record.policy, instance.glassOf(key));
-        openConnections(programs, id, policy.connections);
-        writeMappings(programs.map("port_remaps"), id, policy.remap);
-        writeEgress(programs, policy);
-        const value = encodePolicy(policy, id, record.chain.length - 1, ring.slot);
-        programs.map("policies").update(u64Key(id), value);
+        const level = record.chain.length - 1;
+        writePolicy(instance, programs, policy, { cgroupId: id, level, ring: ring.slot });
       });
       const container = Container.adopt(instance, key, current, parent, ring);
       reach("start:adopted");

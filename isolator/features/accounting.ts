@@ -28,6 +28,10 @@ export const REASONS = [
   "connections",
   "connections_total",
   "egress",
+  "file",
+  "bandwidth",
+  "service",
+  "connections_ports",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

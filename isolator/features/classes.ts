@@ -52,6 +52,11 @@ export function classId(name: string): number {
   return id + 1;
 }
 
+/** What a class is named for rules that name a service: no class of the configuration can be called so. */
+export function serviceClass(name: string): string {
+  return `service ${name}`;
+}
+
 /** Value of a struct class_set: those beyond KNOWN_CLASSES are left out. */
 export function encodeClasses(classes: readonly Membership[]): Uint8Array {
   const words = new Uint32Array(KNOWN_CLASSES);
@@ -59,6 +64,13 @@ export function encodeClasses(classes: readonly Membership[]): Uint8Array {
     words[i] = classId(name) + (claimed ? CLASS_CLAIMED : 0);
   });
   return new Uint8Array(words.buffer);
+}
+
+/** What programs do not know of a place's or a container's classes, in words; undefined: they know all. */
+export function tooManyClasses(classes: readonly Membership[] = []): string | undefined {
+  if (classes.length <= KNOWN_CLASSES) return undefined;
+  const left = classes.slice(KNOWN_CLASSES).map(({ name }) => name);
+  return `it is in ${classes.length} classes, and rules for destinations know the first ${KNOWN_CLASSES} of them: not ${left.join(", ")}`;
 }
 
 /**

@@ -4,9 +4,10 @@
  */
 import { constants } from "node:os";
 import { IsolatorError } from "../errors.js";
-import { decode, encode } from "../kernel/codec.js";
+import { decode, encode, LITTLE } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import { formatAddress, parseCidr } from "./addresses.js";
+import { classId, serviceClass } from "./classes.js";
 import type { PortRange } from "./ports.js";
 
 /** What connect() may give where a limit refuses it. */
@@ -22,6 +23,8 @@ export interface Destinations {
   cidr?: string;
   ports?: PortRange[];
   protocol?: ConnectProtocol;
+  /** Name of the service by which they are reached: "/web". */
+  service?: string;
 }
 
 export interface ConnectionRule {
@@ -35,10 +38,14 @@ export interface ConnectionsPolicy {
   max?: number;
   /** To all destinations together; undefined: no limit. */
   total?: number;
+  /** Ports that the kernel has chosen; undefined: not counted. */
+  ports?: number;
   /** Undefined: EAGAIN. */
   errno?: ConnectErrno;
   /** The first that fits a destination holds. */
   rules?: ConnectionRule[];
+  /** No more to a destination than the host's view leaves it (containers/host-share.ts). */
+  fair?: boolean;
 }
 
 const { connection_sizes: sizes, connection_total: totals, policy_flags: flags } = layouts.enums;
@@ -63,7 +70,12 @@ export function countRules(rules: readonly ConnectionRule[]): number {
 
 /** Bits of enum policy_flags. */
 export function connectionFlags(policy?: ConnectionsPolicy): number {
-  return policy ? flags.POLICY_COUNT_CONNECTIONS : 0;
+  if (!policy) return 0;
+  return (
+    flags.POLICY_COUNT_CONNECTIONS |
+    (policy.ports === undefined ? 0 : flags.POLICY_COUNT_PORTS) |
+    (policy.fair ? flags.POLICY_FAIR : 0)
+  );
 }
 
 /** Fields of struct policy. */
@@ -81,7 +93,7 @@ export function connectionFields(policy: ConnectionsPolicy = {}) {
  * Value of the map connect_rules.
  * @throws bad-argument where there are too many
  */
-export function encodeRules(rules: readonly ConnectionRule[]): Uint8Array {
+export function encodeRules({ rules = [], ports = 0 }: ConnectionsPolicy): Uint8Array {
   const count = countRules(rules);
   if (count > MAX_RULES) {
     throw new IsolatorError(
@@ -90,7 +102,9 @@ export function encodeRules(rules: readonly ConnectionRule[]): Uint8Array {
     );
   }
   const layout = layouts.structs.connection_rule;
-  const value = new Uint8Array(MAX_RULES * layout.size);
+  // And struct connection_rules' max_ports behind them.
+  const value = new Uint8Array(MAX_RULES * layout.size + 8);
+  new DataView(value.buffer).setUint32(MAX_RULES * layout.size, ports, LITTLE);
   const encoded = rules.flatMap((rule) => {
     const { address, mask } = parseCidr(rule.to.cidr ?? "::/0");
     return rangesOf(rule).map(({ begin, end }) =>
@@ -99,7 +113,7 @@ export function encodeRules(rules: readonly ConnectionRule[]): Uint8Array {
         protocol: rule.to.protocol ? PROTOCOL_NUMBERS[rule.to.protocol] : 0,
         protocol_mask: rule.to.protocol ? 0xffff : 0,
         limit: rule.limit === "none" ? 0 : rule.limit,
-        reserved2: 0,
+        service: rule.to.service === undefined ? 0 : classId(serviceClass(rule.to.service)),
       }),
     );
   });
@@ -134,6 +148,8 @@ export interface HeldConnections {
   live: number;
   /** Of `held`, to destinations that found no place of their own and share one count. */
   shared: number;
+  /** Ports that the kernel has chosen, and sockets to which it may give one unasked: where these are counted. */
+  ports: number;
 }
 
 const COUNT = layouts.structs.connection_count;
@@ -159,6 +175,7 @@ export function decodeTotals(bytes: Uint8Array): HeldConnections {
   return {
     ...heldOf(bytes.subarray(totals.IN_ALL * COUNT.size), now),
     shared: heldOf(bytes.subarray(totals.WITHOUT_PLACE * COUNT.size), now).held,
+    ports: heldOf(bytes.subarray(totals.PORTS_HELD * COUNT.size), now).held,
   };
 }
 
@@ -192,9 +209,17 @@ export function decodeSet(bytes: Uint8Array): HeldDestination[] {
   });
 }
 
-/** The policy for a container that is under limits no more: what it holds stays counted until it is given back. */
-export function withoutLimits(policy: ConnectionsPolicy): ConnectionsPolicy {
-  return policy.errno === undefined ? {} : { errno: policy.errno };
+/**
+ * A container's next policy: what it holds stays counted until it is given back, under limits or not.
+ * @param before its policy so far
+ */
+export function keepConnections(
+  before: ConnectionsPolicy | undefined,
+  next: ConnectionsPolicy | undefined,
+): ConnectionsPolicy | undefined {
+  if (!before) return next;
+  const policy = next ?? (before.errno === undefined ? {} : { errno: before.errno });
+  return before.ports === undefined || policy.ports !== undefined ? policy : { ...policy, ports: MAX_LIMIT };
 }
 
 /** Names of the hooks that the policy needs. */
@@ -202,14 +227,47 @@ export function connectionHooks(policy?: ConnectionsPolicy): string[] {
   return policy ? ["connect4", "connect6"] : [];
 }
 
+/** A destination of the host's view. */
+export interface DestinationShare extends Pick<HeldDestination, "protocol" | "address" | "port"> {
+  limit: number;
+}
+
+/** How many destinations can have a share of their own. */
+export const MAX_SHARES = sizes.CONNECTION_SHARES;
+
+/**
+ * Value of the map connect_shares.
+ * @param other limit to a destination that is not among them
+ */
+export function encodeShares(other: number, shares: readonly DestinationShare[]): Uint8Array {
+  const layout = layouts.structs.connection_share;
+  const value = new Uint8Array(8 + MAX_SHARES * layout.size);
+  const view = new DataView(value.buffer);
+  const some = shares.slice(0, MAX_SHARES);
+  view.setUint32(0, other, LITTLE);
+  view.setUint32(4, some.length, LITTLE);
+  for (const [i, { protocol, address, port, limit }] of some.entries()) {
+    const number = Object.entries(PROTOCOL_NAMES).find(([, name]) => name === protocol)?.[0];
+    value.set(
+      encode(layout, { address: parseCidr(address).address, port, protocol: Number(number ?? 0), limit }),
+      8 + i * layout.size,
+    );
+  }
+  return value;
+}
+
 /** Whether a stored value is a policy for connections. */
 export function isConnections(value: unknown): value is ConnectionsPolicy {
   if (typeof value !== "object" || value === null) return false;
-  const { max, total, errno, rules } = value as Partial<Record<keyof ConnectionsPolicy, unknown>>;
+  const { max, total, ports, errno, rules, fair } = value as Partial<
+    Record<keyof ConnectionsPolicy, unknown>
+  >;
   const isLimit = (limit: unknown): boolean => typeof limit === "number" && limit >= 1 && limit <= MAX_LIMIT;
   return (
     (max === undefined || isLimit(max)) &&
     (total === undefined || isLimit(total)) &&
+    (ports === undefined || isLimit(ports)) &&
+    (fair === undefined || typeof fair === "boolean") &&
     (errno === undefined || CONNECT_ERRNOS.includes(errno as ConnectErrno)) &&
     (rules === undefined || (Array.isArray(rules) && rules.every(isRule)))
   );

@@ -9,15 +9,17 @@
 import { createHash } from "node:crypto";
 import { constants } from "node:os";
 import { IsolatorError } from "../errors.js";
-import { decode, encode } from "../kernel/codec.js";
+import { decode, encode, LITTLE } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import { formatAddress, parseCidr } from "./addresses.js";
-import { classId, decodeClasses, type Membership } from "./classes.js";
+import { classId, decodeClasses, serviceClass, type Membership } from "./classes.js";
 import { ENDPOINT_PROTOCOLS, prefixOf, type EndpointProtocol, type PlaceKey } from "./endpoints.js";
 import type { PortRange } from "./ports.js";
 
 export const EGRESS_ACTIONS = ["allow", "deny", "audit"] as const;
 export type EgressAction = (typeof EGRESS_ACTIONS)[number];
+
+export const EGRESS_EXISTING = ["keep", "terminate"] as const;
 
 export const EGRESS_ERRNOS = ["EPERM", "ECONNREFUSED", "EHOSTUNREACH", "EACCES"] as const;
 export type EgressErrno = (typeof EGRESS_ERRNOS)[number];
@@ -25,6 +27,8 @@ export type EgressErrno = (typeof EGRESS_ERRNOS)[number];
 /** All that is given must hold; nothing given is every destination. */
 export interface EgressDestination {
   class?: string;
+  /** Name of the service by which it is reached: "/web". Not with a class or a block. */
+  service?: string;
   /** "10.0.0.0/8", or one address. Not with a class. */
   cidr?: string;
   ports?: PortRange[];
@@ -45,6 +49,8 @@ export interface EgressPolicy {
   byDefault: "allow" | "deny";
   /** Undefined: EPERM. */
   errno?: EgressErrno;
+  /** Connections that exist, and that the rules come to deny, are ended. Undefined: they live on. */
+  existing?: "terminate";
 }
 
 const {
@@ -55,6 +61,7 @@ const {
 } = layouts.enums;
 const { CLASS_CLAIMED } = layouts.enums.class_bit;
 const RANGES = layouts.structs.egress_ranges;
+const LEVELS = layouts.structs.termination.fields.chain.count;
 const KINDS = [kinds.EGRESS_TCP, kinds.EGRESS_UDP, kinds.EGRESS_OTHER];
 const KIND_OF: Readonly<Record<EndpointProtocol, number>> = { tcp: kinds.EGRESS_TCP, udp: kinds.EGRESS_UDP };
 
@@ -93,6 +100,11 @@ function numbered({ rules, byDefault }: EgressPolicy): Numbered[] {
     ...rules.map(({ to, action }, i) => ({ value: value(i + 1, action), to })),
     { value: value(DEFAULT_RULE, byDefault), to: {} },
   ];
+}
+
+/** The class that a rule is about; a service is one too. */
+function classNamed({ class: name, service }: EgressDestination): string | undefined {
+  return service === undefined ? name : serviceClass(service);
 }
 
 function blockOf({ cidr = "::/0" }: EgressDestination): Block {
@@ -175,7 +187,7 @@ export function compileEgress(policy: EgressPolicy): CompiledEgress {
   const rules = numbered(policy);
   const compiled: CompiledEgress = { blocks: [], classes: [] };
   const byBlock = new Map<string, Block & { rules: Numbered[] }>();
-  for (const rule of rules.filter(({ to }) => to.class === undefined)) {
+  for (const rule of rules.filter(({ to }) => classNamed(to) === undefined)) {
     const block = blockOf(rule.to);
     const key = `${block.prefix} ${Buffer.from(block.address).toString("hex")}`;
     const known = byBlock.get(key) ?? { ...block, rules: [] };
@@ -203,9 +215,9 @@ export function compileEgress(policy: EgressPolicy): CompiledEgress {
       });
     }
   }
-  const names = new Set(rules.flatMap(({ to }) => to.class ?? []));
+  const names = new Set(rules.flatMap(({ to }) => classNamed(to) ?? []));
   for (const name of names) {
-    const own = rules.filter(({ to }) => to.class === name);
+    const own = rules.filter(({ to }) => classNamed(to) === name);
     // What is granted is not granted for a claim; what is taken away is taken away.
     const taking = own.filter(({ value }) => value % 2 ** sizes.EGRESS_ACTION_BITS !== ACTIONS.allow);
     for (const [list, claimed] of [
@@ -223,10 +235,16 @@ export function compileEgress(policy: EgressPolicy): CompiledEgress {
   return compiled;
 }
 
+const sets = new WeakMap<EgressPolicy, bigint>();
+
 /** Names a set of rules in the kernel: by what is in it, so that containers with the same rules share it. */
-export function egressSet({ rules, byDefault }: EgressPolicy): bigint {
-  const text = JSON.stringify([rules.map(({ to, action }) => [to, action]), byDefault]);
-  return createHash("sha256").update(text).digest().readBigUInt64LE() | 1n;
+export function egressSet(policy: EgressPolicy): bigint {
+  const known = sets.get(policy);
+  if (known !== undefined) return known;
+  const text = JSON.stringify([policy.rules.map(({ to, action }) => [to, action]), policy.byDefault]);
+  const set = createHash("sha256").update(text).digest().readBigUInt64LE() | 1n;
+  sets.set(policy, set);
+  return set;
 }
 
 /** Key of egress_blocks. */
@@ -252,7 +270,6 @@ export function encodeEgressClass(
 
 export const EGRESS_BLOCK_SIZE: number = layouts.structs.egress_block.size;
 export const EGRESS_CLASS_SIZE: number = layouts.structs.egress_class.size;
-export const EGRESS_HIT_SIZE: number = layouts.structs.egress_hit.size;
 
 /** The set that a key of egress_blocks, egress_classes or marking_rules belongs to. */
 export function setOfKey(key: Uint8Array): bigint {
@@ -271,9 +288,20 @@ export function egressFlags(policy?: EgressPolicy): number {
 export function egressFields(policy?: EgressPolicy) {
   return {
     egress_set: policy ? egressSet(policy) : 0n,
-    egress_classes: policy?.rules.some(({ to }) => to.class !== undefined) ? 1 : 0,
+    egress_classes: policy?.rules.some(({ to }) => classNamed(to) !== undefined) ? 1 : 0,
     egress_errno: policy ? constants.errno[policy.errno ?? "EPERM"] : 0,
   };
+}
+
+/** Value of terminations. @param chain cgroup ids from the root container down to this one */
+export function encodeTermination(policy: EgressPolicy, chain: readonly bigint[]): Uint8Array {
+  const { egress_set, egress_classes } = egressFields(policy);
+  return encode(layouts.structs.termination, {
+    set: egress_set,
+    by_class: egress_classes,
+    level: chain.length - 1,
+    chain: Array.from({ length: LEVELS }, (_, i) => chain[i] ?? 0n),
+  });
 }
 
 /** Names of the hooks that the policy needs. */
@@ -284,8 +312,12 @@ export function egressHooks(policy?: EgressPolicy): string[] {
 /** Whether a stored value is a policy for egress. */
 export function isEgress(value: unknown): value is EgressPolicy {
   if (typeof value !== "object" || value === null) return false;
-  const { rules, byDefault } = value as Partial<Record<keyof EgressPolicy, unknown>>;
-  return Array.isArray(rules) && (byDefault === "allow" || byDefault === "deny");
+  const { rules, byDefault, existing } = value as Partial<Record<keyof EgressPolicy, unknown>>;
+  return (
+    Array.isArray(rules) &&
+    (byDefault === "allow" || byDefault === "deny") &&
+    (existing === undefined || existing === "terminate")
+  );
 }
 
 /** Which rule, by its number. */
@@ -295,9 +327,19 @@ export function ruleName(policy: EgressPolicy | undefined, number: number): stri
 }
 
 /** "class web, tcp port 80", "10.0.0.0/8", "everything". */
-export function formatDestination({ class: name, cidr, ports, protocol }: EgressDestination): string {
+export function formatDestination({
+  class: name,
+  service,
+  cidr,
+  ports,
+  protocol,
+}: EgressDestination): string {
   const parts = [
-    name === undefined ? (cidr ?? "everything") : `class ${name}`,
+    name === undefined
+      ? service === undefined
+        ? (cidr ?? "everything")
+        : `service ${service}`
+      : `class ${name}`,
     ...(protocol === undefined ? [] : [protocol]),
     ...(ports === undefined
       ? []
@@ -313,10 +355,22 @@ export interface EgressHits {
   audited: bigint;
 }
 
-/** @param key of egress_hits @returns undefined for another container */
-export function decodeHit(key: Uint8Array, cgroupId: bigint): { rule: number; denied: boolean } | undefined {
-  const { cgroup_id, rule, action } = decode(layouts.structs.egress_hit, key);
-  return cgroup_id === cgroupId ? { rule, denied: action === actions.EGRESS_DENY } : undefined;
+/** Every key that a container may have in egress_hits: the same bytes each time, good until the next. */
+export function* hitKeys(
+  cgroupId: bigint,
+  { rules }: EgressPolicy,
+): Generator<{ key: Uint8Array; rule: number; denied: boolean }> {
+  const { fields } = layouts.structs.egress_hit;
+  const key = encode(layouts.structs.egress_hit, { cgroup_id: cgroupId, rule: 0, action: 0 });
+  const view = new DataView(key.buffer, key.byteOffset);
+  for (let i = 0; i <= rules.length + 1; i++) {
+    const rule = i > rules.length ? DEFAULT_RULE : i;
+    view.setUint32(fields.rule.offset, rule, LITTLE);
+    for (const denied of [true, false]) {
+      view.setUint32(fields.action.offset, denied ? actions.EGRESS_DENY : actions.EGRESS_AUDIT, LITTLE);
+      yield { key, rule, denied };
+    }
+  }
 }
 
 /** Why a destination is judged as it is, from the kernel's own tables. */

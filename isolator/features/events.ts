@@ -1,6 +1,7 @@
 /** Events of the programs in words and as data. Names that come from a task are escaped. */
 import { isIPv6 } from "node:net";
-import type { KernelEvent } from "../kernel/events.js";
+import type { FileDetail, KernelEvent } from "../kernel/events.js";
+import { layouts } from "../kernel/gen/layout.js";
 import { REASONS, type Reason } from "./accounting.js";
 
 /** What was refused, or reported only. */
@@ -26,14 +27,33 @@ export interface Denial {
   dscp?: number;
   /** Of "egress": number of the rule that decided, from 1; 8191: the default. */
   rule?: number;
+  /** Its name: "egress[3]", "the default". */
+  ruleName?: string;
   /** Of "egress": of a raw or ping socket, which has no process. */
   packet?: true;
   /** Nothing was refused, but nothing reaches the socket. */
   unreachable?: true;
+  /** Of "file". */
+  file?: FileAccess;
   /** Container that the port belongs to, if any; for "cgroup" the one whose node was the goal. */
   owner?: string;
   /** Nanoseconds since boot, suspend included. */
   time: string;
+}
+
+/** What was asked for of a file. */
+export interface FileAccess {
+  operation: FileOperation;
+  /** "deny" or "readonly": the rule; "disconnected", "too_deep", "pin", "subvolume": what stands for one. */
+  rule: string;
+  /** Printable characters only; undefined where it could not be had. */
+  path?: string;
+  /** The path is as its file system has it, from that one's root; long ones lack their beginning. */
+  within?: true;
+  /** Number of the file system's device, as major:minor. */
+  device: string;
+  /** 0 for what is not there yet. */
+  inode: string;
 }
 
 const PROTOCOLS: Record<number, string> = {
@@ -84,10 +104,84 @@ function formatAddress(bytes: Uint8Array, ipv6: boolean): string {
 }
 
 /** Reasons whose event has an address: that asked for by bind(), or the destination. */
-const KNOWN_ADDRESS: readonly Reason[] = ["bind", "bind_zero", "connections", "connections_total", "egress"];
+const KNOWN_ADDRESS: readonly Reason[] = [
+  "bind",
+  "bind_zero",
+  "connections",
+  "connections_total",
+  "egress",
+  "service",
+  "connections_ports",
+];
 
-/** @param nameOf name of the container with this cgroup id */
-export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => string | undefined): Denial {
+const { file_operation: operations, file_verdict: verdicts } = layouts.enums;
+
+/** Names of enum file_operation, as they are told: "open_write". */
+type FileOperation = keyof typeof OPERATION_TEXT;
+
+/** In words, with what follows before the path. */
+const OPERATION_TEXT = {
+  open: "open of",
+  open_write: "open for writing of",
+  exec: "exec of",
+  create: "creation of",
+  mkdir: "mkdir of",
+  mknod: "mknod of",
+  symlink: "symlink at",
+  link: "link to",
+  unlink: "unlink of",
+  rmdir: "rmdir of",
+  rename: "rename of",
+  attributes: "change of attributes of",
+  xattr: "change of extended attributes of",
+  umount: "unmounting of",
+} as const;
+
+function nameIn(values: Readonly<Record<string, number>>, value: number): string {
+  const found = Object.entries(values).find(([, candidate]) => candidate === value);
+  return (found?.[0] ?? "FILE_OPEN").replace(/^FILE_/, "").toLowerCase();
+}
+
+const textOf = (bytes: Uint8Array): string => {
+  const end = bytes.indexOf(0);
+  return Buffer.from(end < 0 ? bytes : bytes.subarray(0, end)).toString("latin1");
+};
+
+function toFileAccess({ ino, dev, operation, verdict, seen, begin, path }: FileDetail): FileAccess {
+  const text = escapeUntrusted(textOf(seen ? path : path.subarray(begin)));
+  return {
+    operation: nameIn(operations, operation) as FileOperation,
+    rule: nameIn(verdicts, verdict),
+    ...(text === "" ? {} : { path: text }),
+    ...(seen ? {} : { within: true }),
+    device: `${dev >>> 20}:${dev & 0xfffff}`,
+    inode: ino.toString(),
+  };
+}
+
+const RULE_TEXT: Record<string, string> = {
+  disconnected: "found by its handle, so that nobody knows where it is",
+  too_deep: "too deep to be judged",
+  pin: "the isolator's own",
+  subvolume: "a subvolume in it, whichever",
+};
+
+function describeFile({ file }: Denial): string {
+  if (!file) return "access to a file";
+  const { operation, rule, path, within, device } = file;
+  const where = path ?? `inode ${file.inode}`;
+  return `${OPERATION_TEXT[operation]} ${where}${within ? ` on device ${device}` : ""} (${RULE_TEXT[rule] ?? rule})`;
+}
+
+/**
+ * @param nameOf name of the container with this cgroup id
+ * @param ruleOf name of a rule of egress of that container, by its number
+ */
+export function toDenial(
+  event: KernelEvent,
+  nameOf: (cgroupId: bigint) => string | undefined,
+  ruleOf: (cgroupId: bigint, rule: number) => string | undefined = () => undefined,
+): Denial {
   const reason = REASONS[event.reason] ?? "bind";
   const ipv6 = event.family === AF_INET6;
   const comm = Buffer.from(event.comm).toString("latin1");
@@ -96,6 +190,7 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
       ? undefined
       : (nameOf(event.owner) ?? (reason === "cgroup" ? undefined : `with cgroup id ${event.owner}`));
   const known = KNOWN_ADDRESS.includes(reason);
+  const ruleName = reason === "egress" ? ruleOf(event.cgroup_id, event.rule) : undefined;
   const family = event.family === 0 ? undefined : (FAMILIES[event.family] ?? `family ${event.family}`);
   const internet = family !== undefined && INTERNET.includes(family);
   const marking =
@@ -116,8 +211,10 @@ export function toDenial(event: KernelEvent, nameOf: (cgroupId: bigint) => strin
     pid: event.pid,
     uid: event.uid,
     ...marking,
+    ...(event.file ? { file: toFileAccess(event.file) } : {}),
     ...(event.unreachable ? { unreachable: true } : {}),
     ...(reason === "egress" ? { rule: event.rule, ...(event.packet ? { packet: true } : {}) } : {}),
+    ...(ruleName === undefined ? {} : { ruleName }),
     process: escapeUntrusted(comm.slice(0, comm.indexOf("\0") >>> 0)),
     ...(owner === undefined ? {} : { owner }),
     time: event.time.toString(),
@@ -135,6 +232,7 @@ function describeAction(denial: Denial): string {
     dscp = 0,
     askedPort,
     packet,
+    ruleName,
   } = denial;
   const at =
     address !== undefined
@@ -142,6 +240,7 @@ function describeAction(denial: Denial): string {
       : port === 0
         ? "a kernel-chosen port"
         : `port ${port}`;
+  const by = ruleName === undefined ? "" : `, by rule ${ruleName}`;
   switch (reason) {
     case "marking":
       return option === undefined
@@ -176,10 +275,18 @@ function describeAction(denial: Denial): string {
       return `connect() ${protocol} ${at}, over the limit for this destination`;
     case "connections_total":
       return `connect() ${protocol} ${at}, over the limit for all destinations`;
+    case "connections_ports":
+      return `${port === 0 ? `socket() or bind(0) ${protocol}` : `connect() ${protocol} ${at}`}, over the limit for ports that the kernel chooses`;
+    case "bandwidth":
+      return `${protocol === "" ? "packets" : `${protocol} packets`}${port === 0 ? "" : ` of ${at}`}, over the limit of the bandwidth`;
     case "egress":
       return packet
-        ? `a ${protocol} packet to ${address ?? "an unknown address"}`
-        : `connect() or send ${protocol} to ${at}`;
+        ? `a ${protocol} packet to ${address ?? "an unknown address"}${by}`
+        : `connect() or send ${protocol} to ${at}${by}`;
+    case "service":
+      return `connect() or send ${protocol} to ${at}, which has no backend`;
+    case "file":
+      return describeFile(denial);
     case "bpf":
       return "bpf() on the isolator's maps or programs, or with a program that could undo a refusal";
   }

@@ -177,19 +177,15 @@ function valueFields(values: MarkingValues) {
     mark_mask: values.mark?.mask ?? 0,
     priority: values.priority ?? 0,
     tos: (values.dscp ?? 0) << 2,
-    reserved: new Uint8Array(2),
   };
 }
 
 /** Fields of struct policy. */
 export function markingFields(marking: MarkingPolicy | undefined) {
-  const { destinations = [], ...values } = marking ?? {};
+  const values = marking ?? {};
   return {
     ...valueFields(values),
     marking_parts: valueFlags(values) >> PARTS_SHIFT,
-    marking_set: marking && destinations.length > 0 ? markingSet(marking) : 0n,
-    marking_classes: destinations.some(({ to }) => to.class !== undefined) ? 1 : 0,
-    reserved3: 0,
   };
 }
 
@@ -214,6 +210,15 @@ export function markingSet({ destinations = [], dscp, mark, priority }: MarkingP
   return createHash("sha256").update(text).digest().readBigUInt64LE() | 1n;
 }
 
+/** Value of the map marking_sets. */
+export function encodeMarkingSet(marking: MarkingPolicy): Uint8Array {
+  return encode(layouts.structs.marking_set, {
+    set: markingSet(marking),
+    by_class: marking.destinations?.some(({ to }) => to.class !== undefined) ? 1 : 0,
+    reserved: 0,
+  });
+}
+
 const RULE = layouts.structs.marking_rule;
 export const MARKING_RULE_SIZE: number = RULE.size;
 
@@ -228,6 +233,7 @@ export function encodeMarkingRules(marking: MarkingPolicy): { key: Uint8Array; v
       value: encode(layouts.structs.marking, {
         ...valueFields(values),
         parts: valueFlags(values) >> PARTS_SHIFT,
+        reserved: new Uint8Array(2),
       }),
     };
   });

@@ -91,12 +91,28 @@ export const NEEDS: readonly FeatureNeeds[] = [
     ],
   },
   {
+    feature: "files",
+    main: false,
+    requires: [...CONTAINER, "lsm_file_open", "lsm_files"],
+    prefers: [],
+  },
+  {
     feature: "marking",
     main: false,
     requires: [
       ...CONTAINER,
       ...hooks("sock_create", "connect4", "connect6", "sendmsg4", "sendmsg6", "sock_ops", "egress"),
       ...hooks("setsockopt", "getsockopt"),
+      "map_sk_storage",
+    ],
+    prefers: [],
+  },
+  {
+    feature: "bandwidth",
+    main: false,
+    requires: [
+      ...CONTAINER,
+      ...hooks("bandwidth_tcp", "bandwidth_in", "bandwidth_out", "bandwidth_send4", "bandwidth_send6"),
       "map_sk_storage",
     ],
     prefers: [],
@@ -111,6 +127,34 @@ export const NEEDS: readonly FeatureNeeds[] = [
       "map_sk_storage",
     ],
     prefers: [],
+  },
+  {
+    feature: "services",
+    main: false,
+    requires: [
+      ...CONTAINER,
+      ...hooks("connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6"),
+      ...hooks("getpeername4", "getpeername6", "sock_ops"),
+      "map_sk_storage",
+    ],
+    prefers: [],
+  },
+  {
+    feature: "egress",
+    main: false,
+    requires: [
+      ...CONTAINER,
+      ...hooks("connect4", "connect6", "sendmsg4", "sendmsg6", "egress"),
+      "map_sk_storage",
+    ],
+    prefers: [
+      { probe: "lsm_socket_create", without: "packet and XDP sockets send where no rule is asked" },
+      {
+        probe: "lsm_file_receive",
+        without: "so do sockets that come from outside of the container",
+      },
+      { probe: "end_connections", without: "egress_existing: terminate ends nothing" },
+    ],
   },
   {
     feature: "accounting",

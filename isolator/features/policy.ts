@@ -8,6 +8,7 @@ import {
   isConnections,
   type ConnectionsPolicy,
 } from "./connections.js";
+import { bandwidthFlags, bandwidthHooks, isBandwidth, type BandwidthPolicy } from "./bandwidth.js";
 import { egressFields, egressFlags, egressHooks, isEgress, type EgressPolicy } from "./egress.js";
 import { isMemberships, type Membership } from "./classes.js";
 import {
@@ -18,6 +19,15 @@ import {
   markingHooks,
   type MarkingPolicy,
 } from "./marking.js";
+import {
+  decodeFiles,
+  fileFields,
+  fileFlags,
+  fileHooks,
+  isFiles,
+  type FileFilter,
+  type FilesPolicy,
+} from "./files.js";
 import { ESCAPE_MODES, escapeFlags, escapeHooks, openWays, type EscapeMode } from "./escape.js";
 import {
   EPHEMERAL_MODES,
@@ -28,6 +38,7 @@ import {
   type PortsPolicy,
 } from "./ports.js";
 import { isMappings, remapFields, remapFlags, remapHooks, type PortMapping } from "./remap.js";
+import { isServices, serviceFields, serviceFlagsOf, serviceHooks, type ServicesPolicy } from "./services.js";
 import { openSockets, socketFlags, socketHooks, socketsOf, type SocketsPolicy } from "./sockets.js";
 
 export const ENFORCE_MODES = ["on", "audit", "off"] as const;
@@ -47,10 +58,16 @@ export interface Policy extends PortsPolicy {
   escape?: EscapeMode;
   /** Undefined: not counted. */
   connections?: ConnectionsPolicy;
+  /** Undefined: not limited, and not measured. */
+  bandwidth?: BandwidthPolicy;
   /** Checked by checkMappings(). Undefined: none of its own; a nested container's parent may have some for it too. */
   remap?: PortMapping[];
   /** Undefined: everywhere. */
   egress?: EgressPolicy;
+  /** Undefined: virtual addresses are addresses like any other. */
+  services?: ServicesPolicy;
+  /** Undefined: all are allowed, as far as the system allows them. */
+  files?: FilesPolicy;
 }
 
 /** Whether a value is a policy as far as whoever uses one relies on it: one that was stored may be damaged. */
@@ -58,7 +75,7 @@ export function isPolicy(value: unknown): value is Policy {
   if (typeof value !== "object" || value === null) return false;
   const policy = value as Partial<Record<keyof Policy, unknown>>;
   const { ports, judged, allowProtocols, sockets, escape, classes, marking, connections } = policy;
-  const { remap, egress } = policy;
+  const { bandwidth, remap, egress, files, services } = policy;
   return (
     ENFORCE_MODES.includes(policy.enforce as EnforceMode) &&
     EPHEMERAL_MODES.includes(policy.ephemeral as EphemeralMode) &&
@@ -69,8 +86,11 @@ export function isPolicy(value: unknown): value is Policy {
     (classes === undefined || isMemberships(classes)) &&
     (marking === undefined || isMarking(marking)) &&
     (connections === undefined || isConnections(connections)) &&
+    (bandwidth === undefined || isBandwidth(bandwidth)) &&
     (remap === undefined || isMappings(remap)) &&
     (egress === undefined || isEgress(egress)) &&
+    (services === undefined || isServices(services)) &&
+    (files === undefined || isFiles(files)) &&
     (escape === undefined || ESCAPE_MODES.includes(escape as EscapeMode))
   );
 }
@@ -92,8 +112,11 @@ export function hooksOf(policy: Policy): ReadonlySet<string> {
     ...escapeHooks(escapeOf(policy)),
     ...markingHooks(policy.marking),
     ...connectionHooks(policy.connections),
+    ...bandwidthHooks(policy.bandwidth),
     ...remapHooks(policy.remap),
     ...egressHooks(policy.egress),
+    ...serviceHooks(policy.services),
+    ...fileHooks(policy.files),
   ]);
 }
 
@@ -147,9 +170,12 @@ function flagsOf(policy: Policy): number {
     socketFlags(policy.sockets),
     escapeFlags(escapeOf(policy)),
     connectionFlags(policy.connections),
+    bandwidthFlags(policy.bandwidth),
     remapFlags(policy.remap),
     egressFlags(policy.egress),
+    serviceFlagsOf(policy.services),
     markingFlags(policy.marking),
+    fileFlags(policy.files),
   ];
   return bits.reduce((all, bit) => all | bit, 0);
 }
@@ -158,8 +184,15 @@ function flagsOf(policy: Policy): number {
  * @param cgroupId of the container's node
  * @param level 0 for a root container, 1 for its child, ...
  * @param ring index in event_rings
+ * @param filter of the policy's rules for files; without, each file is looked up
  */
-export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ring: number): Uint8Array {
+export function encodePolicy(
+  policy: Policy,
+  cgroupId: bigint,
+  level: number,
+  ring: number,
+  filter?: FileFilter,
+): Uint8Array {
   return encode(layouts.structs.policy, {
     cgroup_id: cgroupId,
     level,
@@ -173,6 +206,8 @@ export function encodePolicy(policy: Policy, cgroupId: bigint, level: number, ri
     ...markingFields(policy.marking),
     ...remapFields(policy.remap),
     ...egressFields(policy.egress),
+    ...serviceFields(policy.services),
+    ...fileFields(policy.files, filter),
   });
 }
 
@@ -189,6 +224,7 @@ export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boole
   const value = decode(layouts.structs.policy, bytes);
   const has = (bit: number): boolean => (value.flags & bit) !== 0;
   const marking = decodeMarking(value);
+  const files = decodeFiles(value);
   return {
     enforce: keyOf(ENFORCEMENT_VALUES, value.enforcement, "on"),
     ephemeral: keyOf(EPHEMERAL_VALUES, value.ephemeral, "deny"),
@@ -198,6 +234,7 @@ export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boole
     ...(has(flags.POLICY_DENY_ESCAPE) ? {} : { escape: "allow" }),
     ...(value.judge_end > 0 ? { judged: { begin: value.judge_begin, end: value.judge_end } } : {}),
     ...(marking ? { marking } : {}),
+    ...(files ? { files } : {}),
     inheritsPorts: has(flags.POLICY_INHERIT_PORTS),
   };
 }

@@ -187,7 +187,6 @@ export function remapFields(mappings: readonly PortMapping[] = []) {
     remap_host: atHand.map(({ hostPort }) => hostPort),
     remap_tcp: bits("tcp"),
     remap_udp: bits("udp"),
-    reserved2: new Uint8Array(2),
     remap_more: mappings.length - atHand.length,
   };
 }

@@ -36,6 +36,23 @@ const KINDS: Record<SocketKind, Kind> = {
   },
 };
 
+/** Whether sockets of a kind send where no rule of egress is asked. */
+export function passesRules(kind: SocketKind): boolean {
+  return kind === "packet" || kind === "xdp" || kind === "received";
+}
+
+/**
+ * What is denied, so that the same rules are the same policy.
+ * @param given by the operator
+ * @param rules whether the container has rules of egress: then what goes round them is denied, unless it is given
+ */
+export function socketsFor(given: SocketsPolicy, rules: boolean): SocketsPolicy {
+  const denied = SOCKET_KINDS.filter(
+    (kind) => (given[kind] ?? (rules && passesRules(kind) ? "deny" : "allow")) === "deny",
+  );
+  return Object.fromEntries(denied.map((kind) => [kind, "deny"]));
+}
+
 function denied(policy: SocketsPolicy = {}): Kind[] {
   return SOCKET_KINDS.filter((kind) => policy[kind] === "deny").map((kind) => KINDS[kind]);
 }

@@ -110,6 +110,16 @@ export class SocketFigures {
     this.raiseSegments(before.tcpInSegs + tally.inSegs, before.tcpOutSegs + tally.outSegs);
   }
 
+  /**
+   * After the first pass of a process: what the one before it told is not known, so nothing may be missing. A socket that
+   * was closed during the pass may be in it twice; later passes tell less, if anything, than there is.
+   * @param after what is counted when the pass has ended
+   */
+  addFirst(tally: SocketTally, before: SocketCounts, after: SocketCounts, time: number): void {
+    this.add(tally, before, time);
+    this.raiseSegments(after.tcpInSegs + tally.inSegs, after.tcpOutSegs + tally.outSegs);
+  }
+
   /** @param now what is counted now */
   read(now: SocketCounts): SocketNumbers | undefined {
     const { before, tally } = this;

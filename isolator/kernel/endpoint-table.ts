@@ -10,6 +10,7 @@ import { LITTLE, u32Key } from "./codec.js";
 import { layouts } from "./gen/layout.js";
 import { BpfMap } from "./maps.js";
 import { errnoName, libbpf, libc } from "./native.js";
+import { openMapsOf } from "./pins.js";
 import type { MapName } from "./contents.js";
 
 /** enum bpf_map_type */
@@ -105,6 +106,59 @@ function* readTrie(fd: number): Generator<[key: Uint8Array, value: Uint8Array]> 
     const value = map.lookup(next);
     if (value) yield [next, value];
     key = next;
+  }
+}
+
+const CARRIED = ["endpoint_states", "endpoint_sets", "endpoint_blocks", "host_addresses"] as const;
+
+/**
+ * Makes the endpoints that other maps have in use those of these maps too: the same sets, not copies. What is there already
+ * stays.
+ */
+export function shareEndpoints(from: EndpointMaps, to: EndpointMaps): void {
+  const state = from.map("endpoint_states").lookup(FIRST);
+  const current = state?.[STATE.fields.current.offset] ?? 0;
+  const own = to.map("endpoint_states").lookup(FIRST)?.[STATE.fields.current.offset] ?? 0;
+  if (!state || current === 0 || own !== 0) return;
+  const slot = u32Key(current & CURRENT.ENDPOINTS_SLOT);
+  for (const name of ["endpoint_sets", "endpoint_blocks"] as const) {
+    const id = word(from.map(name).lookup(slot));
+    const fd = id === 0 ? -1 : libbpf().mapById(id);
+    if (fd < 0) continue;
+    try {
+      to.map(name).update(slot, u32Key(fd));
+    } finally {
+      libc().close(fd);
+    }
+  }
+  const addresses = from.map("host_addresses");
+  for (const key of addresses.keys(BLOCK_SIZE)) to.map("host_addresses").update(key, u32Key(1));
+  // Last: from now on programs look there.
+  to.map("endpoint_states").update(FIRST, state);
+}
+
+/**
+ * The same from what another build has pinned, before any of its containers is under these programs.
+ * @returns false where that has other layouts of them
+ */
+export function takeEndpoints(instance: string, build: string, to: EndpointMaps): boolean {
+  const structs = ["endpoint_state", "endpoint_key", "address_block", "class_set"] as const;
+  const maps = openMapsOf(instance, build, CARRIED, structs);
+  if (!maps) return false;
+  try {
+    shareEndpoints(
+      {
+        map: (name) => {
+          const map = (maps as ReadonlyMap<MapName, BpfMap>).get(name);
+          if (!map) throw new Error(`no map ${name}`);
+          return map;
+        },
+      },
+      to,
+    );
+    return true;
+  } finally {
+    for (const map of maps.values()) map.close();
   }
 }
 

@@ -15,7 +15,12 @@ import {
 } from "./native.js";
 
 /** One event as the kernel wrote it. */
-export type KernelEvent = Struct<typeof layouts.structs.event>;
+export type KernelEvent = Struct<typeof layouts.structs.event> & {
+  /** Of REASON_FILE. */
+  file?: FileDetail;
+};
+/** What comes after an event about a file. */
+export type FileDetail = Struct<typeof layouts.structs.file_detail>;
 
 const MAP_TYPE_RINGBUF = 27;
 const POLL_MS = 25;
@@ -25,9 +30,16 @@ const MAX_AT_ONCE = 2000;
 /** More than a daemon's ring has room for. */
 const MAX_DRAINED = 50_000;
 
+function decodeEvent(bytes: Uint8Array): KernelEvent {
+  const { event, file_detail: detail } = layouts.structs;
+  const decoded = decode(event, bytes);
+  if (bytes.length < event.size + detail.size) return decoded;
+  return { ...decoded, file: decode(detail, bytes.subarray(event.size)) };
+}
+
 /** How a ring is made. */
 export interface RingOptions {
-  /** Bytes, a power of two and a multiple of the page size; an event takes 88. */
+  /** Bytes, a power of two and a multiple of the page size; an event takes 88, one about a file 488. */
   size: number;
   /**
    * Where it is pinned: it stays there when this process ends, goes on collecting events, and is taken up by the next
@@ -59,7 +71,7 @@ export class EventRing {
   ) {
     this.fd = openRingMap(size, pin);
     this.callback = registerRingCallback((bytes) => {
-      if (bytes.length >= layouts.structs.event.size) onEvent(decode(layouts.structs.event, bytes));
+      if (bytes.length >= layouts.structs.event.size) onEvent(decodeEvent(bytes));
       return ++this.read < MAX_AT_ONCE;
     });
     this.ring = libbpf().ringNew(this.fd, this.callback, null, null);

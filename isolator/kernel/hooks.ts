@@ -28,8 +28,101 @@ export interface Hook {
  * The kernel has room for ten distinct hooks of lsm_cgroup, for all programs of the machine together (CGROUP_LSM_NUM in
  * include/linux/bpf-cgroup-defs.h). The budget: socket_listen in every container; socket_create and file_receive where
  * `sockets` asks for them; file_open, task_alloc, sb_set_mnt_opts, bpf_map and bpf_prog where `escape` is deny. That is
- * eight. File access will share file_open, and has the two that are left; one of them better stays free for others'.
+ * eight, and two are left, for others' software. `files` shares file_open; what else it must see takes thirteen to sixteen
+ * hooks more, so those are MACHINE_HOOKS.
  */
+
+/**
+ * A hook of BPF LSM whose program is attached to no cgroup: it runs for every process of the machine, and leaves at once
+ * for those that are in no container of the instance. Attached by a link that is pinned, while a container needs it.
+ */
+export interface MachineHook {
+  /** The program's name in bpf/isolator.bpf.c. */
+  name: string;
+  /** The kernel's name for the hook. */
+  hook: string;
+  /** First kernel that has it. */
+  since: string;
+  purpose: string;
+  /** The kernel does without it before `since`, and so does the isolator. */
+  newer?: true;
+}
+
+/** enum bpf_attach_type of programs on these. */
+export const LSM_MAC = 27;
+
+/** Of `files`. */
+export const MACHINE_HOOKS: readonly MachineHook[] = [
+  { name: "files_create", hook: "inode_create", since: "5.7", purpose: "refuses making files" },
+  { name: "files_mkdir", hook: "inode_mkdir", since: "5.7", purpose: "refuses making directories" },
+  {
+    name: "files_mknod",
+    hook: "inode_mknod",
+    since: "5.7",
+    purpose: "refuses making devices, FIFOs and unix sockets",
+  },
+  { name: "files_symlink", hook: "inode_symlink", since: "5.7", purpose: "refuses making symlinks" },
+  {
+    name: "files_hard_link",
+    hook: "inode_link",
+    since: "5.7",
+    purpose: "refuses hard links, to and in what is ruled",
+  },
+  { name: "files_unlink", hook: "inode_unlink", since: "5.7", purpose: "refuses removing files" },
+  { name: "files_rmdir", hook: "inode_rmdir", since: "5.7", purpose: "refuses removing directories" },
+  { name: "files_move", hook: "inode_rename", since: "5.7", purpose: "refuses renaming, in, out and over" },
+  {
+    name: "files_setattr",
+    hook: "inode_setattr",
+    since: "5.7",
+    purpose: "refuses truncate, chmod, chown and utimes",
+  },
+  {
+    name: "files_setxattr",
+    hook: "inode_setxattr",
+    since: "5.7",
+    purpose: "refuses setting extended attributes",
+  },
+  {
+    name: "files_removexattr",
+    hook: "inode_removexattr",
+    since: "5.7",
+    purpose: "refuses removing extended attributes",
+  },
+  {
+    name: "files_set_acl",
+    hook: "inode_set_acl",
+    since: "6.2",
+    purpose: "refuses setting ACLs",
+    newer: true,
+  },
+  {
+    name: "files_remove_acl",
+    hook: "inode_remove_acl",
+    since: "6.2",
+    purpose: "refuses removing ACLs",
+    newer: true,
+  },
+  {
+    name: "files_ioctl",
+    hook: "file_ioctl",
+    since: "5.7",
+    purpose: "refuses ioctl() that changes attributes, or makes and removes subvolumes",
+  },
+  {
+    name: "files_ioctl_compat",
+    hook: "file_ioctl_compat",
+    since: "6.8",
+    purpose: "the same for 32-bit processes",
+    newer: true,
+  },
+  {
+    name: "files_sb_umount",
+    hook: "sb_umount",
+    since: "5.7",
+    purpose: "refuses unmounting bpffs, where the links of these are pinned",
+  },
+];
 
 const CGROUP_SKB = 8;
 const CGROUP_SOCK = 9;
@@ -102,7 +195,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 10,
     section: "cgroup/connect4",
     since: "6.1",
-    purpose: "counts and limits IPv4 connections, sets their DSCP",
+    purpose: "translates virtual addresses, counts and limits IPv4 connections, sets their DSCP",
     optional: true,
   },
   {
@@ -111,7 +204,8 @@ export const HOOKS: readonly Hook[] = [
     attachType: 11,
     section: "cgroup/connect6",
     since: "6.1",
-    purpose: "counts and limits IPv6 and v4-mapped connections, sets their DSCP",
+    purpose:
+      "translates virtual addresses, counts and limits IPv6 and v4-mapped connections, sets their DSCP",
     optional: true,
   },
   {
@@ -120,7 +214,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 19,
     section: "cgroup/recvmsg4",
     since: "5.9",
-    purpose: "tells an IPv4 UDP socket the port of its container that a datagram came from",
+    purpose: "tells an IPv4 UDP socket the port or virtual address that it asked for",
     optional: true,
   },
   {
@@ -129,7 +223,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 20,
     section: "cgroup/recvmsg6",
     since: "5.9",
-    purpose: "tells an IPv6 UDP socket the port of its container that a datagram came from",
+    purpose: "tells an IPv6 UDP socket the port or virtual address that it asked for",
     optional: true,
   },
   {
@@ -156,7 +250,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 29,
     section: "cgroup/getpeername4",
     since: "5.9",
-    purpose: "tells an IPv4 socket the port that it asked to connect to",
+    purpose: "tells an IPv4 socket the port or virtual address that it asked to connect to",
     optional: true,
   },
   {
@@ -165,7 +259,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 30,
     section: "cgroup/getpeername6",
     since: "5.9",
-    purpose: "tells an IPv6 or v4-mapped socket the port that it asked to connect to",
+    purpose: "tells an IPv6 or v4-mapped socket the port or virtual address that it asked to connect to",
     optional: true,
   },
   {
@@ -229,6 +323,51 @@ export const HOOKS: readonly Hook[] = [
     fullOf: "egress",
   },
   {
+    name: "bandwidth_tcp",
+    programType: SOCK_OPS,
+    attachType: 3,
+    section: "sockops",
+    since: "6.1",
+    purpose: "paces TCP connections to the limit",
+    optional: true,
+  },
+  {
+    name: "bandwidth_in",
+    programType: CGROUP_SKB,
+    attachType: 0,
+    section: "cgroup_skb/ingress",
+    since: "6.1",
+    purpose: "measures what is received, marks and drops what is over the limit",
+    optional: true,
+  },
+  {
+    name: "bandwidth_out",
+    programType: CGROUP_SKB,
+    attachType: 1,
+    section: "cgroup_skb/egress",
+    since: "6.1",
+    purpose: "measures what is sent, drops what is over the limit and not TCP",
+    optional: true,
+  },
+  {
+    name: "bandwidth_send4",
+    programType: CGROUP_SOCK_ADDR,
+    attachType: 14,
+    section: "cgroup/sendmsg4",
+    since: "6.1",
+    purpose: "tells an IPv4 sender that the limit is reached",
+    optional: true,
+  },
+  {
+    name: "bandwidth_send6",
+    programType: CGROUP_SOCK_ADDR,
+    attachType: 15,
+    section: "cgroup/sendmsg6",
+    since: "6.1",
+    purpose: "tells an IPv6 sender that the limit is reached",
+    optional: true,
+  },
+  {
     name: "socket_listen",
     programType: LSM,
     attachType: 43,
@@ -261,7 +400,7 @@ export const HOOKS: readonly Hook[] = [
     attachType: 43,
     section: "lsm_cgroup/file_open",
     since: "6.1",
-    purpose: "refuses cgroup.procs of nodes outside of the container",
+    purpose: "refuses cgroup.procs of nodes outside of the container, and files that rules name",
     lsm: true,
   },
   {

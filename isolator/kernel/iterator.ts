@@ -13,19 +13,29 @@ const SO_NETNS_COOKIE = 71;
 
 const readAsync = promisify(read);
 
+/** Bytes that are read at once: no less than the kernel writes at once (8 pages). */
+const ROOM = 65_536;
+
 /**
  * Runs an iterator's program over all sockets of this process's network namespace, off the event loop.
  * @param program file descriptor of it
+ * @param take gets what it has written, in pieces that are good until it returns
  * @throws map-failed
  */
-export async function runIterator(program: number): Promise<void> {
+export async function runIterator(
+  program: number,
+  take: (bytes: Uint8Array) => void = () => undefined,
+): Promise<void> {
   const link = accepted("linked", libbpf().linkCreate(program, 0, BPF_TRACE_ITER, null));
   try {
     // The namespace is that of the thread which makes it: here, whichever thread reads.
     const iterator = accepted("made", libbpf().iterCreate(link));
     try {
-      const buffer = new Uint8Array(256);
-      while ((await readOn(iterator, buffer)) > 0);
+      const buffer = new Uint8Array(ROOM);
+      for (let read = -1; read !== 0;) {
+        read = await readOn(iterator, buffer);
+        if (read > 0) take(buffer.subarray(0, read));
+      }
     } catch (error) {
       throw new IsolatorError("map-failed", `a BPF iterator cannot be read: ${messageOf(error)}`, error);
     } finally {
@@ -36,13 +46,13 @@ export async function runIterator(program: number): Promise<void> {
   }
 }
 
-/** The program writes nothing, so the only read that gives something is one that was stopped on its way. */
+/** @returns bytes; 0: that was all; -1: go on */
 async function readOn(iterator: number, buffer: Uint8Array): Promise<number> {
   try {
     return (await readAsync(iterator, buffer, 0, buffer.length, null)).bytesRead;
   } catch (error) {
     // After a million sockets with nothing written the kernel asks to be called again (MAX_ITER_OBJECTS).
-    if (systemCode(error) === "EAGAIN") return 1;
+    if (systemCode(error) === "EAGAIN") return -1;
     throw error;
   }
 }

@@ -1,21 +1,36 @@
 /** Loads the compiled object into the kernel, and says what the kernel has against it. */
-import { mkdirSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
-import { DEVICE_PROGRAMS, ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
-import { HOOKS, type Hook } from "./hooks.js";
-import { activeSecurityModules } from "./machine.js";
+import { CALLS, DEVICE_PROGRAMS, ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
+import { HOOKS, LSM_MAC, MACHINE_HOOKS, type Hook, type MachineHook } from "./hooks.js";
+import { activeSecurityModules, kernelIsAtLeast } from "./machine.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
 import { checkLayouts, OBJECT_FILE } from "./object.js";
 import { removePins } from "./pins.js";
 import { loadsLsm } from "./probe-programs.js";
 
+/** enum bpf_attach_type: of any function in the kernel's BTF. */
+const BPF_TRACE_FENTRY = 24;
 const LOG_SIZE = 1 << 20;
 const LOG_LINES = 6;
 
 /** File descriptor of a loaded program; the object owns it. */
 export function programFd(object: Pointer, name: string): number {
   return libbpf().programFd(libbpf().findProgram(object, name));
+}
+
+let destroys: boolean | undefined;
+
+/** Whether programs can end sockets: bpf_sock_destroy(), since 6.5, where the kernel is built with it. Asked once a process. */
+export function hasSockDestroy(): boolean {
+  return (destroys ??=
+    kernelIsAtLeast("6.5") && libbpf().vmlinuxBtfId("bpf_sock_destroy", BPF_TRACE_FENTRY) > 0);
+}
+
+/** The program of an iterator that this kernel can have. */
+export function iteratorProgram({ name, ...more }: (typeof ITERATORS)[number]): string {
+  return "plain" in more && !hasSockDestroy() ? more.plain : name;
 }
 
 /**
@@ -41,7 +56,9 @@ export function load(directory: string, maps?: string): void {
       }
     };
     for (const { name } of [...hooks, PRIMER]) pin(programFd(object, name), `program_${name}`);
-    for (const name of ITERATORS) pin(programFd(object, name), `iterator_${name}`);
+    for (const iterator of ITERATORS)
+      pin(programFd(object, iteratorProgram(iterator)), `iterator_${iterator.name}`);
+    for (const name of CALLS) pin(programFd(object, name), `call_${name}`);
     for (const name of QUERIES) pin(programFd(object, name), `query_${name}`);
     for (const name of DEVICE_PROGRAMS) pin(programFd(object, name), `device_${name}`);
     for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
@@ -58,6 +75,39 @@ export interface Loaded {
   object: Pointer;
   /** Those whose programs are loaded. */
   hooks: readonly Hook[];
+}
+
+/** Those of MACHINE_HOOKS that the kernel has. */
+function presentMachineHooks(): MachineHook[] {
+  return MACHINE_HOOKS.filter(({ hook }) => libbpf().vmlinuxBtfId(hook, LSM_MAC) >= 0);
+}
+
+/**
+ * Loads the programs of MACHINE_HOOKS, for the maps that are pinned: apart from the others, since few containers need them
+ * and their verification takes as long as that of all the others.
+ * @param directory of the build's pins, where they are pinned too; undefined: only to know whether they load
+ * @returns whether the kernel has what is needed, and takes them
+ * @throws load-failed
+ */
+export function loadMachine(directory?: string): boolean {
+  const machine = presentMachineHooks();
+  const lacks = MACHINE_HOOKS.some((hook) => !hook.newer && !machine.includes(hook));
+  if (lacks || !mayHaveLsm()) return false;
+  const { object } = tryLoad([], directory, machine);
+  if (object === null) return false;
+  try {
+    if (directory === undefined) return true;
+    for (const { name } of machine) {
+      const pin = join(directory, `program_${name}`);
+      // Left by a process that was killed here: it is the same.
+      if (existsSync(pin)) continue;
+      const result = libbpf().objectPin(programFd(object, name), pin);
+      if (result < 0) throw new IsolatorError("load-failed", `${pin} cannot be pinned: ${errnoName(result)}`);
+    }
+    return true;
+  } finally {
+    libbpf().objectClose(object);
+  }
 }
 
 /** @throws load-failed */
@@ -92,8 +142,12 @@ function mayHaveLsm(): boolean {
   return activeSecurityModules()?.includes("bpf") !== false;
 }
 
-function tryLoad(hooks: readonly Hook[], maps?: string): Loaded & { errno: number } {
-  const object = openObject(hooks);
+function tryLoad(
+  hooks: readonly Hook[],
+  maps?: string,
+  machine?: readonly MachineHook[],
+): Loaded & { errno: number } {
+  const object = openObject(hooks, machine);
   if (maps !== undefined) reuseMaps(object, maps);
   const errno = libbpf().objectLoad(object);
   if (errno >= 0) return { object, hooks, errno };
@@ -101,14 +155,29 @@ function tryLoad(hooks: readonly Hook[], maps?: string): Loaded & { errno: numbe
   return { object: null, hooks, errno };
 }
 
-/** @param hooks that programs are to be loaded for */
-function openObject(hooks: readonly Hook[]): Pointer {
+/**
+ * @param hooks that programs are to be loaded for
+ * @param machine likewise, with nothing else; undefined: none of them, but all that is no hook's
+ */
+function openObject(hooks: readonly Hook[], machine?: readonly MachineHook[]): Pointer {
   const object = libbpf().objectOpen(OBJECT_FILE, null);
   if (object === null || object === 0n) {
     throw new IsolatorError("load-failed", `libbpf cannot open ${OBJECT_FILE}: ${errnoName(lastErrno())}`);
   }
   for (const hook of HOOKS) {
     libbpf().setAutoload(libbpf().findProgram(object, hook.name), hooks.includes(hook));
+  }
+  for (const hook of MACHINE_HOOKS) {
+    libbpf().setAutoload(libbpf().findProgram(object, hook.name), machine?.includes(hook) ?? false);
+  }
+  const load = (name: string, wanted: boolean): void => {
+    libbpf().setAutoload(libbpf().findProgram(object, name), wanted && machine === undefined);
+  };
+  for (const name of [PRIMER.name, ...CALLS, ...QUERIES]) load(name, true);
+  for (const iterator of ITERATORS) {
+    const used = iteratorProgram(iterator);
+    for (const name of "plain" in iterator ? [iterator.name, iterator.plain] : [iterator.name])
+      load(name, name === used);
   }
   return object;
 }
@@ -129,28 +198,33 @@ function reuseMaps(object: Pointer, directory: string): void {
   }
 }
 
+function linesOf(log: Uint8Array): string[] {
+  const text = Buffer.from(log.subarray(0, log.indexOf(0)))
+    .toString()
+    .trim();
+  return text === "" ? [] : text.split("\n");
+}
+
+/** What the verifier writes of a program that it accepts. */
+const ACCEPTED = /^(processed|verification time|stack depth) /;
+
 /** Loads once more to learn which program the kernel refused and what its verifier said last. */
 function loadError(errno: number): IsolatorError {
   const hooks = HOOKS.filter(({ lsm }) => !lsm);
   const object = openObject(hooks);
-  const logs = hooks.map((hook) => ({ hook, log: new Uint8Array(LOG_SIZE) }));
+  const names = [...hooks.map(({ name }) => name), PRIMER.name, ...ITERATORS.map(iteratorProgram)];
+  const logs = [...names, ...CALLS, ...QUERIES].map((name) => ({ name, log: new Uint8Array(LOG_SIZE) }));
   try {
-    for (const { hook, log } of logs) {
-      const program = libbpf().findProgram(object, hook.name);
+    for (const { name, log } of logs) {
+      const program = libbpf().findProgram(object, name);
       libbpf().setLogBuffer(program, log, LOG_SIZE);
       libbpf().setLogLevel(program, 1);
     }
     libbpf().objectLoad(object);
-    const said = logs.findLast(({ log }) => log[0] !== 0);
-    const lines = said
-      ? Buffer.from(said.log.subarray(0, said.log.indexOf(0)))
-          .toString()
-          .trim()
-          .split("\n")
-      : [];
-    const hook = said
-      ? ` The verifier on ${said.hook.section}:\n  ${lines.slice(-LOG_LINES).join("\n  ")}`
-      : "";
+    const said = logs
+      .map(({ name, log }) => ({ name, lines: linesOf(log) }))
+      .find(({ lines }) => lines.some((line) => !ACCEPTED.test(line)));
+    const hook = said ? ` The verifier on ${said.name}:\n  ${said.lines.slice(-LOG_LINES).join("\n  ")}` : "";
     return new IsolatorError(
       "load-failed",
       `the kernel refuses the BPF programs with ${errnoName(errno)}. ` +

@@ -81,7 +81,6 @@ function bindLibbpf() {
     ),
     mapDelete: bind<[number, Memory], number>(bpf, "int bpf_map_delete_elem(int fd, const void *key)"),
     mapById: bind<[number], number>(bpf, "int bpf_map_get_fd_by_id(uint32_t id)"),
-    programTestRun: bind<[number, Memory], number>(bpf, "int bpf_prog_test_run_opts(int fd, void *opts)"),
     mapNextKey: bind<[number, Memory, Memory], number>(
       bpf,
       "int bpf_map_get_next_key(int fd, const void *key, void *next)",
@@ -131,6 +130,10 @@ function bindLibbpf() {
     programQueryOpts: bind<[number, number, Memory], number>(
       bpf,
       "int bpf_prog_query_opts(int cgroup_fd, int attach_type, void *opts)",
+    ),
+    programTestRun: bind<[number, Memory], number>(
+      bpf,
+      "int bpf_prog_test_run_opts(int prog_fd, void *opts)",
     ),
     programById: bind<[number], number>(bpf, "int bpf_prog_get_fd_by_id(uint32_t id)"),
     enableStats: bind<[number], number>(bpf, "int bpf_enable_stats(int type)"),

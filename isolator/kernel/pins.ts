@@ -50,6 +50,11 @@ export class Pins {
     return fd;
   }
 
+  /** Whether there is one of that name. */
+  has(name: string): boolean {
+    return this.names.has(name);
+  }
+
   /** Every program that is pinned but the primer. @param needed those that must be there */
   programs(needed: readonly string[]): ProgramFds {
     const names = [...this.names].flatMap((name) => /^program_(.*)$/.exec(name)?.[1] ?? []);
@@ -65,6 +70,8 @@ export class PinnedBuild {
     readonly build: string,
     readonly programs: ProgramFds,
     private readonly maps: Readonly<Record<"counters" | "policies", LaidOutMap>>,
+    /** Of containers with rules for files; a build from before there were any has none. */
+    private readonly files: Readonly<Record<"counts" | "policies", LaidOutMap>> | undefined,
     /** Of struct event, in that build's rings. */
     readonly eventLayout: Layout,
   ) {}
@@ -79,8 +86,12 @@ export class PinnedBuild {
       return { map: new BpfMap(name, fd, layout.size), layout };
     };
     const maps = { counters: map("counters", "counters"), policies: map("policies", "policy") };
+    const files = pins.has("map_file_counts")
+      ? { counts: map("file_counts", "counters"), policies: map("file_policies", "policy") }
+      : undefined;
     // A ring has no types of its own; every other map is loaded with all of its object's.
-    return new PinnedBuild(build, programs, maps, readMapLayout(maps.counters.map.fd, "event"));
+    const eventLayout = readMapLayout(maps.counters.map.fd, "event");
+    return new PinnedBuild(build, programs, maps, files, eventLayout);
   }
 
   /** As that build was compiled with: the kernel keeps it with the map. */
@@ -95,21 +106,30 @@ export class PinnedBuild {
 
   /** A container's counters, one of each CPU, in countersLayout; undefined where it has none. */
   counters(cgroupId: bigint): Uint8Array[] | undefined {
-    return this.maps.counters.map.lookupPerCpu(u64Key(cgroupId));
+    const values = this.maps.counters.map.lookupPerCpu(u64Key(cgroupId));
+    const ofFiles = this.files?.counts.map.lookup(u64Key(cgroupId));
+    return values && [...values, ...(ofFiles ? [ofFiles] : [])];
+  }
+
+  /** Takes a container's rules for files from the programs that are attached to no cgroup. */
+  forgetFiles(cgroupId: bigint): void {
+    this.files?.policies.map.delete(u64Key(cgroupId));
   }
 
   /** Changes some fields of a container's policy in the kernel. @returns false where it has none */
   changePolicy(cgroupId: bigint, changes: Readonly<Record<string, number>>): boolean {
-    const { map, layout } = this.maps.policies;
-    const bytes = map.lookup(u64Key(cgroupId));
-    if (!bytes) return false;
-    map.update(u64Key(cgroupId), encode(layout, { ...decode(layout, bytes), ...changes }));
-    return true;
+    const change = ({ map, layout }: LaidOutMap): boolean => {
+      const bytes = map.lookup(u64Key(cgroupId));
+      if (bytes) map.update(u64Key(cgroupId), encode(layout, { ...decode(layout, bytes), ...changes }));
+      return bytes !== undefined;
+    };
+    if (this.files) change(this.files.policies);
+    return change(this.maps.policies);
   }
 
   close(): void {
     for (const fd of this.programs.values()) libc().close(fd);
-    for (const { map } of Object.values(this.maps)) map.close();
+    for (const { map } of [...Object.values(this.maps), ...Object.values(this.files ?? {})]) map.close();
   }
 }
 
@@ -144,7 +164,24 @@ const STRUCT_OF = {
   port_remaps: "port_remap_set",
 } as const;
 
-type OwnMap = "connect_totals" | "connect_rules" | "connect_sets" | "owner_classes" | "egress_hits";
+type OwnMap =
+  | "connect_totals"
+  | "connect_rules"
+  | "connect_sets"
+  | "connect_shares"
+  | "bandwidth_rules"
+  | "bandwidths"
+  | "owner_classes"
+  | "egress_hits"
+  | "terminations"
+  | "marking_sets"
+  | "file_rules"
+  | "file_policies"
+  | "file_counts"
+  | "services"
+  | "service_slots"
+  | "service_backends"
+  | "service_misses";
 
 function isOwn(name: keyof typeof STRUCT_OF | OwnMap): name is OwnMap {
   return !(name in STRUCT_OF);
@@ -166,6 +203,44 @@ export function openPinnedMap(
   if (struct && isDeepStrictEqual(readMapLayout(fd, struct), layouts.structs[struct]))
     return new BpfMap(name, fd, MAPS[name]);
   libc().close(fd);
+  return undefined;
+}
+
+/**
+ * Maps that another build has pinned, where some structs of it are as this build's. The caller closes them.
+ * @returns undefined where one is missing, or a struct is another
+ */
+export function openMapsOf<N extends MapName>(
+  instance: string,
+  build: string,
+  names: readonly N[],
+  structs: readonly (keyof typeof layouts.structs)[],
+): ReadonlyMap<N, BpfMap> | undefined {
+  const maps = new Map<N, BpfMap>();
+  const close = (): void => {
+    for (const map of maps.values()) map.close();
+  };
+  for (const name of names) {
+    const fd = libbpf().objectGet(join(pinRoot(instance), build, `map_${name}`));
+    if (fd < 0) {
+      close();
+      return undefined;
+    }
+    maps.set(name, new BpfMap(name, fd, MAPS[name]));
+  }
+  const [first] = maps.values();
+  try {
+    // Each map is loaded with all types of its object.
+    if (
+      first &&
+      structs.every((name) => isDeepStrictEqual(readMapLayout(first.fd, name), layouts.structs[name]))
+    )
+      return maps;
+  } catch (error) {
+    // That build has no such struct.
+    if (!(error instanceof IsolatorError)) throw error;
+  }
+  close();
   return undefined;
 }
 

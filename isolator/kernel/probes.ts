@@ -2,13 +2,15 @@
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { systemCode } from "../errors.js";
 import { u64Key } from "./codec.js";
-import { HOOKS, type Hook } from "./hooks.js";
+import { HOOKS, LSM_MAC, MACHINE_HOOKS, type Hook } from "./hooks.js";
+import { loadMachine } from "./load.js";
 import { activeSecurityModules, kernelOption } from "./machine.js";
 import { BpfMap } from "./maps.js";
 import { BPFFS, hasBpffs, requireCgroup2 } from "./mounts.js";
 import { libbpf } from "./native.js";
 import { withAttached, withLsmProgram, withMap, withProgram, type MapSpec } from "./probe-programs.js";
 import { Failure, requireRoot, type Detail, type Probe, type ProbeSite } from "./probe.js";
+import { endingWay, type EndingWay } from "./terminate.js";
 import { runTask } from "./trial.js";
 
 /** Hooks whose programs ask what an earlier program decided: bpf_get_retval(), since 6.1 in these. */
@@ -225,7 +227,7 @@ const whole: Probe[] = [
 ];
 
 /** "bpf" is among the active modules, and the kernel has the hook. @throws Failure */
-function requireLsm(hook: Hook): void {
+function requireLsm(hook: Pick<Hook, "name" | "attachType">): void {
   requireRoot();
   const modules = activeSecurityModules();
   if (modules && !modules.includes("bpf")) {
@@ -277,6 +279,43 @@ export function lsmProbe(hook: Hook): Probe {
   };
 }
 
+/** Programs on hooks of BPF LSM that are attached to no cgroup: those for files load. */
+const filesProbe: Probe = {
+  name: "lsm_files",
+  since: "6.1",
+  run: () => {
+    for (const { hook, newer } of MACHINE_HOOKS)
+      if (newer !== true) requireLsm({ name: hook, attachType: LSM_MAC });
+    if (!loadMachine()) throw new Failure("not-loaded", "the programs for files do not load on this kernel");
+    return undefined;
+  },
+};
+
+const WAYS: Readonly<Record<EndingWay, string>> = {
+  bpf_sock_destroy: "by bpf_sock_destroy() in a pass over the sockets",
+  SOCK_DESTROY: "by SOCK_DESTROY over netlink: this kernel has no bpf_sock_destroy()",
+};
+
+/** What existing connections are ended with (terminate.ts). */
+const ending: Probe[] = [
+  {
+    name: "end_connections",
+    since: "4.9",
+    run: () => {
+      requireRoot();
+      const way = endingWay();
+      if (way === undefined) {
+        throw new Failure(
+          "no-sock-destroy",
+          "this kernel has neither bpf_sock_destroy() (6.5) nor SOCK_DESTROY over netlink (CONFIG_INET_DIAG_DESTROY, " +
+            "modules tcp_diag and udp_diag)",
+        );
+      }
+      return { code: way, reason: WAYS[way] };
+    },
+  },
+];
+
 const LSM_PROBES = HOOKS.filter(({ lsm }) => lsm).map(lsmProbe);
 
 export const PROBES: readonly Probe[] = [
@@ -284,5 +323,7 @@ export const PROBES: readonly Probe[] = [
   ...HOOKS.filter(({ lsm, fullOf }) => !lsm && fullOf === undefined).map(hookProbe),
   ...maps,
   ...whole,
+  ...ending,
   ...LSM_PROBES,
+  filesProbe,
 ];

@@ -13,19 +13,22 @@ import {
   type ProgramFds,
 } from "./attach.js";
 import {
+  CALLS,
   DEVICE_PROGRAMS,
   ITERATORS,
   MAP_NAMES,
   MAPS,
   PRIMER,
   QUERIES,
+  type CallName,
   type DeviceProgram,
   type IteratorName,
   type MapName,
   type QueryName,
 } from "./contents.js";
-import { HOOKS } from "./hooks.js";
-import { load, loadObject, programFd } from "./load.js";
+import { HOOKS, MACHINE_HOOKS } from "./hooks.js";
+import { attachedToMachine, attachToMachine } from "./links.js";
+import { iteratorProgram, load, loadMachine, loadObject, programFd } from "./load.js";
 import { BpfMap } from "./maps.js";
 import { ensureBpffs } from "./mounts.js";
 import { libbpf, libc, type Pointer } from "./native.js";
@@ -35,12 +38,15 @@ import { exists, pinRoot, Pins } from "./pins.js";
 /** Programs and maps by name; every one is there. Owns their file descriptors until close(). */
 export class Programs {
   private constructor(
-    private readonly programs: ProgramFds,
+    private programs: ProgramFds,
     private readonly maps: ReadonlyMap<MapName, BpfMap>,
     private readonly primer: number,
-    private readonly iterators: ReadonlyMap<IteratorName, number>,
+    /** To be run by name: iterators, and what user space calls. */
+    private readonly run: ReadonlyMap<IteratorName | CallName, number>,
     private readonly queries: ReadonlyMap<QueryName, number>,
     private readonly devices: ReadonlyMap<DeviceProgram, number>,
+    /** Of what is pinned. */
+    private readonly pins: { directory: string; instance: string } | undefined,
     /** What owns the file descriptors when nothing is pinned. */
     private readonly object: Pointer = null,
   ) {}
@@ -60,10 +66,13 @@ export class Programs {
     const maps = new Map(
       MAP_NAMES.map((name) => [name, new BpfMap(name, pins.get(`map_${name}`), MAPS[name])]),
     );
-    const iterators = new Map(ITERATORS.map((name) => [name, pins.get(`iterator_${name}`)]));
+    const run = new Map<IteratorName | CallName, number>([
+      ...ITERATORS.map(({ name }) => [name, pins.get(`iterator_${name}`)] as const),
+      ...CALLS.map((name) => [name, pins.get(`call_${name}`)] as const),
+    ]);
     const queries = new Map(QUERIES.map((name) => [name, pins.get(`query_${name}`)]));
     const devices = new Map(DEVICE_PROGRAMS.map((name) => [name, pins.get(`device_${name}`)]));
-    return new Programs(programs, maps, primer, iterators, queries, devices);
+    return new Programs(programs, maps, primer, run, queries, devices, { directory, instance });
   }
 
   /**
@@ -79,9 +88,15 @@ export class Programs {
         MAP_NAMES.map((name) => [name, new BpfMap(name, libbpf().findMapFd(object, name), MAPS[name])]),
       ),
       programFd(object, PRIMER.name),
-      new Map(ITERATORS.map((name) => [name, programFd(object, name)])),
+      new Map<IteratorName | CallName, number>([
+        ...ITERATORS.map(
+          (iterator) => [iterator.name, programFd(object, iteratorProgram(iterator))] as const,
+        ),
+        ...CALLS.map((name) => [name, programFd(object, name)] as const),
+      ]),
       new Map(QUERIES.map((name) => [name, programFd(object, name)])),
       new Map(DEVICE_PROGRAMS.map((name) => [name, programFd(object, name)])),
+      undefined,
       object,
     );
   }
@@ -94,8 +109,17 @@ export class Programs {
 
   /** File descriptor of a program to be run by reading from it (iterator.ts). */
   iterator(name: IteratorName): number {
-    const fd = this.iterators.get(name);
-    if (fd === undefined) throw new Error(`no iterator ${name}`);
+    return this.toRun(name);
+  }
+
+  /** File descriptor of a program to be called (identify.ts). */
+  call(name: CallName): number {
+    return this.toRun(name);
+  }
+
+  private toRun(name: IteratorName | CallName): number {
+    const fd = this.run.get(name);
+    if (fd === undefined) throw new Error(`no program ${name}`);
     return fd;
   }
 
@@ -111,6 +135,38 @@ export class Programs {
     const fd = this.devices.get(name);
     if (fd === undefined) throw new Error(`no program ${name}`);
     return fd;
+  }
+
+  /**
+   * Loads the programs that are for the whole machine (MACHINE_HOOKS) where they are not. Under the instance's lock.
+   * @returns false where this kernel cannot have them
+   * @throws load-failed
+   */
+  loadForMachine(): boolean {
+    if (MACHINE_HOOKS.every(({ name, newer }) => newer === true || this.programs.has(name))) return true;
+    if (!this.pins) return false;
+    if (!loadMachine(this.pins.directory)) return false;
+    const { directory, instance } = this.pins;
+    const names = MACHINE_HOOKS.map(({ name }) => name).filter((name) => !this.programs.has(name));
+    const pins = new Pins(directory, instance);
+    const found = names.filter((name) => pins.has(`program_${name}`));
+    const more = found.map((name) => [name, pins.get(`program_${name}`)] as const);
+    this.programs = new Map([...this.programs, ...more]);
+    return true;
+  }
+
+  /** Hooks that those of them that are loaded are not attached to. */
+  missingOnMachine(): string[] {
+    if (!this.pins) return [];
+    const there = attachedToMachine(this.pins.directory);
+    return MACHINE_HOOKS.filter(({ name }) => this.programs.has(name) && !there.includes(name)).map(
+      ({ hook }) => hook,
+    );
+  }
+
+  /** Attaches them (links.ts). Safe to repeat. @throws attach-failed, load-failed */
+  attachToMachine(): void {
+    if (this.pins && this.loadForMachine()) attachToMachine(this.pins.directory, this.programs);
   }
 
   /**
@@ -175,12 +231,7 @@ export class Programs {
       libbpf().objectClose(this.object);
       return;
     }
-    const others = [
-      ...this.iterators.values(),
-      ...this.queries.values(),
-      ...this.devices.values(),
-      this.primer,
-    ];
+    const others = [...this.run.values(), ...this.queries.values(), ...this.devices.values(), this.primer];
     for (const fd of [...this.programs.values(), ...others]) libc().close(fd);
     for (const map of this.maps.values()) map.close();
   }

@@ -2,57 +2,18 @@
 import { closeSync, constants, openSync, readlinkSync } from "node:fs";
 import { IsolatorError, messageOf } from "../errors.js";
 import { LITTLE } from "./codec.js";
-import { errnoName, lastErrno, libc } from "./native.js";
+import { libc } from "./native.js";
+import { diagRequest, failure, HEADER, NLM_F_REQUEST, SockDiag, type SocketEnd } from "./netlink.js";
 
-const AF_INET = 2;
-const AF_INET6 = 10;
-const AF_NETLINK = 16;
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0x80000;
-const NETLINK_SOCK_DIAG = 4;
 const SOCK_DIAG_BY_FAMILY = 20;
-const NLMSG_ERROR = 2;
-const NLM_F_REQUEST = 1;
 const IPPROTO_TCP = 6;
-const MSG_DONTWAIT = 0x40;
 const ENOENT = 2;
 /** enum INET_DIAG_CGROUP_ID of include/uapi/linux/inet_diag.h, since Linux 5.9 */
 const INET_DIAG_CGROUP_ID = 21;
-/** struct nlmsghdr, struct inet_diag_req_v2, struct inet_diag_msg */
-const HEADER = 16;
-const REQUEST = 56;
+/** struct inet_diag_msg */
 const MESSAGE = 72;
 /** A file handle of kernfs (FILEID_KERNFS): its 8 bytes are the node's id. */
 const FILEID_KERNFS = 0xfe;
-
-/** One end: 16 bytes of address, IPv4 as v4-mapped. */
-export interface SocketEnd {
-  address: Uint8Array;
-  port: number;
-}
-
-function isMapped(address: Uint8Array): boolean {
-  return address.subarray(0, 10).every((byte) => byte === 0) && address[10] === 255 && address[11] === 255;
-}
-
-function requestFor(local: SocketEnd, remote: SocketEnd): Uint8Array {
-  const bytes = new Uint8Array(HEADER + REQUEST);
-  const view = new DataView(bytes.buffer);
-  const v4 = isMapped(local.address) && isMapped(remote.address);
-  view.setUint32(0, bytes.length, LITTLE);
-  view.setUint16(4, SOCK_DIAG_BY_FAMILY, LITTLE);
-  view.setUint16(6, NLM_F_REQUEST, LITTLE);
-  bytes[HEADER] = v4 ? AF_INET : AF_INET6;
-  bytes[HEADER + 1] = IPPROTO_TCP;
-  // All states; of the ends, ports and addresses in network byte order, any interface, no cookie.
-  view.setUint32(HEADER + 4, 0xffffffff);
-  view.setUint16(HEADER + 8, local.port);
-  view.setUint16(HEADER + 10, remote.port);
-  bytes.set(v4 ? local.address.subarray(12) : local.address, HEADER + 12);
-  bytes.set(v4 ? remote.address.subarray(12) : remote.address, HEADER + 28);
-  bytes.fill(255, HEADER + 48);
-  return bytes;
-}
 
 /** @returns 0n: it is there, and has no cgroup any more (timewait) */
 function cgroupIn(answer: Uint8Array): bigint {
@@ -74,25 +35,15 @@ function cgroupIn(answer: Uint8Array): bigint {
  * @throws map-failed
  */
 export function cgroupOfSocket(local: SocketEnd, remote: SocketEnd): bigint | undefined {
-  const fail = (errno: number): IsolatorError =>
-    new IsolatorError("map-failed", `the kernel does not say whose a socket is: ${errnoName(errno)}`);
-  const socket = libc().socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-  if (socket < 0) throw fail(lastErrno());
+  const diag = SockDiag.open();
   try {
-    const request = requestFor(local, remote);
-    if (libc().send(socket, request, request.length, 0) < 0) throw fail(lastErrno());
-    const answer = new Uint8Array(4096);
-    const size = Number(libc().recv(socket, answer, answer.length, MSG_DONTWAIT));
-    if (size < HEADER + 4) throw fail(lastErrno());
-    const view = new DataView(answer.buffer);
-    if (view.getUint16(4, LITTLE) === NLMSG_ERROR) {
-      const errno = -view.getInt32(HEADER, LITTLE);
-      if (errno === ENOENT) return undefined;
-      throw fail(errno);
-    }
-    return cgroupIn(answer.subarray(0, size));
+    const name = { local, remote, protocol: IPPROTO_TCP };
+    const answer = diag.ask(diagRequest(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, name));
+    if (typeof answer !== "number") return cgroupIn(answer);
+    if (answer === ENOENT) return undefined;
+    throw failure(answer);
   } finally {
-    libc().close(socket);
+    diag.close();
   }
 }
 

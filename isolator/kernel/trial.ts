@@ -55,17 +55,17 @@ function noPorts(cgroupId: bigint): Uint8Array {
     max_connections_total: 0,
     connections_errno: 0,
     connection_rules: 0,
-    ...{ mark: 0, mark_mask: 0, priority: 0, tos: 0, marking_parts: 0, reserved: new Uint8Array(2) },
-    ...{ marking_set: 0n, marking_classes: 0, reserved3: 0 },
+    ...{ mark: 0, mark_mask: 0, priority: 0, tos: 0, marking_parts: 0, reserved: 0 },
     ...{
       remap_port: [],
       remap_host: [],
       remap_tcp: 0,
       remap_udp: 0,
       remap_more: 0,
-      reserved2: new Uint8Array(5),
+      services_own: 0,
     },
     ...{ egress_set: 0n, egress_classes: 0, egress_errno: 0 },
+    ...{ file_errno: 0, file_set: 0n, file_filter: [0n, 0n] },
   });
 }
 

@@ -120,8 +120,22 @@ export class MessageCodec<T extends object> {
    * @throws bad-message, which names the field
    */
   parseJson(text: string): T {
+    return this.fromJson(this.parse(text));
+  }
+
+  /** The first half of parseJson(). @throws bad-message */
+  parse(text: string): unknown {
     try {
-      return readJson(this.type, JSON.parse(text)) as T;
+      return JSON.parse(text);
+    } catch (error) {
+      throw this.bad("JSON", error);
+    }
+  }
+
+  /** The other half. @param value what JSON.parse() gave @throws bad-message, which names the field */
+  fromJson(value: unknown): T {
+    try {
+      return readJson(this.type, value) as T;
     } catch (error) {
       throw this.bad("JSON", error);
     }

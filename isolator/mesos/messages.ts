@@ -30,6 +30,8 @@ export const codecs = {
   ContainerLimitation: codec<mesos.slave.ContainerLimitation>("mesos.slave.ContainerLimitation"),
   ContainerState: codec<mesos.slave.ContainerState>("mesos.slave.ContainerState"),
   ContainerStatus: codec<mesos.ContainerStatus>("mesos.ContainerStatus"),
+  MasterAgent: codec<mesos.v1.master.Agent>("mesos.v1.master.Agent"),
+  MasterTask: codec<mesos.v1.master.Task>("mesos.v1.master.Task"),
   MasterEvent: codec<mesos.v1.master.Event>("mesos.v1.master.Event"),
   Resource: codec<mesos.Resource>("mesos.Resource"),
   ResourceStatistics: codec<mesos.ResourceStatistics>("mesos.ResourceStatistics"),

@@ -2,6 +2,8 @@
 // same.
 #include "answers.hpp"
 
+#include <fstream>
+
 #include <mesos/resources.hpp>
 
 #include <stout/error.hpp>
@@ -21,6 +23,27 @@ namespace {
 
 // It becomes part of every status update of the container's tasks.
 constexpr size_t MAX_MESSAGE = 4096;
+
+bool hasNetRaw(const mesos::CapabilityInfo& set) {
+  for (const int capability : set.capabilities()) {
+    if (capability == mesos::CapabilityInfo::NET_RAW) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Of /proc/self/status; none where it cannot be read, which takes everything away.
+uint64_t ownBoundingSet() {
+  std::ifstream status("/proc/self/status");
+  string line;
+  while (std::getline(status, line)) {
+    if (line.compare(0, 7, "CapBnd:") == 0) {
+      return std::stoull(line.substr(7), nullptr, 16);
+    }
+  }
+  return 0;
+}
 
 bool mayHaveResources(TaskStatus::Reason reason) {
   return reason == TaskStatus::REASON_CONTAINER_LIMITATION ||
@@ -46,6 +69,23 @@ ContainerLimitation checked(const ContainerLimitation& limitation) {
   return result;
 }
 
+ContainerLaunchInfo checked(const ContainerLaunchInfo& launchInfo) {
+  ContainerLaunchInfo result = launchInfo;
+  if (!launchInfo.has_bounding_capabilities()) {
+    return result;
+  }
+  static const uint64_t own = ownBoundingSet();
+  result.mutable_bounding_capabilities()->clear_capabilities();
+  for (const int capability : launchInfo.bounding_capabilities().capabilities()) {
+    const int bit = capability - mesos::CapabilityInfo::CHOWN;
+    if (bit >= 0 && bit < 64 && (own >> bit & 1) != 0) {
+      result.mutable_bounding_capabilities()->add_capabilities(
+          static_cast<mesos::CapabilityInfo::Capability>(capability));
+    }
+  }
+  return result;
+}
+
 Option<string> problemOf(const ContainerLaunchInfo& launchInfo) {
   // src/slave/containerizer/mesos/containerizer.cpp: the first two fail the launch, a command may abort the
   // agent.
@@ -59,6 +99,15 @@ Option<string> problemOf(const ContainerLaunchInfo& launchInfo) {
     return string("command");
   }
   return None();
+}
+
+// A container of an old framework has it still.
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
+bool asksForNetRaw(const mesos::slave::ContainerConfig& config) {
+  const mesos::LinuxInfo& linux_ = config.container_info().linux_info();
+  return hasNetRaw(linux_.capability_info()) || hasNetRaw(linux_.bounding_capabilities()) ||
+         hasNetRaw(linux_.effective_capabilities());
 }
 
 ResourceStatistics checked(const ResourceStatistics& statistics) {

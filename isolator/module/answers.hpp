@@ -5,6 +5,7 @@
 #include <string>
 
 #include <mesos/mesos.hpp>
+#include <mesos/slave/containerizer.hpp>
 #include <mesos/slave/isolator.hpp>
 
 #include <stout/option.hpp>
@@ -17,6 +18,13 @@ mesos::slave::ContainerLimitation checked(const mesos::slave::ContainerLimitatio
 
 // Why an agent could not launch with this, or none.
 Option<std::string> problemOf(const mesos::slave::ContainerLaunchInfo& launchInfo);
+
+// With no capability that this process, an agent, could not give: its launcher would fail.
+mesos::slave::ContainerLaunchInfo checked(const mesos::slave::ContainerLaunchInfo& launchInfo);
+
+// Whether a container names that capability: with Mesos's linux/capabilities it has it, whatever other
+// isolators say.
+bool asksForNetRaw(const mesos::slave::ContainerConfig& config);
 
 // Without the time of measuring, which would replace the agent's own.
 mesos::ResourceStatistics checked(const mesos::ResourceStatistics& statistics);

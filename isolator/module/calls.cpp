@@ -22,6 +22,7 @@
 #include "client.hpp"
 #include "errand.hpp"
 #include "outbox.hpp"
+#include "usages.hpp"
 #include "watches.hpp"
 
 using bpf_isolator::Call;
@@ -57,7 +58,8 @@ class CallsProcess : public process::Process<CallsProcess> {
         client(self(), settings.socket),
         outbox(self(), &client, settings.deliveryTimeout),
         watches(self(), &client),
-        errands(self(), &client, &outbox, settings.socket) {}
+        errands(self(), &client, &outbox, settings.socket),
+        usages(self(), &client, &errands, settings.usageTimeout) {}
 
   Future<Nothing> recover(const vector<ContainerState>& states, const hashset<ContainerID>& orphans);
   Future<Option<ContainerLaunchInfo>> prepare(const ContainerID& containerId, const ContainerConfig& config);
@@ -76,12 +78,15 @@ class CallsProcess : public process::Process<CallsProcess> {
   Outbox outbox;
   Watches watches;
   Errands errands;
+  Usages usages;
 
   // Sessions and checks, which run in their parent's node: the daemon is told of their process and of nothing
   // else.
   hashset<ContainerID> debugging;
   // What status() answers, of containers for which that is more than nothing.
   hashmap<ContainerID, ContainerStatus> statuses;
+  // What prepare() answers of sessions in a container, where that is more than nothing.
+  hashmap<ContainerID, ContainerLaunchInfo> sessions;
 };
 
 Future<Nothing> CallsProcess::recover(const vector<ContainerState>& states,
@@ -127,6 +132,10 @@ void CallsProcess::learnStatus(const ContainerID& containerId) {
         if (answer.type() == Response::STATUS && answer.status().has_status()) {
           statuses[containerId] = checked(answer.status().status());
         }
+        if (answer.type() == Response::STATUS && answer.status().has_session_launch_info() &&
+            problemOf(answer.status().session_launch_info()).isNone()) {
+          sessions[containerId] = checked(answer.status().session_launch_info());
+        }
       }));
 }
 
@@ -134,7 +143,13 @@ Future<Option<ContainerLaunchInfo>> CallsProcess::prepare(const ContainerID& con
                                                           const ContainerConfig& config) {
   if (containerId.has_parent() && config.container_class() == mesos::slave::ContainerClass::DEBUG) {
     debugging.insert(containerId);
-    return None();
+    const Option<ContainerLaunchInfo> launchInfo = sessions.get(containerId.parent());
+    if (launchInfo.isSome() && asksForNetRaw(config)) {
+      return Failure("bpf-isolator: container " + stringify(containerId) +
+                     " asks for the capability NET_RAW, " +
+                     "which the container that it runs in does not have");
+    }
+    return launchInfo;
   }
   Call call;
   call.set_type(Call::PREPARE);
@@ -153,7 +168,8 @@ Future<Option<ContainerLaunchInfo>> CallsProcess::prepare(const ContainerID& con
           return Failure("bpf-isolator answered PREPARE of container " + stringify(containerId) + " with a " +
                          problem.get() + ", which no isolator may give: is it of another version?");
         }
-        return answer.prepare().launch_info();
+        sessions[containerId] = checked(answer.prepare().launch_info());
+        return sessions.at(containerId);
       }));
 }
 
@@ -187,16 +203,7 @@ Future<ResourceStatistics> CallsProcess::usage(const ContainerID& containerId) {
   if (debugging.contains(containerId)) {
     return ResourceStatistics();
   }
-  Call call;
-  call.set_type(Call::USAGE);
-  *call.mutable_usage()->mutable_container_id() = containerId;
-  return errands.query(call, settings.usageTimeout)
-      .then([](const Response& answer) -> Future<ResourceStatistics> {
-        return answer.type() == Response::USAGE ? checked(answer.usage().statistics()) : ResourceStatistics();
-      })
-      .recover([](const Future<ResourceStatistics>& failed) -> Future<ResourceStatistics> {
-        return failed.isDiscarded() ? failed : ResourceStatistics();
-      });
+  return usages.ask(containerId);
 }
 
 Future<ContainerStatus> CallsProcess::status(const ContainerID& containerId) {
@@ -206,6 +213,7 @@ Future<ContainerStatus> CallsProcess::status(const ContainerID& containerId) {
 Future<Nothing> CallsProcess::cleanup(const ContainerID& containerId) {
   watches.remove(containerId);
   statuses.erase(containerId);
+  sessions.erase(containerId);
   if (debugging.contains(containerId)) {
     debugging.erase(containerId);
     return Nothing();

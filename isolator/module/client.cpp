@@ -195,7 +195,7 @@ Future<Nothing> Client::handshake(Connection connection) {
                answer.discard();
                return Failure("it did not answer the handshake within " + stringify(HANDSHAKE_TIMEOUT));
              })
-      .then([connection](const Response& answer) mutable -> Future<Nothing> {
+      .then(defer(owner, [this, connection](const Response& answer) mutable -> Future<Nothing> {
         if (answer.type() != Response::HANDSHAKE) {
           connection.disconnect();
           const bool refused = answer.type() == Response::ERROR;
@@ -205,8 +205,9 @@ Future<Nothing> Client::handshake(Connection connection) {
         LOG(INFO) << "bpf_isolator: " << answer.handshake().name() << " " << answer.handshake().version()
                   << " answers, pid " << answer.handshake().pid() << ", instance "
                   << answer.handshake().instance();
+        features = {answer.handshake().features().begin(), answer.handshake().features().end()};
         return Nothing();
-      });
+      }));
 }
 
 Future<Response> Client::exchange(Connection connection, const Call& call) {

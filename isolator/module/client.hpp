@@ -3,6 +3,7 @@
 
 #include <list>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,9 @@ class Client {
   // Ready when the daemon has heard of it. The same about deadlines.
   process::Future<Stream> stream(const bpf_isolator::Call& call);
 
+  // Whether the daemon that answered last has said that it can do something beyond the protocol's version.
+  bool has(const std::string& feature) const { return features.count(feature) > 0; }
+
  private:
   // A connection that ends when nobody has it any more.
   struct Link {
@@ -68,6 +72,7 @@ class Client {
   std::list<Link> idle;
   // The handshake that connections which are made now rely on. A lost connection may mean another daemon.
   Option<process::Future<Nothing>> session;
+  std::set<std::string> features;
 };
 
 }  // namespace bpf

@@ -11,7 +11,8 @@ import { join } from "node:path";
 import type { OperatorConfig } from "../config/statistics.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { parseCidr } from "../features/addresses.js";
-import { cgroupOfSocket, pathOfCgroup, type SocketEnd } from "../kernel/socket-owner.js";
+import type { SocketEnd } from "../kernel/netlink.js";
+import { cgroupOfSocket, pathOfCgroup } from "../kernel/socket-owner.js";
 
 /** Bytes of a token file. */
 const MAX_TOKEN = 4096;
@@ -32,9 +33,14 @@ function isOfThisHost(address: Uint8Array): boolean {
 
 /**
  * Why a peer is not answered; undefined: it is.
- * @param cgroup2 mount point, below which every instance's containers are
+ * @param cgroup2 mount point
+ * @param agentNodes paths of nodes of containers that are not in the isolator's own tree
  */
-export function refusePeer(socket: Socket, cgroup2: string): string | undefined {
+export function refusePeer(
+  socket: Socket,
+  cgroup2: string,
+  agentNodes: readonly string[],
+): string | undefined {
   const { remoteAddress, remotePort, localAddress, localPort } = socket;
   if (remoteAddress === undefined || localAddress === undefined) return "it is gone";
   const peer = endOf(remoteAddress, remotePort ?? 0);
@@ -43,8 +49,10 @@ export function refusePeer(socket: Socket, cgroup2: string): string | undefined 
   const path = cgroup === 0n ? undefined : pathOfCgroup(cgroup2, cgroup);
   // A cgroup that is gone may have been a container's.
   if (path === undefined) return "its socket is of a cgroup that is gone";
-  const root = join(cgroup2, "bpf-isolator");
-  return path === root || path.startsWith(`${root}/`) ? "its socket is a container's" : undefined;
+  const isInside = (node: string): boolean => path === node || path.startsWith(`${node}/`);
+  return [join(cgroup2, "bpf-isolator"), ...agentNodes].some(isInside)
+    ? "its socket is a container's"
+    : undefined;
 }
 
 /** @throws forbidden */
@@ -64,13 +72,29 @@ export function checkHost(
   );
 }
 
-/** @throws forbidden where there is a token and the request does not have it, or the token cannot be read */
+/** A browser's page has no other way than a password, whatever the user's name. */
+function givenToken(authorization: string): string | undefined {
+  const [, scheme = "", value = ""] = /^(Bearer|Basic) +(\S+)$/i.exec(authorization) ?? [];
+  if (scheme.toLowerCase() !== "basic") return scheme === "" ? undefined : value;
+  const [, password] = /^[^:]*:(.*)$/.exec(Buffer.from(value, "base64").toString("utf8")) ?? [];
+  return password;
+}
+
+/** @throws no-token where there is a token and the request does not have it; forbidden where it cannot be read */
 export function checkToken(headers: IncomingHttpHeaders, { tokenFile }: OperatorConfig): void {
   if (tokenFile === undefined) return;
   const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
-  const given = /^Bearer +(\S+)$/i.exec(headers.authorization ?? "")?.[1];
+  const given = givenToken(headers.authorization ?? "");
   if (given !== undefined && timingSafeEqual(digest(given), digest(readToken(tokenFile)))) return;
-  throw new IsolatorError("forbidden", "this server asks for a token: Authorization: Bearer TOKEN");
+  throw new IsolatorError(
+    "no-token",
+    "this server asks for a token: Authorization: Bearer TOKEN, or in a browser the token as the password",
+  );
+}
+
+/** Whether whoever can reach the address is on this machine. */
+export function isLoopback(ip: string): boolean {
+  return ip === "::1" || ip.startsWith("127.");
 }
 
 function readToken(file: string): string {

@@ -16,21 +16,21 @@ function answer(problems: readonly string[]): Awaited<ReturnType<Page>> {
 }
 
 /**
- * Whether all containers are as their policies say.
+ * What keeps containers from being as their policies say.
  * @param result what the daemon's look at itself has found
  * @param started when the daemon started, ms since the epoch
  */
+export function healthProblems({ at, failures }: SelfCheckResult, started: number): string[] {
+  const late = Date.now() - (at ?? started);
+  return [
+    ...[...failures].map(([container, why]) => `container ${container}: ${why}`),
+    ...(late > STALE ? [`containers have not been looked at for ${Math.round(late / 1000)} s`] : []),
+  ];
+}
+
+/** Whether all containers are as their policies say. Parameters as of healthProblems(). */
 export function healthPage(result: () => SelfCheckResult, started: number): Page {
-  return () => {
-    const { at, failures } = result();
-    const late = Date.now() - (at ?? started);
-    return Promise.resolve(
-      answer([
-        ...[...failures].map(([container, why]) => `container ${container}: ${why}`),
-        ...(late > STALE ? [`containers have not been looked at for ${Math.round(late / 1000)} s`] : []),
-      ]),
-    );
-  };
+  return () => Promise.resolve(answer(healthProblems(result(), started)));
 }
 
 /** Whether an agent's calls are answered. @param serving whether its socket takes them */

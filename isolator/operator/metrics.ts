@@ -1,17 +1,25 @@
 /** GET /metrics: what Prometheus scrapes. Other parts of the daemon add to the registry. */
 import { setImmediate as breathe } from "node:timers/promises";
 import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
+import type { BackendView } from "../cluster/services.js";
+import type { Container } from "../containers/container.js";
 import type { Isolator } from "../containers/isolator.js";
 import type { Entry } from "../containers/registry.js";
 import { REASONS } from "../features/accounting.js";
+import { ruleName } from "../features/egress.js";
+import type { HeldConnections } from "../features/connections.js";
 import { liveConnections, type ContainerStatistics } from "../features/statistics.js";
+import { formatEnd, formatPort } from "../features/services.js";
 import { bpf_isolator } from "../mesos/messages.js";
 import { stateOf } from "../protocol/views.js";
+import { BandwidthMetrics } from "./bandwidth.js";
 
 /** Containers that are looked at before other calls have their turn: their labels cost more than their counts. */
 const AT_ONCE = 20;
 /** ms between two looks at how late the event loop is. */
 const LOOP_PRECISION = 100;
+/** Backends of a service that are told one by one. */
+const MAX_BACKENDS = 1000;
 /** Characters of a label's value that a framework chooses. */
 const MAX_LABEL = 256;
 
@@ -41,6 +49,13 @@ const GAUGES: typeof COUNTERS = {
   ],
 };
 
+/** Of containers whose connections are counted. */
+const HELD: Readonly<Record<string, readonly [help: string, read: (held: HeldConnections) => number]>> = {
+  connections_held: ["Connections held, timewait included.", ({ held }) => held],
+  connections_shared: ["Of these, to destinations without a count of their own.", ({ shared }) => shared],
+  connections_ports: ["Ports held that the kernel chose, where they are limited.", ({ ports }) => ports],
+};
+
 function labelsOf({ name, config }: Entry): Labels {
   return {
     container: name,
@@ -53,11 +68,15 @@ export class Metrics {
   readonly registry = new Registry();
   private readonly counters = new Map<Counter, Read>();
   private readonly gauges = new Map<Gauge, Read>();
+  private readonly held = new Map<Gauge, (held: HeldConnections) => number>();
   private readonly states: Gauge;
   private readonly sourceAge: Gauge;
   private readonly sourceEndpoints: Gauge;
   private readonly denied: Counter;
   private readonly audited: Counter;
+  private readonly bandwidth: BandwidthMetrics;
+  private readonly hostBandwidth: BandwidthMetrics;
+  private readonly egress: Counter;
   /** One at a time: each fills the metrics anew. */
   private last: Promise<unknown> = Promise.resolve();
 
@@ -88,14 +107,23 @@ export class Metrics {
       ...source,
     });
     this.addSelfCheck(prefix);
+    this.addServices(prefix);
     const named = (name: string, help: string) => ({ name: `${prefix}container_${name}`, help, registers });
     for (const [name, [help, read]] of Object.entries(COUNTERS))
       this.counters.set(new Counter({ ...named(name, help), labelNames: [...LABELS] }), read);
     for (const [name, [help, read]] of Object.entries(GAUGES))
       this.gauges.set(new Gauge({ ...named(name, help), labelNames: [...LABELS] }), read);
+    this.bandwidth = new BandwidthMetrics(registry, `${prefix}container_`, LABELS);
+    this.hostBandwidth = new BandwidthMetrics(registry, `${prefix}host_`, []);
+    for (const [name, [help, read]] of Object.entries(HELD))
+      this.held.set(new Gauge({ ...named(name, help), labelNames: [...LABELS] }), read);
     const labelNames = [...LABELS, "reason"];
     this.denied = new Counter({ ...named("denied_total", "What was refused."), labelNames });
     this.audited = new Counter({ ...named("audited_total", "What would have been refused."), labelNames });
+    this.egress = new Counter({
+      ...named("egress_total", "What rules of egress have refused (denied) and reported (audited)."),
+      labelNames: [...LABELS, "rule", "action"],
+    });
   }
 
   /** The text, and its content type. */
@@ -141,10 +169,59 @@ export class Metrics {
     });
   }
 
+  /** Of services and their backends, over all containers. */
+  private addServices(prefix: string): void {
+    const directory = () => this.isolator.cluster.services;
+    const registers = [this.registry];
+    const add = (
+      kind: typeof Counter | typeof Gauge,
+      name: string,
+      help: string,
+      read: (view: BackendView) => bigint | number,
+    ): void => {
+      new kind({
+        ...{ name: `${prefix}service_${name}`, help, registers, labelNames: ["service", "backend"] },
+        collect() {
+          this.reset();
+          for (const { service, backends } of directory().list())
+            for (const backend of backends.slice(0, MAX_BACKENDS))
+              this.inc(
+                { service: service.name ?? formatEnd(service), backend: formatPort(backend) },
+                Number(read(backend)),
+              );
+        },
+      });
+    };
+    add(Gauge, "connections", "TCP connections to a backend now.", ({ counts }) => counts.live);
+    add(Gauge, "backend_avoided", "1: it has refused or not answered.", ({ state }) =>
+      state === "avoided" ? 1 : 0,
+    );
+    add(Counter, "connects_total", "Times that a backend was chosen.", ({ counts }) => counts.connects);
+    add(
+      Counter,
+      "failures_total",
+      "Connections that a backend refused, or did not answer.",
+      ({ counts }) => counts.refused + counts.unanswered,
+    );
+    new Counter({
+      ...{ name: `${prefix}service_misses_total`, help: "Connects and sends that found no backend." },
+      ...{ registers, labelNames: ["service"] },
+      collect() {
+        this.reset();
+        for (const { service, misses } of directory().list())
+          this.inc({ service: service.name ?? formatEnd(service) }, Number(misses));
+      },
+    });
+  }
+
   private async fill(): Promise<void> {
-    const { states, denied, audited, sourceAge, sourceEndpoints } = this;
-    const others = [states, denied, audited, sourceAge, sourceEndpoints];
-    for (const metric of [...this.counters.keys(), ...this.gauges.keys(), ...others]) metric.reset();
+    const { states, denied, audited, egress, sourceAge, sourceEndpoints } = this;
+    const others = [states, denied, audited, egress, sourceAge, sourceEndpoints];
+    for (const metric of [...this.counters.keys(), ...this.gauges.keys(), ...this.held.keys(), ...others])
+      metric.reset();
+    this.bandwidth.reset();
+    this.hostBandwidth.reset();
+    this.hostBandwidth.add({}, this.isolator.instance.hostBandwidth());
     for (const { name, age, endpoints } of this.isolator.cluster.status()) {
       if (age !== undefined) sourceAge.set({ source: name }, age);
       sourceEndpoints.set({ source: name }, endpoints);
@@ -154,7 +231,23 @@ export class Metrics {
       // Gone meanwhile?
       if (this.isolator.named(entry.name) !== entry) continue;
       states.inc({ state: bpf_isolator.ContainerSummary.State[stateOf(entry)].toLowerCase() });
-      if (entry.container) this.add(labelsOf(entry), entry.container.statistics());
+      if (!entry.container) continue;
+      const labels = labelsOf(entry);
+      this.add(labels, entry.container.statistics());
+      this.bandwidth.add(labels, entry.container.bandwidth());
+      this.addEgress(labels, entry.container);
+      const held = entry.container.connections();
+      for (const [gauge, read] of this.held) if (held) gauge.set({ ...labels }, read(held));
+    }
+  }
+
+  private addEgress(labels: Labels, container: Container): void {
+    for (const { rule, ...counts } of container.egressHits()) {
+      for (const action of ["denied", "audited"] as const) {
+        if (counts[action] === 0n) continue;
+        const name = ruleName(container.policy.egress, rule).slice(0, MAX_LABEL);
+        this.egress.inc({ ...labels, rule: name, action }, Number(counts[action]));
+      }
     }
   }
 

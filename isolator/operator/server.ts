@@ -5,7 +5,7 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
-import express, { type Request, type Response } from "express";
+import express, { type NextFunction, type Request, type Response } from "express";
 import {
   DEFAULT_OPERATOR_ADDRESS,
   parseAddress,
@@ -16,31 +16,47 @@ import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import { createAppServer } from "../protocol/app-server.js";
 import { httpStatus } from "../protocol/status.js";
 import { checkHost, checkToken, refusePeer } from "./admission.js";
+import { PAGE_HEADERS } from "./assets.js";
 
 /** Ports that are tried after the default one. */
 const OTHER_PORTS = 10;
-const MAX_CONNECTIONS = 64;
+/** Half of them may be streams of events (MAX_STREAMS); the others end soon. */
+const MAX_CONNECTIONS = 512;
 /** ms that a request may take to come. */
 const REQUEST_TIMEOUT = 5_000;
+/** Where the status page's own files are. */
+const ASSETS = "/page/";
+/** A browser asks its user then, and gives the token as the password. */
+const TOKEN_WANTED = 'Basic realm="bpf-isolator: the token as the password", charset="UTF-8"';
 /** ms until a client that is refused is cut off. */
 const REFUSED = 1_000;
 
-/** What is shown at a path, made anew for each request. `status` of HTTP: 200 if not given. */
-export type Page = () => Promise<{ type: string; text: string; status?: number }>;
+/**
+ * What is shown at a path, made anew for each request. `status` of HTTP: 200 if not given.
+ * @param name what stands for ":name" in the path
+ */
+export type Page = (name: string) => Promise<{ type: string; text: string; status?: number }>;
+
+/** Answers for as long as it wants. Rejects where it has not begun. */
+export type Stream = (response: Response) => Promise<void>;
 
 export interface OperatorOptions {
   /** As it is now: it may be read again at any time. */
   config: () => OperatorConfig;
   /** Mount point of cgroup2. */
   cgroup2: string;
-  /** By path, as in "/metrics". */
+  /** Paths of the nodes of containers that are not in the isolator's own tree. */
+  agentNodes: () => readonly string[];
+  /** By path, as in "/metrics" and "/container/:name". */
   pages: Readonly<Record<string, Page>>;
+  /** By path. */
+  streams?: Readonly<Record<string, Stream>>;
   onProblem: (problem: IsolatorError) => void;
 }
 
 /** A page in JSON. */
-export function json(make: () => Promise<unknown>): Page {
-  return async () => ({ type: "application/json", text: JSON.stringify(await make()) });
+export function json(make: (name: string) => Promise<unknown>): Page {
+  return async (name) => ({ type: "application/json", text: JSON.stringify(await make(name)) });
 }
 
 export class OperatorServer {
@@ -88,6 +104,10 @@ export class OperatorServer {
     return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
   }
 
+  get ip(): string {
+    return this.listening?.ip ?? "";
+  }
+
   close(): void {
     this.server.close();
     this.server.closeAllConnections();
@@ -114,7 +134,7 @@ export class OperatorServer {
     socket.on("error", () => undefined);
     let why: string | undefined;
     try {
-      why = refusePeer(socket, this.options.cgroup2);
+      why = refusePeer(socket, this.options.cgroup2, this.options.agentNodes());
     } catch (error) {
       why = messageOf(error);
     }
@@ -134,30 +154,64 @@ export class OperatorServer {
     app.disable("etag");
     app.set("query parser", false);
     for (const [path, page] of Object.entries(this.options.pages))
-      app.get(path, (request, response) => this.answer(request, response, page));
-    app.use((request, response) => this.answer(request, response));
+      app.get(path, (request, response) =>
+        this.answer(request, response, async () => {
+          const { name } = request.params;
+          const { type, text, status = 200 } = await page(typeof name === "string" ? name : "");
+          response.status(status).type(type).send(text);
+        }),
+      );
+    for (const [path, stream] of Object.entries(this.options.streams ?? {}))
+      app.get(path, (request, response) =>
+        this.answer(request, response, () => {
+          if (request.method === "GET") return stream(response);
+          throw new IsolatorError("wrong-method", "a stream of events is for GET only");
+        }),
+      );
+    app.use((request, response) =>
+      this.answer(request, response, () => {
+        const { pages, streams = {} } = this.options;
+        const paths = [...Object.keys(pages), ...Object.keys(streams)].filter(
+          (path) => !path.startsWith(ASSETS),
+        );
+        throw new IsolatorError("not-found", `there is nothing here: GET ${paths.join(", ")}`);
+      }),
+    );
+    // A path that cannot be decoded.
+    app.use((error: unknown, request: Request, response: Response, next: NextFunction) => {
+      if (response.headersSent) {
+        next(error);
+        return;
+      }
+      void this.answer(request, response, () => {
+        throw new IsolatorError("bad-argument", `the path is none: ${messageOf(error)}`);
+      });
+    });
     return app;
   }
 
-  /** Never rejects. @param page undefined: there is none */
-  private async answer(request: Request, response: Response, page?: Page): Promise<void> {
+  /** Never rejects. */
+  private async answer(
+    request: Request,
+    response: Response,
+    show: () => Promise<void> | void,
+  ): Promise<void> {
     // Answered before it was read.
     if (this.refused.has(request.socket)) return;
-    response.setHeader("X-Content-Type-Options", "nosniff");
-    response.setHeader("Cache-Control", "no-store");
+    response.set({ "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", ...PAGE_HEADERS });
     try {
       checkHost(request.headers, this.listening ?? { ip: "" }, this.options.config().hosts);
       checkToken(request.headers, this.options.config());
-      if (!page) {
-        const paths = Object.keys(this.options.pages).join(", ");
-        throw new IsolatorError("not-found", `there is nothing here: GET ${paths}`);
-      }
-      const { type, text, status = 200 } = await page();
-      response.status(status).type(type).send(text);
+      await show();
     } catch (error) {
       const known =
         error instanceof IsolatorError ? error : new IsolatorError("internal", messageOf(error), error);
       if (known.code === "internal") this.options.onProblem(known);
+      if (response.headersSent) {
+        response.destroy();
+        return;
+      }
+      if (known.code === "no-token") response.setHeader("WWW-Authenticate", TOKEN_WANTED);
       response.status(httpStatus(known.code)).type("text/plain").send(`${known.message}\n`);
     }
   }

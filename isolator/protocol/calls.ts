@@ -1,4 +1,5 @@
 /** Each call: what it needs, what of the service it asks, what it answers. */
+import { setImmediate as breathe } from "node:timers/promises";
 import { formatId, type ContainerId } from "../containers/names.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { bpf_isolator, toContainerId, type mesos } from "../mesos/messages.js";
@@ -8,6 +9,10 @@ import type { DaemonIdentity, IsolatorService } from "./service.js";
 export const PROTOCOL_VERSIONS: readonly number[] = [1];
 /** pid_t is an int; the kernel's own limit is below. */
 const MAX_PID = 2 ** 31 - 1;
+/** Containers of one USAGE. */
+const MAX_USAGES = 1024;
+/** Of which other calls have their turn: about 3 ms. */
+const USAGES_AT_ONCE = 50;
 
 const { Type } = bpf_isolator.Call;
 type Call = bpf_isolator.Call;
@@ -124,14 +129,34 @@ async function cleanup(call: Call, { service }: CallContext): Promise<Response> 
   return {};
 }
 
-function usage(call: Call, { service }: CallContext): Response {
-  const id = needId(call, "usage", need(call, "usage", call.usage).container_id);
-  return { usage: { statistics: service.usage(id) } };
+async function usage(call: Call, { service, onProblem }: CallContext): Promise<Response> {
+  const { container_id, container_ids } = need(call, "usage", call.usage);
+  if (!container_ids) return { usage: { statistics: service.usage(needId(call, "usage", container_id)) } };
+  if (container_ids.length > MAX_USAGES) {
+    throw new IsolatorError(
+      "bad-message",
+      `USAGE names ${container_ids.length} containers, more than ${MAX_USAGES}`,
+    );
+  }
+  const all: mesos.ResourceStatistics[] = [];
+  for (const [index, id] of container_ids.entries()) {
+    if (index % USAGES_AT_ONCE === USAGES_AT_ONCE - 1) await breathe();
+    try {
+      all.push(service.usage(toContainerId(id)));
+    } catch (error) {
+      if (!(error instanceof IsolatorError)) throw error;
+      // The others are answered.
+      onProblem(new IsolatorError(error.code, `USAGE goes on without a container: ${error.message}`));
+      all.push({ timestamp: 0 });
+    }
+  }
+  return { usage: { all } };
 }
 
 function status(call: Call, { service }: CallContext): Response {
   const id = needId(call, "status", need(call, "status", call.status).container_id);
-  return { status: { status: service.status(id) } };
+  const launch = service.sessionLaunchInfo?.(id);
+  return { status: { status: service.status(id), ...(launch ? { session_launch_info: launch } : {}) } };
 }
 
 function explain(call: Call, { service }: CallContext): Response {
@@ -199,6 +224,8 @@ export function streamOf(call: Call, service: IsolatorService): Records | undefi
     return (signal) =>
       asRecords(service.endpoints(class_name, signal), (endpoints) => ({ type, endpoints: { endpoints } }));
   }
+  if (call.type === Type.SERVICES)
+    return (signal) => asRecords(service.services(signal), (services) => ({ type, services: { services } }));
   return undefined;
 }
 

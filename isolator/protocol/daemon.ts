@@ -20,6 +20,8 @@ import {
   toEvent,
   toHostDestinations,
   toRunSummary,
+  toService,
+  toServiceTotals,
   toSummary,
 } from "./views.js";
 
@@ -33,6 +35,8 @@ const NEWEST = 10;
 export class Daemon implements IsolatorService {
   private readonly started = Date.now() / 1000;
   private agent: bpf_isolator.Call.Handshake | undefined;
+  /** Where the operator's server listens, as in "127.0.0.1:5052"; undefined: nowhere. */
+  operatorAddress: string | undefined;
 
   constructor(
     private readonly isolator: Isolator,
@@ -86,6 +90,10 @@ export class Daemon implements IsolatorService {
   status(id: ContainerId): mesos.ContainerStatus {
     const entry = this.isolator.find(id);
     return entry ? toContainerStatus(entry) : {};
+  }
+
+  sessionLaunchInfo(id: ContainerId): mesos.slave.ContainerLaunchInfo | undefined {
+    return this.isolator.sessionLaunchInfo(id);
   }
 
   cleanup(id: ContainerId): Promise<void> {
@@ -142,6 +150,22 @@ export class Daemon implements IsolatorService {
     if (some.length > 0) yield some;
   }
 
+  async *services(signal: AbortSignal): AsyncGenerator<readonly bpf_isolator.Service[]> {
+    let some: bpf_isolator.Service[] = [];
+    let backends = 0;
+    for (const view of this.isolator.cluster.services.list()) {
+      if (signal.aborted) return;
+      some.push(toService(view));
+      backends += 1 + view.backends.length;
+      if (backends < ENDPOINTS_AT_ONCE) continue;
+      yield some;
+      await breathe();
+      some = [];
+      backends = 0;
+    }
+    if (some.length > 0) yield some;
+  }
+
   explain(
     id: ContainerId,
     address: string,
@@ -183,6 +207,7 @@ export class Daemon implements IsolatorService {
       containers: [...states].map(([name, count]) => ({ name, count })),
       memory_bytes: BigInt(process.memoryUsage.rss()),
       ...(this.agent ? { agent: this.agent } : {}),
+      ...(this.operatorAddress === undefined ? {} : { operator_address: this.operatorAddress }),
       ...(file === undefined ? {} : { config_file: file }),
       ...(errors.length > 0 ? { config_error: errors.join("\n") } : {}),
       config_read_at: readAt.getTime() / 1000,
@@ -196,6 +221,7 @@ export class Daemon implements IsolatorService {
       ...this.selfCheck(),
       destinations: toHostDestinations(this.isolator.hostShare.destinations()),
       endpoint_sources: cluster.status().map(toEndpointSource),
+      services: toServiceTotals(cluster.services),
       ...(cluster.problem === undefined ? {} : { endpoints_error: cluster.problem }),
     };
   }

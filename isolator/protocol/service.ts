@@ -43,6 +43,8 @@ export interface IsolatorService {
   ): Promise<void>;
   usage(id: ContainerId): mesos.ResourceStatistics;
   status(id: ContainerId): mesos.ContainerStatus;
+  /** What to add to the launch of DEBUG containers in it. */
+  sessionLaunchInfo?(id: ContainerId): mesos.slave.ContainerLaunchInfo | undefined;
   cleanup(id: ContainerId): Promise<void>;
   list(): Promise<bpf_isolator.ContainerSummary[]>;
   events(options: EventOptions, signal: AbortSignal): AsyncIterable<bpf_isolator.Event>;
@@ -51,6 +53,8 @@ export interface IsolatorService {
     className: string | undefined,
     signal: AbortSignal,
   ): AsyncIterable<readonly bpf_isolator.Endpoint[]>;
+  /** Services with their backends, many at a time. */
+  services(signal: AbortSignal): AsyncIterable<readonly bpf_isolator.Service[]>;
   /** What would become of a connection. @param port 0: none */
   explain(
     id: ContainerId,

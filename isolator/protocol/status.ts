@@ -10,6 +10,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   "bad-message": 400,
   "protocol-mismatch": 400,
   "unknown-call": 400,
+  "no-token": 401,
   forbidden: 403,
   "no-container": 404,
   "not-found": 404,

@@ -1,17 +1,20 @@
 /** What the daemon knows, as messages. Text that came from a task is escaped where it becomes part of one. */
 import type { SourceSummary } from "../cluster/cluster.js";
+import type { ServiceDirectory, ServiceView } from "../cluster/services.js";
 import type { Container } from "../containers/container.js";
 import type { Entry } from "../containers/registry.js";
 import type { IsolatorEvent } from "../containers/event-log.js";
-import type { HeldView, HostDestination } from "../containers/held.js";
+import { ephemeralPorts, fairShare, type HeldView, type HostDestination } from "../containers/held.js";
 import { formatId } from "../containers/names.js";
 import type { ContainerRecord } from "../containers/records.js";
+import { type BandwidthPolicy, type BandwidthUsage, type BandwidthUse } from "../features/bandwidth.js";
 import { REASONS, type Reason, type Usage } from "../features/accounting.js";
-import { ruleName } from "../features/egress.js";
+import { MAX_LIMIT, type ConnectionRule } from "../features/connections.js";
+import { formatDestination, ruleName } from "../features/egress.js";
 import { escapeUntrusted, type Denial } from "../features/events.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
 import { toResourceStatistics, type ContainerStatistics } from "../features/statistics.js";
-import { formatDestination } from "../features/egress.js";
+import type { FileMode, FilesPolicy } from "../features/files.js";
 import type { MarkingPolicy, MarkingValues } from "../features/marking.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { bpf_isolator, fromContainerId, type mesos } from "../mesos/messages.js";
@@ -23,6 +26,28 @@ const ENFORCEMENT: Record<EnforceMode, bpf_isolator.Enforcement> = {
   audit: bpf_isolator.Enforcement.AUDIT,
   off: bpf_isolator.Enforcement.OFF,
 };
+
+function toDirection(use: BandwidthUse): bpf_isolator.Bandwidth.Direction {
+  return {
+    ...(use.rate > 0 ? { rate: BigInt(use.rate) } : {}),
+    ...(use.measured > 0 ? { measured: BigInt(use.measured) } : {}),
+    throttled_ms: BigInt(use.throttled),
+    dropped: use.droppedPackets,
+    marked: use.marked,
+  };
+}
+
+/** @param usage undefined: its programs have not told, so it is what the policy says */
+function toBandwidth(policy: BandwidthPolicy, usage: BandwidthUsage | undefined): bpf_isolator.Bandwidth {
+  const { egress, ingress, weight } = policy;
+  const asked = (limit: { rate: number } | undefined): bpf_isolator.Bandwidth.Direction =>
+    limit ? { rate: BigInt(limit.rate) } : {};
+  return {
+    egress: { ...asked(egress), ...(usage ? toDirection(usage.egress) : {}) },
+    ingress: { ...asked(ingress), ...(usage ? toDirection(usage.ingress) : {}) },
+    ...(weight === undefined ? {} : { weight }),
+  };
+}
 
 function toCounts(counts: Record<Reason, bigint>): bpf_isolator.Count[] {
   return REASONS.filter((reason) => counts[reason] > 0n).map((name) => ({ name, count: counts[name] }));
@@ -55,16 +80,29 @@ function toMarkingValues({ dscp, mark, priority }: MarkingValues): bpf_isolator.
 /** Destinations in a summary and in the daemon's status. */
 const TOP = 10;
 
+/** A first rule that says so of one place: the agent's own address is such a one. */
+function uncounted(rule: ConnectionRule | undefined): { uncounted?: string } {
+  const { cidr, ports = [] } = rule?.to ?? {};
+  const [only] = ports;
+  if (rule?.limit !== "none" || cidr === undefined || !only || ports.length > 1 || only.begin !== only.end)
+    return {};
+  return { uncounted: `${cidr.includes(":") ? `[${cidr}]` : cidr}:${only.begin}` };
+}
+
 function toConnections(
   policy: Policy,
   held: ReturnType<HeldView["of"]>,
 ): bpf_isolator.Connections | undefined {
   if (!policy.connections || !held) return undefined;
-  const { max, total } = policy.connections;
+  const { max, total, ports, fair, rules } = policy.connections;
   return {
     ...{ held: held.held, live: held.live, shared: held.shared },
     ...(max === undefined ? {} : { limit: max }),
     ...(total === undefined ? {} : { limit_total: total }),
+    ...(ports === undefined ? {} : { ports: held.ports }),
+    ...(ports === undefined || ports === MAX_LIMIT ? {} : { limit_ports: ports }),
+    ...(fair ? { share: fairShare(ephemeralPorts()) } : {}),
+    ...uncounted(rules?.[0]),
     top: held.top
       .slice(0, TOP)
       .map(({ protocol, address, port, held: count }) => ({ protocol, address, port, held: count })),
@@ -85,7 +123,22 @@ export function toContainerStatus({ id, container }: Entry): mesos.ContainerStat
   };
 }
 
-function policyFields(policy: Policy): Partial<bpf_isolator.ContainerSummary> {
+/** Shown of a list of paths. */
+const MAX_MISSING = 100;
+
+function toFileRules({ rules, errno }: FilesPolicy, missing: readonly string[]): bpf_isolator.FileRules {
+  const count = (mode: FileMode): number => rules.filter((rule) => rule.mode === mode).length;
+  return {
+    ...{ deny: count("deny"), readonly: count("readonly"), allow: count("allow"), errno_name: errno },
+    ...(missing.length > 0 ? { missing: missing.slice(0, MAX_MISSING) } : {}),
+  };
+}
+
+function policyFields(
+  policy: Policy,
+  missing: readonly string[] = [],
+  bandwidth?: BandwidthUsage,
+): Partial<bpf_isolator.ContainerSummary> {
   return {
     ...(policy.ports
       ? { ports: policy.ports.map(({ begin, end }) => ({ begin: BigInt(begin), end: BigInt(end) })) }
@@ -102,9 +155,11 @@ function policyFields(policy: Policy): Partial<bpf_isolator.ContainerSummary> {
         }
       : {}),
     ...(policy.marking ? { marking: toMarking(policy.marking) } : {}),
+    ...(policy.bandwidth ? { bandwidth: toBandwidth(policy.bandwidth, bandwidth) } : {}),
     ...(policy.egress
       ? { egress_rules: policy.egress.rules.length, egress_default: policy.egress.byDefault }
       : {}),
+    ...(policy.files ? { files: toFileRules(policy.files, missing) } : {}),
   };
 }
 
@@ -138,8 +193,13 @@ function networkOf({ config, container }: Entry): string | undefined {
 }
 
 /** How far a container is: the one place that says so. */
-export function stateOf({ container, recovered, cleaning }: Entry): bpf_isolator.ContainerSummary.State {
-  if (!container) return State.UNMANAGED;
+export function stateOf({
+  container,
+  shares,
+  recovered,
+  cleaning,
+}: Entry): bpf_isolator.ContainerSummary.State {
+  if (!container) return shares ? State.ISOLATED : State.UNMANAGED;
   if (cleaning) return State.CLEANING;
   if (recovered) return State.RECOVERED;
   return container.record.stage === "isolated" ? State.ISOLATED : State.PREPARED;
@@ -157,6 +217,7 @@ function connectionFields(
 export function toSummary(entry: Entry, time: number, held: HeldView): bpf_isolator.ContainerSummary {
   const { container, config } = entry;
   const network = networkOf(entry);
+  const bandwidth = container?.bandwidth();
   const ids = {
     framework_id: config?.executor_info?.framework_id?.value,
     executor_id: config?.executor_info?.executor_id.value,
@@ -171,7 +232,7 @@ export function toSummary(entry: Entry, time: number, held: HeldView): bpf_isola
     ...(network === undefined ? {} : { network }),
     ...(container
       ? {
-          ...policyFields(container.policy),
+          ...policyFields(container.policy, container.missingPaths(), bandwidth),
           ...egressFieldsOf(container),
           ...usageFields(container.statistics(), time),
           ...connectionFields(container.policy, held.of(container.cgroupId)),
@@ -179,6 +240,13 @@ export function toSummary(entry: Entry, time: number, held: HeldView): bpf_isola
           pids: container.node.allPids().length,
           prepared_at: container.record.started,
           cgroup: container.node.path,
+        }
+      : {}),
+    ...(entry.shares
+      ? {
+          inherits_ports: true,
+          enforcement: ENFORCEMENT[entry.shares.policy.enforce],
+          cgroup: entry.shares.node.path,
         }
       : {}),
   };
@@ -221,7 +289,7 @@ export function toEndpointSource(source: SourceSummary): bpf_isolator.EndpointSo
 
 function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
   const { reason, protocol, family, address, port, pid, uid, process, unreachable, owner, time } = denial;
-  const { option, dscp, askedPort } = denial;
+  const { option, dscp, askedPort, file } = denial;
   return {
     ...{ reason, protocol, family, port, pid, uid, process },
     ...(address === undefined ? {} : { address }),
@@ -231,6 +299,8 @@ function toDenialMessage(denial: Denial): bpf_isolator.Event.Denial {
     ...(dscp === undefined ? {} : { dscp }),
     ...(askedPort === undefined ? {} : { asked_port: askedPort }),
     ...(denial.rule === undefined ? {} : { rule: denial.rule }),
+    ...(file ? { file: { ...file, inode: BigInt(file.inode) } } : {}),
+    ...(denial.ruleName === undefined ? {} : { rule_name: denial.ruleName }),
     boot_time: BigInt(time),
   };
 }
@@ -262,4 +332,34 @@ function splitName(name: string): readonly [string, ...string[]] {
 export function isAbout(event: IsolatorEvent, id: readonly [string, ...string[]]): boolean {
   const name = formatId(id);
   return event.container === name || event.container.startsWith(`${name}.`);
+}
+
+/** A service with what is known of its backends. */
+export function toService({ service, host, backends, misses }: ServiceView): bpf_isolator.Service {
+  const { name, address, port, protocol } = service;
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(host === undefined ? {} : { host }),
+    ...{ address, port, protocol, misses },
+    backends: backends.map(({ counts, state, weight = 1, ...at }) => ({
+      ...{ address: at.address, port: at.port, weight, state, connections: counts.live },
+      ...{ connects: counts.connects, refused: counts.refused, unanswered: counts.unanswered },
+    })),
+  };
+}
+
+export function toServiceTotals(directory: ServiceDirectory): bpf_isolator.ServiceTotals {
+  const totals = { services: 0, backends: 0, avoided: 0, without: 0 };
+  for (const { backends } of directory.list()) {
+    const active = backends.filter(({ state }) => state !== "draining");
+    totals.services++;
+    totals.backends += active.length;
+    totals.avoided += active.filter(({ state }) => state === "avoided").length;
+    if (active.length === 0) totals.without++;
+  }
+  return {
+    ...totals,
+    ignored: [...directory.ignored].map(([name, count]) => ({ name, count: BigInt(count) })),
+    ...(directory.problem === undefined ? {} : { error: directory.problem }),
+  };
 }

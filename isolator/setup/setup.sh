@@ -44,13 +44,16 @@ test | bench)
 		groff=groff
 		zsh=zsh
 		fish=fish
+		dnsmasq-base=dnsmasq
 	)
+	[ "$purpose" = bench ] && needs+=(haproxy=haproxy iptables=iptables)
 	# The kernel lab (test/vm/) boots Debian's x86-64 kernels.
 	[ "$purpose $(uname -m)" = "test x86_64" ] && needs+=(
 		qemu-system-x86=qemu-system-x86_64
 		e2fsprogs=/sbin/mke2fs
 		busybox-static=/bin/busybox
 		cpio=cpio
+		btrfs-progs=/sbin/mkfs.btrfs
 		kmod=/sbin/depmod
 	)
 	;;
@@ -70,6 +73,24 @@ if [ ${#missing[@]} -gt 0 ]; then
 	say "installing with apt: ${missing[*]}"
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# What some tests are skipped without. Of Debian's prometheus only the tool: the package would start a server.
+if [ "$purpose" = test ] && command -v apt-get >/dev/null; then
+	if ! command -v chromium >/dev/null; then
+		say "installing with apt: chromium"
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null ||
+			say "no chromium to be had: tests of the status page are skipped"
+	fi
+	if ! command -v promtool >/dev/null; then
+		say "taking promtool from Debian's package prometheus"
+		unpacked=$(mktemp -d)
+		# shellcheck disable=SC2015
+		(cd "$unpacked" && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb .) &&
+			install -m 755 "$unpacked/usr/bin/promtool" /usr/local/bin/promtool ||
+			say "no promtool to be had: tests of the alert rules are skipped"
+		rm -rf "$unpacked"
+	fi
 fi
 
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then

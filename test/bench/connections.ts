@@ -1,12 +1,12 @@
 /**
- * bench:connections: what counting connections costs a TCP connect and close, and whether that grows with what is held
+ * bench:connections: what counting connections costs a TCP or UDP connect and close, and whether that grows with what is held
  * and with the containers that there are. The path and its method are those of bench:path.
  */
 import { build } from "./lib/build.js";
 import { makeRoot } from "./lib/cgroup.js";
 import { type Cleanup, withCleanup } from "./lib/cleanup.js";
 import { crowd, Holding } from "./lib/holding.js";
-import { LINES, type Ratio, measureLines, ratios } from "./lib/lines.js";
+import { LINES, type Line, type Ratio, measureLines, ratios } from "./lib/lines.js";
 import { limitText } from "./lib/load.js";
 import { machineLine, measuringCpu, requireMachine } from "./lib/machine.js";
 import { deliver, readOptions } from "./lib/options.js";
@@ -24,8 +24,19 @@ import {
   startOurs,
   startPeer,
 } from "./lib/variants.js";
+import { runBench } from "./lib/run.js";
 
-const CONNECT = LINES.filter(({ name }) => name === "TCP connect + close");
+const CONNECT = "TCP connect + close";
+const DIAL = "connected UDP, connect + close";
+const MEASURED: readonly Line[] = [
+  ...LINES.filter(({ name }) => name === CONNECT),
+  {
+    name: DIAL,
+    worker: "task",
+    command: ({ host }) => `dial ${host.peerAddress} ${PEER_PORT}`,
+    absolute: (ns) => `${figure(ns)} ns`,
+  },
+];
 /** Held at one time, and containers that there are. */
 const HELD = [1, 1_000, 10_000, 100_000];
 const CONTAINERS = 1_000;
@@ -78,7 +89,7 @@ async function measure(pairs: number, cleanup: Cleanup): Promise<Result> {
     await startNetns(setting),
   ];
   const progress = (done: number, of: number): boolean => process.stderr.write(`\r${done} of ${of} rounds`);
-  const samples = await measureLines(variants, peer, pairs, progress, CONNECT);
+  const samples = await measureLines(variants, peer, pairs, progress, MEASURED);
   process.stderr.write("\n");
   enableStatistics(cleanup);
   const steps: Step[] = [];
@@ -95,8 +106,8 @@ async function measure(pairs: number, cleanup: Cleanup): Promise<Result> {
 }
 
 function report({ ratios: all, steps }: Result, pairs: number): string {
-  const row = (text: string, of: Ratio["of"], to: Ratio["to"], most?: number): string[] => {
-    const found = all.find((ratio) => ratio.of === of && ratio.to === to)?.spread;
+  const row = (text: string, of: Ratio["of"], to: Ratio["to"], most?: number, line = CONNECT): string[] => {
+    const found = all.find((ratio) => ratio.line === line && ratio.of === of && ratio.to === to)?.spread;
     if (!found) throw new Error(`no ratio of ${of} to ${to}`);
     const goal = most === undefined ? "" : `≤ ${most}${found.median <= most ? "" : " **missed**"}`;
     return [text, `${found.median.toFixed(3)} (${found.q1.toFixed(3)}–${found.q3.toFixed(3)})`, goal];
@@ -113,6 +124,9 @@ ${table(
     row("namespace, veth, tc ÷ bare host", "netns", "bare"),
     row("counted ÷ not counted", "counted", "ours", 1.01),
     row("counted ÷ namespace, veth, tc", "counted", "netns", 1),
+    row("connected UDP: not counted ÷ bare host", "ours", "bare", undefined, DIAL),
+    row("connected UDP: counted ÷ bare host", "counted", "bare", undefined, DIAL),
+    row("connected UDP: counted ÷ not counted", "counted", "ours", undefined, DIAL),
   ],
 )}
 
@@ -138,9 +152,4 @@ async function main(): Promise<void> {
   });
 }
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`bench:connections: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+await runBench("bench:connections", main);

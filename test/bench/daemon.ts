@@ -21,9 +21,10 @@ import { type Side, compare } from "./lib/scale.js";
 import { makeNetwork } from "./lib/topology.js";
 import { type Setting, startPeer, startPlain } from "./lib/variants.js";
 import type { Connection } from "./lib/wire.js";
+import { runBench } from "./lib/run.js";
 
 /** Not counted: the first ones meet code that is not compiled yet. An agent's daemon lives for months. */
-const WARM_UP = 50;
+const WARM_UP = 200;
 /** The same of what is done for all containers at once. */
 const WARM_UP_ALL = 5;
 
@@ -211,9 +212,4 @@ async function main(): Promise<void> {
   await deliver(options, "bench:daemon", report(figures), { machine: machineLine(), ...figures });
 }
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`bench:daemon: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+await runBench("bench:daemon", main);

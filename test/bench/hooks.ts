@@ -24,6 +24,7 @@ import {
   startOurs,
   startPeer,
 } from "./lib/variants.js";
+import { runBench } from "./lib/run.js";
 
 /** ns that a hook's program may take more than an empty one. */
 const TARGETS: Partial<Record<Hook, number>> = {
@@ -154,9 +155,4 @@ async function main(): Promise<void> {
   });
 }
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`bench:hooks: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+await runBench("bench:hooks", main);

@@ -12,6 +12,7 @@ import { prepareHost } from "./lib/portmapping.js";
 import { abbaRounds, quantile } from "./lib/stats.js";
 import { figure, table } from "./lib/table.js";
 import { makeNetwork } from "./lib/topology.js";
+import { runBench } from "./lib/run.js";
 
 /** Containers started and removed beside each number of others, and runs of each command. */
 const SAMPLES = 100;
@@ -156,9 +157,4 @@ async function main(): Promise<void> {
   });
 }
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`bench:lifecycle: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+await runBench("bench:lifecycle", main);

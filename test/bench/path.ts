@@ -11,6 +11,7 @@ import { cpuShares, cpuTimes, machineLine, measuringCpu, requireMachine } from "
 import { type Options, deliver, readOptions } from "./lib/options.js";
 import { makeNetwork } from "./lib/topology.js";
 import { type Setting, startPeer, startVariants } from "./lib/variants.js";
+import { runBench } from "./lib/run.js";
 
 interface Result {
   samples: Samples;
@@ -64,7 +65,7 @@ commands of Mesos's network/port_mapping for one container, on a host namespace 
 }
 
 async function main(): Promise<void> {
-  const options = readOptions("bench:path", 120);
+  const options = readOptions("bench:path", 40);
   if (!options) return;
   requireMachine();
   const result = await withCleanup((cleanup) => measure(options, cleanup));
@@ -82,9 +83,4 @@ async function main(): Promise<void> {
   await deliver(options, "bench:path", report(result, options.pairs), figures);
 }
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`bench:path: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+await runBench("bench:path", main);

@@ -14,6 +14,7 @@ import { machineLine, requireMachine } from "./lib/machine.js";
 import { deliver, readCount } from "./lib/options.js";
 import { quantile } from "./lib/stats.js";
 import { figure, table } from "./lib/table.js";
+import { runBench } from "./lib/run.js";
 
 /** Connections of each container; the other ends are outside. */
 const EACH = 50;
@@ -136,9 +137,4 @@ async function main(): Promise<void> {
   });
 }
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`bench:statistics: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+await runBench("bench:statistics", main);

@@ -121,13 +121,16 @@ describe("check where something is missing", { concurrency: CHECKS_AT_ONCE }, ()
     const report = await checkJson([], { setup });
     assert.deepEqual(report.cgroup2, { path: "/sys/fs/cgroup", layout: "pure", writable: true });
     assert.equal(report.status, 0);
+    // How existing connections are ended is told on each machine.
+    assert.deepEqual(codes(report.notes), ["bpf_sock_destroy", "agent-tree"]);
+    assert.match((await check([], { setup })).stdout, /writable\n.*the ports of the whole pod$/ms);
   });
 
   it("no bpffs: a note, and exit 0", async () => {
     const setup = `while umount ${BPFFS} 2>/dev/null; do :; done`;
     const report = await checkJson([], { setup });
     assert.deepEqual([report.status, report.bpffs.mounted], [0, false]);
-    assert.deepEqual(codes(report.notes), ["not-mounted"]);
+    assert.deepEqual(codes(report.notes), ["not-mounted", "bpf_sock_destroy"]);
     assert.match(
       (await check([], { setup })).stdout,
       /bpffs +no bpffs is mounted at \/sys\/fs\/bpf: run mounts one/,

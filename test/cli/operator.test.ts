@@ -250,6 +250,7 @@ describe("with a daemon", () => {
     assert.match(stdout, new RegExp(`instance +${instance}\n`));
     assert.match(stdout, new RegExp(`process ${daemon?.pid ?? 0}, up `));
     assert.match(stdout, /containers +1 /);
+    assert.match(stdout, /operators +http:\/\/127\.0\.0\.1:\d+\/\n/);
     assert.match(stdout, /configuration +\/.*isolator\.yaml, read 2/);
     const { daemon: facts } = await askJson<{ daemon: { pid: number } }>("status");
     assert.equal(facts.pid, daemon?.pid);

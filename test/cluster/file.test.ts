@@ -34,6 +34,7 @@ function watched(text?: string) {
     replace: (claims) => sets.push(claims),
     add: () => assert.fail("a file is all or nothing"),
     remove: () => assert.fail("a file is all or nothing"),
+    principals: () => undefined,
     warn: (message) => warnings.push(message),
   });
   const list = (): string[] => {

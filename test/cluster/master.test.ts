@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 // not in the VM: no kernel is asked
 import { MasterSource } from "../../isolator/cluster/master.js";
+import { readRecord } from "../../isolator/cluster/master-events.js";
+import { MasterState } from "../../isolator/cluster/master-state.js";
 import { ClaimMap, type Claim, type Classifier, type SourceSink } from "../../isolator/cluster/source.js";
 import { classesOf, type ContainerClass } from "../../isolator/config/classes.js";
 import type { MasterConfig } from "../../isolator/config/endpoints.js";
@@ -40,6 +42,7 @@ function classifier(classes: readonly ContainerClass[]): Classifier {
 class Told implements SourceSink {
   claims = new ClaimMap();
   readonly warnings: string[] = [];
+  known: ReadonlyMap<string, string> = new Map();
   replaced = 0;
 
   replace(claims: ClaimMap): void {
@@ -51,6 +54,9 @@ class Told implements SourceSink {
   }
   remove(key: PlaceKey, task: string): void {
     this.claims.remove(key, task);
+  }
+  principals(principals: ReadonlyMap<string, string>): void {
+    this.known = new Map(principals);
   }
   warn(message: string): void {
     this.warnings.push(message);
@@ -363,9 +369,9 @@ describe("a master's stream", () => {
     const { told, send, source } = await streamed([ANY]);
     await send(snapshot([agent("a", "10.0.0.1")], [task("t", "a", { resources: ports([80, 80]) })]));
     source.reclassify(classifier([{ ...ANY, name: "new" }]));
-    assert.deepEqual(told.list, ["10.0.0.1:80 new (t)"]);
+    await until(() => told.list.join() === "10.0.0.1:80 new (t)", "it is judged anew");
     source.reclassify(classifier([]));
-    assert.equal(told.list.length, 0);
+    await until(() => told.list.length === 0, "it is in no class");
   });
 
   it("leaves out a task whose ports cannot be used, and goes on", async () => {
@@ -539,6 +545,82 @@ describe("bad input from a master", () => {
     assert.equal(told.claims.size, 20_000);
     await send(...tasks.slice(0, 5000).map(({ task_id }) => updated(task_id.value, TaskState.TASK_FAILED)));
     assert.equal(told.claims.size, 10_000);
+  });
+
+  it("leave the event loop to others while 10,000 tasks are taken in, and what was known holds meanwhile", async (t) => {
+    const agents = Array.from({ length: 200 }, (_, i) => agent(`a${i}`, `10.0.1.${i}`));
+    const labels = {
+      labels: Array.from({ length: 10 }, (_, i) => ({ key: `key-${i}`, value: "x".repeat(40) })),
+    };
+    const tasks = Array.from({ length: 10_000 }, (_, i) =>
+      task(`t${i}`, `a${i % 200}`, { resources: ports([31000 + i, 31000 + i]), labels }),
+    );
+    const event = snapshot(agents, tasks);
+    for (const encoding of ["protobuf", "json"] as const) {
+      const state = new MasterState(classifier([ANY]), undefined);
+      const told = new Told();
+      state.tell(told);
+      await state.begin({
+        agents: agents.slice(0, 1),
+        tasks: tasks.slice(0, 1),
+        recovered: [],
+        frameworks: [],
+      });
+      const record =
+        encoding === "json"
+          ? Buffer.from(JSON.stringify(codecs.MasterEvent.toJson(event)))
+          : Buffer.from(codecs.MasterEvent.encode(event));
+      const seen: number[] = [];
+      let longest = 0;
+      let last = performance.now();
+      const timer = { on: true };
+      const tick = (): void => {
+        longest = Math.max(longest, performance.now() - last);
+        last = performance.now();
+        seen.push(told.claims.size);
+        if (timer.on) setImmediate(tick);
+      };
+      setImmediate(tick);
+      await new Promise(setImmediate);
+      const read = readRecord(record, encoding);
+      assert.ok("first" in read);
+      await state.begin(read.first);
+      timer.on = false;
+      t.diagnostic(
+        `${encoding}, ${record.length} bytes: ${seen.length} turns, ${Math.round(longest)} ms at most`,
+      );
+      assert.equal(told.claims.size, 10_000);
+      assert.deepEqual([...new Set(seen)].slice(0, 2), [1], "all of one or all of the other");
+      assert.ok(seen.length > 20, `${encoding}: ${seen.length} turns of others`);
+    }
+    const record = Buffer.from(codecs.MasterEvent.encode(event));
+    assert.throws(() => readRecord(record.subarray(0, record.length - 7), "protobuf"), {
+      code: "bad-message",
+    });
+  });
+
+  it("of a framework tell its principal, which a class may demand", async () => {
+    const OPS: ContainerClass = { name: "ops", match: { principal: "operations", labels: [] } };
+    const { told, send } = await streamed([OPS, ANY]);
+    const framework = (principal?: string) => ({
+      framework: { framework_info: { id: FRAMEWORK, ...(principal === undefined ? {} : { principal }) } },
+    });
+    const first = snapshot([agent("a", "10.0.0.1")], [task("t", "a", { resources: ports([80, 80]) })]);
+    await send(first);
+    assert.deepEqual(told.list, ["10.0.0.1:80 any (t)"]);
+    await send({ type: Type.FRAMEWORK_ADDED, framework_added: framework("operations") });
+    assert.deepEqual(told.list, ["10.0.0.1:80 ops, any (t)"]);
+    assert.deepEqual([...told.known], [["fw", "operations"]]);
+    await send({ type: Type.FRAMEWORK_UPDATED, framework_updated: framework("others") });
+    assert.deepEqual(told.list, ["10.0.0.1:80 any (t)"]);
+    const get_state = {
+      ...first.subscribed?.get_state,
+      get_frameworks: { frameworks: [framework("operations").framework] },
+    };
+    await send({ ...first, subscribed: { ...first.subscribed, get_state } });
+    assert.deepEqual(told.list, ["10.0.0.1:80 ops, any (t)"]);
+    await send({ type: Type.FRAMEWORK_REMOVED, framework_removed: framework().framework });
+    assert.deepEqual([told.list, [...told.known]], [[], []]);
   });
 });
 

@@ -4,14 +4,12 @@ import { describe, it } from "node:test";
 import { renderList, summaryToJson } from "../../isolator/cli/list.js";
 import { renderUsage } from "../../isolator/cli/usage.js";
 import { factsOf, type ContainerFacts } from "../../isolator/config/facts.js";
-import { ConfigError, parseConfig } from "../../isolator/config/load.js";
 import { matchesPath } from "../../isolator/config/match.js";
 import { policyFor } from "../../isolator/config/policy.js";
 import type { Config } from "../../isolator/config/schema.js";
 import { formatClasses } from "../../isolator/features/classes.js";
 import { codecs, type bpf_isolator } from "../../isolator/mesos/messages.js";
-
-const yaml = (text: string): Config => parseConfig(Buffer.from(text), "f.yaml").config;
+import { problems, yaml } from "../support/config.js";
 
 function container(values: Partial<ContainerFacts> = {}): ContainerFacts {
   const none = { ports: [], ownNetwork: false, nested: false, roles: [], labels: [], labelsIgnored: 0 };
@@ -21,16 +19,6 @@ function container(values: Partial<ContainerFacts> = {}): ContainerFacts {
 /** As `list` shows them. */
 function classes(config: Config, values: Partial<ContainerFacts>): string {
   return formatClasses(policyFor(config, container(values)).classes);
-}
-
-function problems(text: string): string {
-  try {
-    yaml(text);
-  } catch (error) {
-    assert(error instanceof ConfigError);
-    return error.problems.map((line) => line.replace(/^f\.yaml:/, "")).join("\n");
-  }
-  assert.fail(`accepted: ${text}`);
 }
 
 const CONFIG = yaml(`
@@ -148,9 +136,9 @@ describe("a bad class", () => {
       problems(text),
       [
         "2:13: classes[0].name: is not a name of a class: give 1 to 64 letters, digits, '_' and '-', beginning with a letter or digit",
-        "3:23: classes[1].match: is empty, which would match every container: give role, framework_id, labels or app_id",
+        "3:23: classes[1].match: is empty, which would match every container: give role, framework_id, principal, labels or app_id",
         "4:13: classes[2].name: is the name of classes[1] already: give each class one of its own",
-        "4:25: classes[2].match.executor_id: unknown key; allowed here: role, framework_id, labels, app_id",
+        "4:25: classes[2].match.executor_id: unknown key; allowed here: role, framework_id, labels, principal, app_id",
         "5:13: classes[3].name: is the name of classes[1] already: give each class one of its own",
         "5:33: classes[3].match.app_id: is not a path: give one as in /shop/cart, /shop/*/db or /shop/**, where * is one segment and ** at the end all that is below",
         "6:33: classes[4].match.app_id: is not a path: give one as in /shop/cart, /shop/*/db or /shop/**, where * is one segment and ** at the end all that is below",

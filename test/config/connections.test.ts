@@ -9,6 +9,7 @@ import type { ConnectionsPolicy } from "../../isolator/features/connections.js";
 
 const EACH = "bpf-isolator.connections";
 const TOTAL = "bpf-isolator.connections_total";
+const PORTS = "bpf-isolator.connections_ports";
 
 function facts(labels: [string, string][], role = "web"): ContainerFacts {
   return { ownNetwork: false, nested: false, roles: [role], labels, labelsIgnored: 0, ports: [] };
@@ -44,6 +45,22 @@ describe("limits for connections", () => {
     assert.deepEqual([low?.max, low?.total, low?.rules?.[0]?.limit], [5, 60, 5]);
     const high = limits(FILE, facts([[EACH, "500"], [TOTAL, "5000"]])); // prettier-ignore
     assert.deepEqual([high?.max, high?.total, high?.rules?.[0]?.limit], [500, 1000, 50]);
+  });
+
+  it("are of ports that the kernel chooses too, and shared out of the host's alone", () => {
+    const text = "connections_ports: 100\nconnections_fair: on";
+    assert.deepEqual(limits(text, facts([[PORTS, "500"]])), {
+      ...{ ports: 100, fair: true, errno: "EAGAIN", rules: [] },
+    });
+    assert.equal(limits(text, facts([[PORTS, "5"]]))?.ports, 5);
+    assert.equal(limits("", facts([[PORTS, "5"]]))?.ports, 5);
+    assert.equal(limits(text, { ...facts([]), ownNetwork: true })?.fair, undefined);
+  });
+
+  it("name ports in one text or in a list", () => {
+    const list = "connections: [{ to: { cidr: 10.0.0.0/8, ports: [5432, 8000-8010] }, limit: 50 }]";
+    const ports = limits(list, facts([]))?.rules?.[0]?.to.ports;
+    assert.deepEqual(ports, [{ begin: 5432, end: 5432 }, { begin: 8000, end: 8010 }]); // prettier-ignore
   });
 
   it("leave what is not counted as it is, labels or not", () => {

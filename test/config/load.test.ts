@@ -22,6 +22,8 @@ const DEFAULTS: Config = {
   sockets: {},
   connectErrno: "EAGAIN",
   remap: "on",
+  netRaw: "keep",
+  cgroup: { mode: "auto", agentRoot: "mesos" },
   trustedRoles: [],
   exemptions: [],
   classes: [],
@@ -29,8 +31,10 @@ const DEFAULTS: Config = {
   markingDevices: [],
   statistics: { interval: 10 },
   operator: { hosts: [] },
+  files: [],
   endpoints: { static: [] },
-  egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
+  egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"], existing: "keep" },
+  services: { static: [], claims: [], domain: "l4lb" },
 };
 
 let directory = "";
@@ -74,6 +78,8 @@ judge: agent_range
 agent_ports: 31000-32000
 sockets: {raw: deny, packet: allow, xdp: deny}
 escape: allow
+net_raw: take
+cgroup: { mode: agent, agent_root: mesos/one }
 remap: off
 trusted_roles: [ops, "*"]
 exemptions:
@@ -91,14 +97,18 @@ marking:
 marking_devices: [eth0]
 statistics: { interval: 2.5, rates: { window: 60, interval: 0.5 } }
 operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/token }
+files:
+  - { class: shop, deny: [/etc/mesos/], readonly: [//etc], allow: [/etc/ssl], errno: EPERM }
 `;
     const expected: Config = {
       instance: "blue",
       enforce: "audit",
       ephemeral: "deny",
       allowProtocols: ["sctp", "dccp"],
-      sockets: { raw: "deny", xdp: "deny" },
+      sockets: { raw: "deny", packet: "allow", xdp: "deny" },
       escape: "allow",
+      netRaw: "take",
+      cgroup: { mode: "agent", agentRoot: "mesos/one" },
       remap: "off",
       judged: { begin: 31000, end: 32000 },
       connectErrno: "EAGAIN",
@@ -136,8 +146,26 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
         hosts: ["node1.example"],
         tokenFile: "/etc/token",
       },
+      files: [
+        {
+          class: "shop",
+          rules: [
+            { path: "/etc", mode: "readonly" },
+            { path: "/etc/mesos", mode: "deny" },
+            { path: "/etc/ssl", mode: "allow" },
+          ],
+          errno: "EPERM",
+        },
+      ],
       endpoints: { static: [] },
-      egress: { rules: [], byDefault: "allow", errno: "EPERM", exceptions: ["agent", "dns"] },
+      services: { static: [], claims: [], domain: "l4lb" },
+      egress: {
+        rules: [],
+        byDefault: "allow",
+        errno: "EPERM",
+        exceptions: ["agent", "dns"],
+        existing: "keep",
+      },
     };
     assert.deepEqual(read(text), expected);
     assert.deepEqual(read(text.replaceAll("\n", "\r\n")), expected);
@@ -190,7 +218,7 @@ operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/toke
 const MISTAKES: [text: string, said: string][] = [
   [
     "ephemerl: deny\n",
-    "1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: instance, enforce, ephemeral, allow_protocols, judge, agent_ports, sockets, escape, connections, connections_total, connections_errno, remap, trusted_roles, exemptions, classes, marking, marking_devices, statistics, operator, endpoints, egress, egress_default, egress_errno, egress_exceptions, violations, agent_api",
+    `1:1: ephemerl: unknown key (did you mean ephemeral?); allowed here: ${Object.keys(ConfigSchema.shape).join(", ")}`,
   ],
   ["sockets: {raw: no}\n", '1:16: sockets.raw: "no" is not allowed: give allow or deny'],
   ["enforce: onn\n", '1:10: enforce: "onn" is not allowed: give on or audit (did you mean on?)'],

@@ -7,7 +7,6 @@ import { after, before, describe, it } from "node:test";
 import { renderList, summaryToJson } from "../../isolator/cli/list.js";
 import { renderUsage } from "../../isolator/cli/usage.js";
 import type { ContainerFacts } from "../../isolator/config/facts.js";
-import { ConfigError, parseConfig } from "../../isolator/config/load.js";
 import { policyFor } from "../../isolator/config/policy.js";
 import type { Config } from "../../isolator/config/schema.js";
 import {
@@ -22,18 +21,7 @@ import type { bpf_isolator } from "../../isolator/mesos/messages.js";
 import { policy } from "../support/instance.js";
 import { enterOwnNetwork } from "../support/network.js";
 import { runIsolator } from "../support/process.js";
-
-const yaml = (text: string): Config => parseConfig(Buffer.from(text), "f.yaml").config;
-
-function problems(text: string): string {
-  try {
-    yaml(text);
-  } catch (error) {
-    assert(error instanceof ConfigError);
-    return error.problems.map((line) => line.replace(/^f\.yaml:/, "")).join("\n");
-  }
-  assert.fail(`accepted: ${text}`);
-}
+import { problems, yaml } from "../support/config.js";
 
 /** The marking of a container in words. */
 function marking(config: Config, values: Partial<ContainerFacts>): string {

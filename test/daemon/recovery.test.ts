@@ -5,7 +5,9 @@ import { once } from "node:events";
 import { existsSync, rmdirSync } from "node:fs";
 import { describe, it } from "node:test";
 import { nameOf } from "../../isolator/cli/table.js";
-import { pinRoot } from "../../isolator/kernel/pins.js";
+import { cgroupRoot, CgroupNode } from "../../isolator/kernel/cgroup.js";
+import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
+import { pinRoot, removePins } from "../../isolator/kernel/pins.js";
 import { bpf_isolator } from "../../isolator/mesos/messages.js";
 import { Agent, ports } from "../support/agent.js";
 import { TestDaemon } from "../support/daemon.js";
@@ -110,6 +112,34 @@ describe("recover()", () => {
     assert.equal((await agent.find("broken"))?.state, State.UNMANAGED);
     await agent.prepare("heir", { resources: [ports("31120")] });
     for (const name of ["broken", "whole", "heir"]) await agent.cleanup(name);
+  });
+
+  it("starts empty after a reboot, also where the state has outlived it, whatever pids the agent remembers", async (t) => {
+    const tasks = [
+      await agent.launch("before", { resources: [ports("31130")] }),
+      await agent.launch("before.task", { resources: [ports("31130")] }),
+    ];
+    await daemon.stop("SIGKILL");
+    for (const task of tasks) await task.end();
+    await CgroupNode.open(cgroupRoot(requireCgroup2(), daemon.instance))?.remove();
+    removePins(pinRoot(daemon.instance));
+    await daemon.start();
+    const other = await Task.start();
+    t.after(() => other.end());
+    const { cgroup } = other;
+    // One is gone, the other's number is somebody else's now.
+    await agent.recover([
+      { name: "before", pid: 4_000_000 },
+      { name: "before.task", pid: other.pid },
+    ]);
+    assert.equal(other.cgroup, cgroup);
+    assert.deepEqual(Object.keys(await agent.usage("before")), ["timestamp"]);
+    for (const name of ["before.task", "before"]) await agent.cleanup(name);
+    assert.equal(other.ended, false);
+    const next = await agent.launch("after", { resources: [ports("31130")] });
+    assert.deepEqual([await next.mayBind(31130), await next.mayBind(31131)], [true, false]);
+    await agent.cleanup("after");
+    assert.deepEqual(await names(), []);
   });
 
   it("does not touch what `run` has started", async () => {

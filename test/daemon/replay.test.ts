@@ -8,6 +8,7 @@ import { nameOf } from "../../isolator/cli/table.js";
 import { formatPorts, listPorts, mergeRanges, type PortRange } from "../../isolator/features/ports.js";
 import { bpf_isolator, codecs } from "../../isolator/mesos/messages.js";
 import { Agent, idOf } from "../support/agent.js";
+import { AgentTree } from "../support/agent-tree.js";
 import { TestDaemon, Type, type Call, type Encoding, type Watch } from "../support/daemon.js";
 import { enterOwnNetwork } from "../support/network.js";
 import { Task } from "../support/task.js";
@@ -15,7 +16,8 @@ import { until } from "../support/wait.js";
 import { bytesOf, readTrace, traceNames, type Recorded, type RecordedCall } from "../support/traces.js";
 
 enterOwnNetwork();
-const daemon = await TestDaemon.start();
+const tree = new AgentTree();
+const daemon = await TestDaemon.start({ config: `cgroup: { agent_root: ${tree.root} }\n` });
 
 const { State } = bpf_isolator.ContainerSummary;
 /** A port that no trace has. */
@@ -49,7 +51,11 @@ class Replay {
   /** Every port that any container had. */
   private readonly seen = new Set<number>([STRANGE]);
 
-  constructor(private readonly agent: Agent) {}
+  /** @param nodes whether the agent has cgroup v2 nodes of its own, as Mesos 1.12 where there is no cgroup v1 */
+  constructor(
+    private readonly agent: Agent,
+    private readonly nodes = false,
+  ) {}
 
   /** The call as the agent would make it now, with the process that stands for the recorded one. */
   private async message({ method, ...recorded }: RecordedCall): Promise<Call | undefined> {
@@ -59,12 +65,14 @@ class Replay {
     const each = { container_id };
     switch (method) {
       case "prepare": {
+        if (this.nodes) tree.make(recorded.container_id ?? "");
         const container_config = decode(codecs.ContainerConfig, recorded.container_config);
         return { type: Type.PREPARE, prepare: { ...each, container_config } };
       }
       case "isolate": {
         const task = await Task.start();
         this.expected(recorded.container_id).task = task;
+        if (this.nodes) tree.put(recorded.container_id ?? "", task.pid);
         return { type: Type.ISOLATE, isolate: { ...each, pid: task.pid } };
       }
       case "update": {
@@ -78,6 +86,7 @@ class Replay {
       case "status":
         return { type: Type.STATUS, status: each };
       case "cleanup":
+        if (this.nodes) await tree.destroy(recorded.container_id ?? "");
         return { type: Type.CLEANUP, cleanup: each };
       case "recover": {
         const states = recorded.states?.map((item) => codecs.ContainerState.decode(bytesOf(item))) ?? [];
@@ -200,7 +209,9 @@ class Replay {
     for (const { name, task, watch } of this.containers.values()) {
       assert.equal(watch?.isOpen() ?? true, true, `${where}: watch of ${name}`);
       if (task) {
-        assert.equal(task.cgroup, summary(this.home(name))?.cgroup, `${where}: ${name}`);
+        const home = this.nodes ? `${tree.path(name)}/leaf` : summary(this.home(name))?.cgroup;
+        assert.equal(task.cgroup, home, `${where}: ${name}`);
+        if (this.nodes) assert.equal(summary(this.home(name))?.cgroup, tree.path(this.home(name)), where);
         await this.checkPorts(name, task, where);
       }
     }
@@ -234,12 +245,23 @@ class Replay {
   /** The end that a recording does not show, and that of one that went wrong. */
   async finish(): Promise<void> {
     for (const name of [...this.containers.keys()].reverse()) {
+      if (this.nodes) await tree.destroy(name);
       await this.agent.cleanup(name);
       await this.noteEnd(name);
     }
     assert.deepEqual(await this.agent.list(), []);
   }
 }
+
+describe("recorded calls of an agent with cgroup v2 nodes of its own", () => {
+  for (const name of ["command-task", "pod", "health-check-command-pod"]) {
+    it(`of ${name} do the same there`, async (t) => {
+      const replay = new Replay(new Agent(daemon), true);
+      t.after(() => replay.finish());
+      for (const call of readTrace(name)) await replay.step(call);
+    });
+  }
+});
 
 for (const encoding of ["protobuf", "json"] as const satisfies readonly Encoding[]) {
   describe(`recorded calls in ${encoding}`, () => {

@@ -9,8 +9,10 @@ import { until } from "../support/wait.js";
 
 enterOwnNetwork();
 const { cell } = testInstance();
-/** A cycle of each kind by each of 8 threads makes 8 * 8. */
-const KINDS = ["close", "abort", "mptcp", "udp", "udplite", "unspec", "nonblock", "fast"] as const;
+/** A cycle of each kind by each of 8 threads makes 9 * 8. */
+const KINDS = [
+  ...["close", "abort", "mptcp", "udp", "udplite", "unspec", "nonblock", "fast", "ring"],
+] as const;
 const THREADS = 8;
 /** The issue's own size takes minutes: CONNECTION_CYCLES=1000000. */
 const CYCLES = Number(process.env["CONNECTION_CYCLES"] ?? 8_000);

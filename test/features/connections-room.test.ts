@@ -32,7 +32,7 @@ async function counted(connections: ConnectionsPolicy): Promise<Cell & { task: C
   return Object.assign(box, { task: Connector.start(box.container.node) });
 }
 
-const held = (box: Cell) => box.container.connections() ?? { held: -1, live: -1, shared: -1 };
+const held = (box: Cell) => box.container.connections() ?? { held: -1, live: -1, shared: -1, ports: -1 };
 
 /** Runs `use` with a map of the instance. */
 function withMap<T>(name: "connect_sets" | "connect_totals", use: (map: BpfMap) => T): T {
@@ -93,19 +93,19 @@ describe("connections", () => {
     const sixth = await box.task.connect(port(5));
     assert.deepEqual([fifth.result, sixth.result], ["ok", "ok"]);
     for (const i of [4, 5]) assert.equal((await box.task.connect(port(i))).result, "EAGAIN");
-    assert.deepEqual(held(box), { held: 7, live: 7, shared: 2 });
+    assert.deepEqual(held(box), { held: 7, live: 7, shared: 2, ports: 0 });
     await box.task.try(`abort ${fifth.fd}`);
     assert.equal(held(box).shared, 1);
     // Room again: not before the last that shares is gone, so that no destination is counted at two places.
     setPlaces((cgroupId) => cgroupId === neighbour, undefined);
     assert.equal((await box.task.connect(port(4))).result, "ok");
-    assert.deepEqual(held(box), { held: 7, live: 7, shared: 2 });
+    assert.deepEqual(held(box), { held: 7, live: 7, shared: 2, ports: 0 });
     await box.task.kill();
     for (const server of servers) await server.drop("reset");
     await until(() => held(box).held === 0 && held(box).shared === 0, "all are given back", 90_000);
     const task = Connector.start(box.container.node);
     assert.equal((await task.connect(port(4))).result, "ok");
-    assert.deepEqual(held(box), { held: 1, live: 1, shared: 0 });
+    assert.deepEqual(held(box), { held: 1, live: 1, shared: 0, ports: 0 });
     assert.equal(box.container.destinations().length, 1);
   });
 
@@ -186,6 +186,6 @@ describe("connections", () => {
       "connect() gives back what has lapsed",
       20_000,
     );
-    assert.deepEqual(held(box), { held: 1, live: 1, shared: 0 });
+    assert.deepEqual(held(box), { held: 1, live: 1, shared: 0, ports: 0 });
   });
 });

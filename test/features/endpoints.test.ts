@@ -16,7 +16,7 @@ import {
   type FoundEndpoint,
   type Place,
 } from "../../isolator/features/endpoints.js";
-import { EndpointTable } from "../../isolator/kernel/endpoint-table.js";
+import { EndpointTable, shareEndpoints } from "../../isolator/kernel/endpoint-table.js";
 import { Programs } from "../../isolator/kernel/programs.js";
 import { ask } from "../../isolator/kernel/query.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
@@ -135,6 +135,10 @@ describe("endpoints", () => {
     await directory.settled();
     assert.equal(classesAt("10.4.4.4", 1), "web (claimed), db");
     assert.equal(classesAt("10.4.4.4", 2), "web, db, batch, dns");
+    assert.match(
+      warnings.splice(0).join(),
+      /^an endpoint: it is in 5 classes, .* first 4 of them: not corp$/,
+    );
     assert.equal(new Set(NAMES.map(classId)).size, NAMES.length);
   });
 
@@ -271,6 +275,17 @@ describe("endpoints", () => {
     await next.settled();
     assert.equal(classesAt("10.40.0.1", 80), "none");
     assert.equal(classesAt("10.40.0.2", 80), "batch");
+    // Programs of another layout begin with the same sets, and classes of nobody's are not made up.
+    const others = Programs.trial();
+    try {
+      shareEndpoints(programs, others);
+      const bytes = parseAddress("10.40.0.2");
+      assert.ok(bytes);
+      const answer = ask(others.query("endpoint_query"), encodeQuestion(bytes, 80, TCP));
+      assert.equal(formatClasses(decodeFound(answer, NAMES).classes), "batch");
+    } finally {
+      others.close();
+    }
     const last = new EndpointDirectory(new EndpointTable(programs), (message) => warnings.push(message));
     last.keepLeft(NAMES);
     await last.settled();

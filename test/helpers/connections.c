@@ -5,12 +5,15 @@
  *
  *	socket tcp|udp|mptcp|udplite|ping|raw 4|6	"ok FD"; the last two of ICMP, IPv4
  *	connect FD ADDRESS PORT		"ok" or "error ECONNREFUSED"; v4-mapped where an IPv6 socket gets ::ffff:...
+ *	compat FD ADDRESS PORT		the same by a 32-bit system call
  *	ring FD ADDRESS PORT		the same by io_uring
  *	fast FD ADDRESS PORT		by sendto(MSG_FASTOPEN)
  *	send FD ADDRESS PORT		sendto() of an echo request's header
  *	defer FD | nonblock FD		TCP_FASTOPEN_CONNECT; O_NONBLOCK
- *	bind FD ADDRESS PORT
+ *	bind FD ADDRESS PORT | await FD	listen(), of what was not bound
  *	write FD | read FD | close FD | shutdown FD | abort FD | unspec FD
+ *	peer FD				getpeername(): "ok PORT 16 BYTES"
+ *	from FD				recvfrom() of what comes within 5 s: likewise, whom it is from
  *	patience FD MS			TCP_USER_TIMEOUT
  *	interrupt FD ADDRESS PORT	connect() that a signal ends after 100 ms
  *	dup FD				"ok FD"
@@ -22,7 +25,7 @@
  *	hold N KIND ADDRESS PORT	N sockets: "ok CONNECTED REFUSED OTHER", refused being EAGAIN
  *	race THREADS N KIND ADDRESS PORT	the same, N by each thread at once
  *	cycles THREADS N HOW ADDRESS PORT	open, connect and end, N by each thread; how=close|abort|mptcp|udp|
- *					udplite|unspec (twice)|nonblock (before it is there)|fast (with data)
+ *					udplite|unspec (twice)|nonblock (before it is there)|fast (with data)|ring
  *	closeall
  */
 #define _GNU_SOURCE
@@ -33,6 +36,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -50,6 +54,8 @@
 #define MPTCP   262
 #define UDPLITE 136
 #define MAX_FDS 65536
+/* __NR_connect of i386. */
+#define I386_CONNECT 362
 
 static bool open_fds[MAX_FDS];
 static pid_t child;
@@ -80,6 +86,28 @@ static struct target target_of(const char *host, int port)
 		target.length = sizeof(*in);
 	}
 	return target;
+}
+
+/* connect() by the 32-bit system calls of x86: of others there are none, and it is the usual one. */
+static int connect_32(int fd, const struct target *to)
+{
+#ifdef __x86_64__
+	long result;
+	void *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+
+	if (low == MAP_FAILED)
+		return -1;
+	memcpy(low, &to->address, to->length);
+	__asm__ volatile("int $0x80"
+	                 : "=a"(result)
+	                 : "a"(I386_CONNECT), "b"(fd), "c"(low), "d"(to->length)
+	                 : "memory", "r8", "r9", "r10", "r11");
+	munmap(low, 4096);
+	errno = result < 0 ? -result : 0;
+	return result < 0 ? -1 : 0;
+#else
+	return connect(fd, (void *)&to->address, to->length);
+#endif
 }
 
 static int make(const char *kind, int family)
@@ -138,6 +166,9 @@ static int ring_connect(int fd, const struct target *to)
 		return -1;
 	}
 	result = ((struct io_uring_cqe *)((char *)cq + params.cq_off.cqes))->res;
+	munmap(sq, params.sq_off.array + 2 * sizeof(unsigned));
+	munmap(cq, params.cq_off.cqes + 4 * sizeof(struct io_uring_cqe));
+	munmap(sqe, 2 * sizeof(*sqe));
 	close(ring);
 	errno = -result;
 	return result < 0 ? -1 : result;
@@ -184,6 +215,8 @@ static int connect_somehow(int fd, const struct work *work)
 
 	if (!strcmp(work->kind, "fast"))
 		return sendto(fd, "x", 1, MSG_FASTOPEN, (void *)&work->to.address, work->to.length) == 1 ? 0 : -1;
+	if (!strcmp(work->kind, "ring"))
+		return ring_connect(fd, &work->to);
 	if (!strcmp(work->kind, "nonblock"))
 		return fcntl(fd, F_SETFL, O_NONBLOCK) || (connect_to(fd, &work->to) && errno != EINPROGRESS);
 	if (!strcmp(work->kind, "unspec") && (connect_to(fd, &work->to) || connect(fd, &none, sizeof(none))))
@@ -359,6 +392,44 @@ static int drop(const char *how)
 	return 0;
 }
 
+/* IPv4 as v4-mapped. */
+static void answer_address(int result, const struct sockaddr_storage *address)
+{
+	const struct sockaddr_in *v4 = (const void *)address;
+	const struct sockaddr_in6 *v6 = (const void *)address;
+	unsigned char bytes[16] = {[10] = 0xff, [11] = 0xff};
+
+	if (result < 0) {
+		answer(result);
+		return;
+	}
+	if (address->ss_family == AF_INET)
+		memcpy(bytes + 12, &v4->sin_addr, 4);
+	else
+		memcpy(bytes, &v6->sin6_addr, 16);
+	printf("ok %d", ntohs(v4->sin_port));
+	for (int i = 0; i < 16; i++)
+		printf(" %d", bytes[i]);
+	printf("\n");
+}
+
+static void tell_address(bool sender, int fd)
+{
+	struct pollfd readable = {.fd = fd, .events = POLLIN};
+	struct sockaddr_storage address = {};
+	socklen_t length = sizeof(address);
+	char byte;
+	int result;
+
+	if (!sender) {
+		result = getpeername(fd, (void *)&address, &length);
+	} else {
+		poll(&readable, 1, 5000);
+		result = recvfrom(fd, &byte, 1, MSG_DONTWAIT, (void *)&address, &length);
+	}
+	answer_address(result, &address);
+}
+
 static void on_socket(const char *command, int fd)
 {
 	struct linger linger = {.l_onoff = 1};
@@ -381,6 +452,8 @@ static void on_socket(const char *command, int fd)
 		result = read(fd, &byte, 1);
 	} else if (!strcmp(command, "defer")) {
 		result = setsockopt(fd, SOL_TCP, TCP_FASTOPEN_CONNECT, &one, sizeof(one));
+	} else if (!strcmp(command, "await")) {
+		result = listen(fd, 1);
 	} else if (!strcmp(command, "dup")) {
 		result = keep(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 	} else if (!strcmp(command, "flight")) {
@@ -422,6 +495,8 @@ static void obey(char *line)
 		int ms = atoi(second);
 
 		answer(setsockopt(atoi(first), SOL_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)));
+	} else if (!strcmp(command, "peer") || !strcmp(command, "from")) {
+		tell_address(*command == 'f', atoi(first));
 	} else if (!strcmp(command, "reap")) {
 		kill(child, SIGKILL);
 		answer(waitpid(child, NULL, 0) < 0 ? -1 : 0);
@@ -442,6 +517,8 @@ static void obey(char *line)
 
 		if (!strcmp(command, "connect"))
 			answer(connect(fd, (void *)&to.address, to.length));
+		else if (!strcmp(command, "compat"))
+			answer(connect_32(fd, &to));
 		else if (!strcmp(command, "interrupt"))
 			answer(connect_interrupted(fd, &to));
 		else if (!strcmp(command, "bind"))

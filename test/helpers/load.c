@@ -10,6 +10,7 @@
  *   udp ADDRESS PORT LIMIT          64-byte sendto() on an unconnected socket bound to the own PORT + 3
  *   send ADDRESS PORT LIMIT         the same with connect() before and send()
  *   rr ADDRESS PORT LIMIT           one byte there and one back, on one connection
+ *   dial ADDRESS PORT LIMIT         socket, connect and close of UDP
  *   connect ADDRESS PORT LIMIT      socket, connect, wait for the other end's close, close
  *   bulk STREAMS ADDRESS PORT LIMIT a thread a stream, send() of 128 KiB into buffers of a fixed size;
  *                                   operations are bytes
@@ -150,6 +151,16 @@ static void op_connect(void *arg)
 	close(fd);
 }
 
+static void op_dial(void *arg)
+{
+	const struct endpoint *to = arg;
+	int fd = socket(to->any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || connect(fd, &to->any, to->length) < 0)
+		die("dial: %s", strerror(errno));
+	close(fd);
+}
+
 struct stream {
 	int fd;
 	uint64_t bytes; /* 0: until stop */
@@ -274,6 +285,8 @@ static void obey(const char *line)
 		run_rr(&to, &limit);
 	else if (!strcmp(verb, "connect"))
 		measure(&limit, op_connect, &to);
+	else if (!strcmp(verb, "dial"))
+		measure(&limit, op_dial, &to);
 	else if (!strcmp(verb, "bulk"))
 		run_bulk(streams, &to, &limit);
 	else

@@ -20,6 +20,7 @@
 #include <mesos/slave/isolator.hpp>
 #include <mesos/type_utils.hpp>
 
+#include <process/collect.hpp>
 #include <process/future.hpp>
 #include <process/process.hpp>
 
@@ -112,6 +113,23 @@ void recover(Isolator* isolator, int n, const JSON::Object& line, const Stopwatc
   report(n, isolator->recover(states, orphans), watch);
 }
 
+// As an agent asks for statistics; done when all are answered.
+void usages(Isolator* isolator, int n, const JSON::Object& line, const Stopwatch& watch) {
+  std::vector<Future<mesos::ResourceStatistics>> all;
+  for (const JSON::Value& id : line.values.at("ids").as<JSON::Array>().values) {
+    all.push_back(isolator->usage(get(protobuf::parse<ContainerID>(id))));
+  }
+  report(n, process::collect(all).then([](const std::vector<mesos::ResourceStatistics>& answers) {
+    mesos::ResourceStatistics sum;
+    for (const mesos::ResourceStatistics& answer : answers) {
+      // Those that have figures.
+      sum.set_net_rx_packets(sum.net_rx_packets() + (answer.has_net_rx_packets() ? 1 : 0));
+    }
+    return sum;
+  }),
+         watch);
+}
+
 void make(Isolator* isolator, const JSON::Object& line) {
   if (line.values.count("discard") > 0) {
     discards.at(line.values.at("discard").as<JSON::Number>().as<int>())();
@@ -123,6 +141,10 @@ void make(Isolator* isolator, const JSON::Object& line) {
   watch.start();
   if (call == "recover") {
     recover(isolator, n, line, watch);
+    return;
+  }
+  if (call == "usages") {
+    usages(isolator, n, line, watch);
     return;
   }
   const ContainerID id = parse<ContainerID>(line, "id");

@@ -1,19 +1,22 @@
 /** The operator's server of a real daemon: what it shows, in an agent's own shape, and whom it does not answer. */
 // not in the VM: HTTP is the same there
 import assert from "node:assert/strict";
-import { writeFileSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
-import { createServer, type AddressInfo } from "node:net";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
 import { after, before, describe, it } from "node:test";
+import express from "express";
+import { EventStreams, message } from "../../isolator/operator/event-stream.js";
 import { Agent, CPUS, ports } from "../support/agent.js";
 import { Connector, Listener } from "../support/connections.js";
 import { TestDaemon } from "../support/daemon.js";
 import { enterOwnNetwork } from "../support/network.js";
-import { execute, inNode } from "../support/process.js";
+import { attempt, execute, inNode } from "../support/process.js";
 import { until } from "../support/wait.js";
 
 enterOwnNetwork();
@@ -146,7 +149,13 @@ describe("the operator's server", () => {
   });
 
   it("shows Prometheus what it scrapes, whatever frameworks call their executors", async () => {
+    const long = executor("abc");
+    await agent.prepare("long", {
+      ...long,
+      executor_info: { ...long.executor_info, executor_id: { value: "l".repeat(5_000) } },
+    });
     const { body, type } = await get("/metrics");
+    await agent.cleanup("long");
     assert.match(type ?? "", /^text\/plain; version=0\.0\.4/);
     for (const line of body.split("\n").filter((each) => each !== ""))
       assert.match(
@@ -157,8 +166,46 @@ describe("the operator's server", () => {
       body,
       /^bpf_isolator_container_receive_bytes_total\{container="web",.*executor_id="a"\} [1-9]/m,
     );
+    assert.match(body, new RegExp(`executor_id="${"l".repeat(256)}"`), "what a framework chooses is cut");
     assert.match(body, /^bpf_isolator_containers\{state="isolated"\} 2$/m);
     assert.match(body, /^bpf_isolator_info\{version="[\d.]+",instance=".+"\} 1$/m);
+  });
+
+  it("has the metrics and labels that the alert rules and the dashboard ask for, as promtool wants them", async (context) => {
+    await attempt("bind port=8080", await agent.node("web"));
+    const { body } = await until(async () => {
+      const answer = await get("/metrics");
+      return answer.body.includes("container_denied_total{") ? answer : undefined;
+    }, "it is counted");
+    const config = fileURLToPath(new URL("../../../config/", import.meta.url));
+    const asked = ["prometheus/alerts.yaml", "grafana/bpf-isolator.json"]
+      .map((file) => readFileSync(join(config, file), "utf8").replaceAll('\\"', '"'))
+      .join("\n");
+    const names = new Set(asked.match(/\bbpf_isolator_\w+/g));
+    assert(names.size > 10);
+    for (const name of names) assert(body.includes(`\n# TYPE ${name} `), name);
+    const sampled = new Set<string>();
+    for (const [, name = "", labels = ""] of asked.matchAll(/\b(bpf_isolator_\w+)\{([^}]*)\}/g))
+      for (const [, label = ""] of labels.matchAll(/(\w+)=/g)) {
+        const sample = body.split("\n").find((line) => line.startsWith(`${name}{`));
+        if (label === "instance" || sample === undefined) continue;
+        assert.match(sample, new RegExp(`[{,]${label}="`));
+        sampled.add(name);
+      }
+    assert(sampled.size >= 5, [...sampled].join());
+    const tool = (await execute(["sh", "-c", "command -v promtool"])).stdout.trim();
+    if (tool === "") {
+      context.diagnostic("no promtool here (Debian's package prometheus)");
+      return;
+    }
+    const file = join(directory, "metrics");
+    writeFileSync(file, body);
+    const { stdout, stderr, status } = await execute(["sh", "-c", `${tool} check metrics <${file}`]);
+    // What prom-client itself names is its own.
+    const said = `${stdout}${stderr}`
+      .split("\n")
+      .filter((line) => !/^(bpf_isolator_(nodejs|process)_.*)?$/.test(line));
+    assert.deepEqual([said, status === 0 || status === 3], [[], true]);
   });
 
   it("answers no socket of a container, nested nodes included, and the host's all the same", async () => {
@@ -186,8 +233,9 @@ describe("the operator's server", () => {
 
   it("has nothing but its pages, and changes nothing", async () => {
     for (const [path, method] of [
-      ["/", "GET"],
       ["/nothing", "GET"],
+      ["/page/../../main.js", "GET"],
+      ["/container/none", "GET"],
       ["/metrics", "POST"],
       ["/containers", "DELETE"],
     ] as const) {
@@ -195,12 +243,37 @@ describe("the operator's server", () => {
     }
   });
 
+  it("gives a browser nothing but its own, and lets it do nothing else", async () => {
+    const [answer] = (await once(request({ port: portOf(daemon), path: "/" }).end(), "response")) as [
+      import("node:http").IncomingMessage,
+    ];
+    const policy = String(answer.headers["content-security-policy"]);
+    assert.match(policy, /^default-src 'none'; script-src 'self'; style-src 'self'; /);
+    assert.doesNotMatch(policy, /unsafe|\*|http|data:/);
+    assert.deepEqual(
+      [answer.headers["x-frame-options"], answer.headers["referrer-policy"], answer.headers["x-powered-by"]],
+      ["DENY", "no-referrer", undefined],
+    );
+    const page = await text(answer);
+    assert.doesNotMatch(page, /<script(?![^>]* src=)|<style|style=|\son\w+=|https?:/);
+    const links = [...page.matchAll(/(?:src|href)="(\/page\/[^"]*)"/g)].map(([, path = ""]) => path);
+    assert(links.length > 3);
+    for (const path of links) assert.equal((await get(path)).status, 200, path);
+    assert.equal((await get("/container/%ff")).status, 400);
+    assert.equal((await get("/events", {}, portOf(daemon), "HEAD")).status, 405);
+  });
+
   it("asks for the token that the configuration names, and for names that it adds", async () => {
     writeFileSync(tokenFile, "0123456789abcdef\n");
     await daemon.reload(`${CONFIG}operator: { hosts: [Node1.example], token_file: ${tokenFile} }\n`);
     const authorization = (token: string) => ({ Authorization: `Bearer ${token}` });
-    assert.equal((await get("/containers")).status, 403);
-    assert.equal((await get("/containers", authorization("0123456789abcdeg"))).status, 403);
+    assert.equal((await get("/containers")).status, 401);
+    assert.equal((await get("/events")).status, 401);
+    assert.equal((await get("/containers", authorization("0123456789abcdeg"))).status, 401);
+    const basic = (text: string) => ({ Authorization: `Basic ${Buffer.from(text).toString("base64")}` });
+    assert.equal((await get("/containers", basic("anybody:0123456789abcdef"))).status, 200);
+    for (const bad of ["0123456789abcdef:", ":", "0123456789abcdef"])
+      assert.equal((await get("/containers", basic(bad))).status, 401, bad);
     assert.equal((await get("/containers", authorization("0123456789abcdef"))).status, 200);
     const named = { ...authorization("0123456789abcdef"), Host: "node1.example:5052" };
     assert.equal((await get("/containers", named)).status, 200);
@@ -219,14 +292,21 @@ describe("its address", () => {
     await other.end();
   });
 
-  it("is told where it is taken, and the daemon does the rest", async () => {
+  it("is told where it is taken, or none of this host, and the daemon does the rest", async () => {
     const holder = createServer().listen(0, "127.0.0.1");
     await once(holder, "listening");
     const { port } = holder.address() as AddressInfo;
-    const other = await TestDaemon.start({ config: `operator: { address: "127.0.0.1:${port}" }` });
-    assert.match((await other.event("warning")).msg, /cannot listen on 127\.0\.0\.1 port \d+ .*EADDRINUSE/);
-    assert.deepEqual(await new Agent(other).list(), []);
-    await other.end();
+    for (const [address, why] of [
+      [`127.0.0.1:${port}`, /cannot listen on 127\.0\.0\.1 port \d+ .*EADDRINUSE/],
+      ["203.0.113.9:5052", /cannot listen on 203\.0\.113\.9 port 5052 .*EADDRNOTAVAIL/],
+      // It listens, and says who may look.
+      ["0.0.0.0:5060", /answers everybody who can reach it.*give operator\.token_file/],
+    ] as const) {
+      const other = await TestDaemon.start({ config: `operator: { address: "${address}" }` });
+      assert.match((await other.event("warning")).msg, why);
+      assert.deepEqual(await new Agent(other).list(), []);
+      await other.end();
+    }
     holder.close();
   });
 
@@ -237,6 +317,90 @@ describe("its address", () => {
       [],
     );
     await other.end();
+  });
+});
+
+describe("clients that are a burden", () => {
+  /** Opens GET /events. @returns its status, and what it sends */
+  async function open(paused = false) {
+    const sent = request({ port: portOf(daemon), path: "/events", agent: false }).end();
+    const [answer] = (await once(sent, "response")) as [import("node:http").IncomingMessage];
+    answer.on("error", () => undefined);
+    const client = { status: answer.statusCode, body: "", close: () => sent.destroy() };
+    if (!paused) answer.setEncoding("utf8").on("data", (part: string) => (client.body += part));
+    return client;
+  }
+
+  it("may be 200 streams of events at once, and no more than there is room for", async () => {
+    const memory = async () => Number((await agent.facts()).memory_bytes);
+    const before = await memory();
+    const clients = await Promise.all(Array.from({ length: 200 }, (_, i) => open(i % 2 === 0)));
+    assert(clients.every(({ status }) => status === 200));
+    const readers = clients.filter((_, i) => i % 2 === 1);
+    await until(
+      () => readers.every(({ body }) => /event: snapshot\ndata: .*"key":"web"/.test(body)),
+      "all are told what there is",
+    );
+    await attempt("bind port=8080", await agent.node("web"));
+    await until(
+      () => readers.every(({ body }) => /event: log\ndata: .*:8080/.test(body)),
+      "all are told of a denial",
+    );
+    await until(() => readers.every(({ body }) => body.includes("event: tick")), "all are told what changes");
+    assert.equal((await get("/metrics")).status, 200, "others are answered");
+    const more = await Promise.all(Array.from({ length: 60 }, () => open()));
+    assert.deepEqual(
+      [200, 503].map((status) => more.filter((each) => each.status === status).length),
+      [56, 4],
+    );
+    const grown = ((await memory()) - before) / 1024 / 1024;
+    assert(grown < 100, `${grown} MiB for 256 streams`);
+    for (const { close } of [...clients, ...more]) close();
+    await until(async () => (await open()).status === 200, "there is room again");
+  });
+
+  it("may send 10 MB of headers, of which nothing is kept", async () => {
+    const socket = connect(portOf(daemon), "127.0.0.1");
+    socket.on("error", () => undefined);
+    await once(socket, "connect");
+    const answer = text(socket).catch(() => "");
+    socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n");
+    const line = `X: ${"x".repeat(1000)}\r\n`;
+    for (let sent = 0; sent < 10_000_000 && !socket.destroyed; sent += 1000 * line.length)
+      socket.write(line.repeat(1000));
+    socket.end();
+    assert.match(await answer, /^(HTTP\/1\.1 431 .*|)$/s);
+    assert.equal((await get("/healthz")).status, 200);
+  });
+
+  it("is cut off when it never reads, and the others are not", async () => {
+    const streams = new EventStreams();
+    const app = express();
+    app.get("/", (_request, response) => {
+      streams.open(response, [message("snapshot", {})]);
+    });
+    const server = app.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const clients = [request({ port, agent: false }).end(), request({ port, agent: false }).end()];
+    const answers = await Promise.all(clients.map((sent) => once(sent, "response")));
+    let read = 0;
+    (answers[1]?.[0] as import("node:http").IncomingMessage).on(
+      "data",
+      (part: Buffer) => (read += part.length),
+    );
+    const bytes = message("tick", "x".repeat(1024 * 1024));
+    let sent = 0;
+    while (streams.dropped === 0) {
+      streams.send(bytes);
+      sent += bytes.length;
+      await until(() => read >= sent, "the one that reads has all");
+    }
+    assert.deepEqual([streams.dropped, streams.count], [1, 1]);
+    assert(sent < 32 * 1024 * 1024, `${sent} bytes were kept for it`);
+    for (const client of clients) client.destroy();
+    streams.close();
+    server.close();
   });
 });
 
@@ -268,7 +432,11 @@ describe("counters", () => {
     await until(async () => (await counts()).live === 0 || undefined, "all are closed");
     assert.equal((await counts()).timewait, 20);
     await daemon.restart();
-    await until(async () => (await counts()).timewait === 20 || undefined, "known again by a pass");
+    let known20: number | undefined;
+    await until(
+      async () => (known20 = (await counts()).timewait) === 20 || undefined,
+      () => `known again by a pass: ${known20 ?? "none"}`,
+    );
     const last = await counts();
     last.counts.forEach((count, i) => {
       assert(count >= (before.counts[i] ?? 0), `${String(last.counts)} after ${String(before.counts)}`);

@@ -118,6 +118,10 @@ describeUnless(whyNoLab(), "the Debian package", () => {
     assert.match(await lab.out("bpf-isolator", "status"), new RegExp(`daemon +bpf-isolator ${OLD}, process`));
     assert.equal(await lab.out("stat", "-c", "%a %U", "/run/bpf-isolator"), "700 root");
     assert.equal((await lab.run("systemd-analyze", "verify", UNIT)).stderr, "");
+    const ask = `for (const path of ["/", "/page/main.js", "/page/uPlot.esm.js", "/readyz"])
+      fetch("http://127.0.0.1:5052" + path).then(({ status }) => console.log(status))`;
+    const answers = await lab.run(process.execPath, "-e", ask);
+    assert.equal(answers.stdout, "200\n200\n200\n200\n", answers.stderr);
   });
 
   it("reads its configuration again at reload, and says what is wrong with it", async () => {

@@ -1,13 +1,14 @@
 /** The npm package: what is in it, and that it installs and runs where there is no compiler. */
 import assert from "node:assert/strict";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
+import { TestDaemon } from "../support/daemon.js";
 import { assertNothingLeft, instanceName } from "../support/instance.js";
 import { sh } from "../support/network.js";
-import { execute, MAIN, type Result } from "../support/process.js";
+import { execute, type Result } from "../support/process.js";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 /** What npm says where the registry cannot be reached and its cache has not all. */
@@ -24,15 +25,13 @@ describe("the npm package", () => {
     execute([command, ...args], { env: { ...process.env, PATH: tools }, cwd: directory });
 
   before(() => {
-    // As it is built: `npm pack` in the checkout would build it again, below the feet of other tests.
+    // A copy of the checkout, in which `npm pack` builds all anew: not below the feet of other tests.
     const stage = join(directory, "stage");
-    for (const name of ["package.json", "README.md", "LICENSE", "config", "dist"])
-      cpSync(join(ROOT, name), join(stage, name), { recursive: true });
-    cpSync(join(ROOT, "package-lock.json"), join(stage, "npm-shrinkwrap.json"));
-    mkdirSync(join(stage, "dist/man"), { recursive: true });
-    writeFileSync(join(stage, "dist/man/bpf-isolator.1"), sh(process.execPath, MAIN, "manual"));
-    const pack = ["pack", "--ignore-scripts", "--silent", "--pack-destination", directory];
-    tarball = join(directory, sh("npm", "--prefix", stage, ...pack, stage).trim());
+    const left = new Set(["dist", "node_modules", ".git"].map((name) => join(ROOT, name)));
+    cpSync(ROOT, stage, { recursive: true, filter: (file) => !left.has(file) });
+    symlinkSync(join(ROOT, "node_modules"), join(stage, "node_modules"));
+    sh("npm", "--prefix", stage, "pack", "--silent", "--pack-destination", directory, stage);
+    tarball = join(directory, readdirSync(directory).find((name) => name.endsWith(".tgz")) ?? "");
     mkdirSync(tools);
     for (const name of ["npm", "sh", "env"])
       symlinkSync(sh("sh", "-c", `command -v ${name}`).trim(), join(tools, name));
@@ -54,6 +53,8 @@ describe("the npm package", () => {
       "config/systemd/bpf-isolator.service",
       "dist/bpf/isolator.bpf.o",
       "dist/isolator/cli/main.js",
+      "dist/isolator/operator/page/index.html",
+      "dist/isolator/operator/page/main.js",
       "dist/man/bpf-isolator.1",
     ])
       assert(files.includes(`package/${name}`), name);
@@ -79,5 +80,12 @@ describe("the npm package", () => {
     assert.equal(ran.stdout, "ran\n");
     assert.match(ran.stderr, /received 0 packets/);
     assertNothingLeft(instance);
+    const daemon = await TestDaemon.start({
+      main: join(prefix, "lib/node_modules/bpf-isolator/dist/isolator/cli/main.js"),
+    });
+    const operator = daemon.log.find(({ operator: address }) => address !== undefined)?.["operator"];
+    for (const path of ["/", "/page/main.js", "/page/uPlot.esm.js", "/wire.js", "/metrics"])
+      assert.equal((await fetch(`http://${String(operator)}${path}`)).status, 200, path);
+    await daemon.end();
   });
 });

@@ -24,7 +24,7 @@ import { JSON_TYPE, PROTOBUF } from "../../isolator/protocol/encoding.js";
 import { RecordDecoder } from "../../isolator/mesos/recordio.js";
 import { API_PATH } from "../../isolator/protocol/encoding.js";
 import { assertNothingLeft, instanceName } from "./instance.js";
-import { isolator } from "./process.js";
+import { MAIN } from "./process.js";
 import { until } from "./wait.js";
 
 export const { Type } = bpf_isolator.Call;
@@ -46,6 +46,8 @@ export interface DaemonOptions {
   env?: NodeJS.ProcessEnv;
   /** Commands that it is started through. */
   through?: readonly string[];
+  /** Its main.js; this build's if not given. */
+  main?: string;
 }
 
 /** A stream of records that a test reads in the background. */
@@ -92,9 +94,9 @@ export class TestDaemon {
 
   /** Starts the process and waits until it answers. @throws with what it said when it ends before that */
   async start(env: NodeJS.ProcessEnv = {}): Promise<void> {
-    const { through = [] } = this.options;
-    const serve = isolator("serve", "--instance", this.instance, "--config", this.configFile);
-    const [file = "", ...args] = [...through, ...serve];
+    const { through = [], main = MAIN } = this.options;
+    const serve = ["serve", "--instance", this.instance, "--config", this.configFile];
+    const [file = "", ...args] = [...through, process.execPath, main, ...serve];
     const child = spawn(file, args, {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...this.options.env, ...env },

@@ -110,6 +110,10 @@ export class RecordingService implements IsolatorService {
     void this.noteNow("endpoints", undefined, className);
     return Readable.from([]) as AsyncIterable<readonly bpf_isolator.Endpoint[]>;
   }
+  services(): AsyncIterable<readonly bpf_isolator.Service[]> {
+    void this.noteNow("services");
+    return Readable.from([]) as AsyncIterable<readonly bpf_isolator.Service[]>;
+  }
   explain(id: ContainerId, ...to: unknown[]): bpf_isolator.Response.Explain {
     void this.noteNow("explain", id, ...to);
     return {};

@@ -10,7 +10,7 @@ const POLL_MS = 20;
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
-  what: string,
+  what: string | (() => string),
   timeout = 60_000,
 ): Promise<NonNullable<T>> {
   const deadline = Date.now() + timeout;
@@ -24,5 +24,6 @@ export async function until<T>(
     }
     await sleep(POLL_MS);
   }
-  throw new Error(`in ${timeout} ms it never came true: ${what}`, { cause: last });
+  const said = typeof what === "string" ? what : what();
+  throw new Error(`in ${timeout} ms it never came true: ${said}`, { cause: last });
 }

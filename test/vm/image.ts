@@ -22,11 +22,11 @@ const FREE_BYTES = 64 * MIB;
 const REQUIRED = ["bash", "sh", "ip", "ss", "mount", "umount", "setpriv", "setsid", "unshare", "ps", "kill"];
 const OPTIONAL =
   "tc nsenter flock prlimit taskset chrt timeout stdbuf sysctl env cat cp mv rm ln ls mkdir mkfifo mknod rmdir chmod chown " +
-  "date dd echo false head id sleep seq sort stat tail tee test touch true wc tr cut grep sed awk find ethtool iperf3 nginx";
+  "date dd echo false head id sleep seq sort stat tail tee test touch true wc tr cut grep sed awk find ethtool iperf3 nginx losetup truncate mke2fs mkfs.btrfs btrfs";
 
 /** Modules that tests load (veth, sctp, sch_*, ...) and what they need; the whole package would be four times as much. */
 const MODULES =
-  /^kernel\/(net\/|crypto\/|lib\/|arch\/x86\/crypto\/|fs\/(overlayfs|ext4|jbd2)\/|fs\/mbcache|drivers\/(virtio|vhost)\/|drivers\/net\/[^/]+$|drivers\/(block\/virtio_blk|char\/virtio_console)\.)/;
+  /^kernel\/(net\/|crypto\/|lib\/|arch\/x86\/crypto\/|fs\/(overlayfs|ext4|jbd2|btrfs)\/|fs\/mbcache|drivers\/(virtio|vhost)\/|drivers\/net\/[^/]+$|drivers\/(block\/(virtio_blk|loop)|char\/virtio_console)\.)/;
 
 /** Modules that lead to the root disk, if the kernel has them as modules. ext4 asks for the crc32c by name, so it is listed. */
 const BOOT_MODULES = ["virtio_pci", "virtio_blk", "virtio_console", "crc32c_generic", "ext4"];

@@ -25,6 +25,9 @@ const USAGE = `usage: main.js [--kernel NAME]... [--cmdline TEXT] [--layout pure
 
 type Verdict = "passed" | "failed";
 
+/** The product under its name, as in its documents. */
+const NAMED = 'bpf-isolator() { node dist/isolator/cli/main.js "$@"; };';
+
 interface Job {
   kernels: string[];
   files: string[];
@@ -111,7 +114,10 @@ async function runKernel(kernel: string, job: Job, live: boolean): Promise<Verdi
     const result = await bootVm({
       ...{ kernel, layout: job.layout, timeout: job.timeout },
       ...(job.cmdline === undefined ? {} : { cmdline: job.cmdline }),
-      command: job.shellCommand === undefined ? testCommand(job.files) : ["bash", "-c", job.shellCommand],
+      command:
+        job.shellCommand === undefined
+          ? testCommand(job.files)
+          : ["bash", "-c", `${NAMED} ${job.shellCommand}`],
       // Tests that cannot run on a build machine must run here: a skip for want of a feature is a failure.
       env: { BPF_ISOLATOR_VM: kernel },
       onOutput: (chunk) => live && process.stdout.write(chunk),

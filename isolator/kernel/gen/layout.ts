@@ -1,6 +1,138 @@
 // Generated from bpf/layout.h by isolator/kernel/generate.ts (npm run generate). Do not edit.
 export const layouts = {
   "structs": {
+    "bandwidth_rule": {
+      "size": 40,
+      "fields": {
+        "rate": {
+          "offset": 0,
+          "type": "u64",
+          "count": 2
+        },
+        "burst": {
+          "offset": 16,
+          "type": "u64",
+          "count": 2
+        },
+        "weight": {
+          "offset": 32,
+          "type": "u32"
+        },
+        "flags": {
+          "offset": 36,
+          "type": "u32"
+        }
+      }
+    },
+    "bandwidth_state": {
+      "size": 208,
+      "fields": {
+        "rate": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "level": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "clock": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "credit": {
+          "offset": 24,
+          "type": "u64"
+        },
+        "begun": {
+          "offset": 32,
+          "type": "u64"
+        },
+        "due": {
+          "offset": 40,
+          "type": "u64"
+        },
+        "budget": {
+          "offset": 48,
+          "type": "u64"
+        },
+        "bytes": {
+          "offset": 56,
+          "type": "u64"
+        },
+        "other": {
+          "offset": 64,
+          "type": "u64"
+        },
+        "phase": {
+          "offset": 72,
+          "type": "u64"
+        },
+        "generation": {
+          "offset": 80,
+          "type": "u64"
+        },
+        "generation_due": {
+          "offset": 88,
+          "type": "u64"
+        },
+        "senders": {
+          "offset": 96,
+          "type": "u64"
+        },
+        "senders_before": {
+          "offset": 104,
+          "type": "u64"
+        },
+        "generation_bytes": {
+          "offset": 112,
+          "type": "u64"
+        },
+        "host_generation": {
+          "offset": 120,
+          "type": "u64"
+        },
+        "passed_packets": {
+          "offset": 128,
+          "type": "u64"
+        },
+        "passed_bytes": {
+          "offset": 136,
+          "type": "u64"
+        },
+        "dropped_packets": {
+          "offset": 144,
+          "type": "u64"
+        },
+        "dropped_bytes": {
+          "offset": 152,
+          "type": "u64"
+        },
+        "marked": {
+          "offset": 160,
+          "type": "u64"
+        },
+        "throttled": {
+          "offset": 168,
+          "type": "u64"
+        },
+        "measured": {
+          "offset": 176,
+          "type": "u64"
+        },
+        "measured_at": {
+          "offset": 184,
+          "type": "u64"
+        },
+        "reported_at": {
+          "offset": 192,
+          "type": "u64"
+        },
+        "unarmed": {
+          "offset": 200,
+          "type": "u64"
+        }
+      }
+    },
     "connection_count": {
       "size": 112,
       "fields": {
@@ -48,6 +180,28 @@ export const layouts = {
         }
       }
     },
+    "connection_share": {
+      "size": 24,
+      "fields": {
+        "address": {
+          "offset": 0,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 16,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 18,
+          "type": "u16"
+        },
+        "limit": {
+          "offset": 20,
+          "type": "u32"
+        }
+      }
+    },
     "connection_rule": {
       "size": 48,
       "fields": {
@@ -81,14 +235,14 @@ export const layouts = {
           "offset": 40,
           "type": "u32"
         },
-        "reserved2": {
+        "service": {
           "offset": 44,
           "type": "u32"
         }
       }
     },
     "policy": {
-      "size": 120,
+      "size": 128,
       "fields": {
         "cgroup_id": {
           "offset": 0,
@@ -158,10 +312,13 @@ export const layouts = {
           "offset": 61,
           "type": "u8"
         },
-        "reserved": {
+        "file_errno": {
           "offset": 62,
-          "type": "u8",
-          "count": 2
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 63,
+          "type": "u8"
         },
         "remap_port": {
           "offset": 64,
@@ -181,10 +338,9 @@ export const layouts = {
           "offset": 81,
           "type": "u8"
         },
-        "reserved2": {
+        "services_own": {
           "offset": 82,
-          "type": "u8",
-          "count": 2
+          "type": "u16"
         },
         "remap_more": {
           "offset": 84,
@@ -202,17 +358,14 @@ export const layouts = {
           "offset": 100,
           "type": "u32"
         },
-        "marking_set": {
+        "file_set": {
           "offset": 104,
           "type": "u64"
         },
-        "marking_classes": {
+        "file_filter": {
           "offset": 112,
-          "type": "u32"
-        },
-        "reserved3": {
-          "offset": 116,
-          "type": "u32"
+          "type": "u64",
+          "count": 2
         }
       }
     },
@@ -429,6 +582,27 @@ export const layouts = {
         }
       }
     },
+    "file_key": {
+      "size": 24,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "ino": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "generation": {
+          "offset": 20,
+          "type": "u32"
+        }
+      }
+    },
     "endpoint_state": {
       "size": 20,
       "fields": {
@@ -548,6 +722,23 @@ export const layouts = {
         }
       }
     },
+    "marking_set": {
+      "size": 16,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "by_class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
     "marking_rule": {
       "size": 16,
       "fields": {
@@ -622,6 +813,178 @@ export const layouts = {
           "offset": 32,
           "type": "u32",
           "count": 512
+        }
+      }
+    },
+    "termination": {
+      "size": 48,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "by_class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "level": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "chain": {
+          "offset": 16,
+          "type": "u64",
+          "count": 4
+        }
+      }
+    },
+    "listening_ports": {
+      "size": 8192,
+      "fields": {
+        "ports": {
+          "offset": 0,
+          "type": "u64",
+          "count": 1024
+        }
+      }
+    },
+    "service_key": {
+      "size": 32,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "address": {
+          "offset": 8,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 24,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 26,
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 28,
+          "type": "u32"
+        }
+      }
+    },
+    "service": {
+      "size": 24,
+      "fields": {
+        "table": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "count": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "near": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "flags": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "class": {
+          "offset": 20,
+          "type": "u32"
+        }
+      }
+    },
+    "service_slot_key": {
+      "size": 16,
+      "fields": {
+        "table": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "slot": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "service_slot": {
+      "size": 48,
+      "fields": {
+        "address": {
+          "offset": 0,
+          "type": "u8",
+          "count": 16
+        },
+        "other": {
+          "offset": 16,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 32,
+          "type": "u16"
+        },
+        "other_port": {
+          "offset": 34,
+          "type": "u16"
+        },
+        "weight": {
+          "offset": 36,
+          "type": "u16"
+        },
+        "other_weight": {
+          "offset": 38,
+          "type": "u16"
+        },
+        "first": {
+          "offset": 40,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 44,
+          "type": "u32"
+        }
+      }
+    },
+    "service_backend": {
+      "size": 48,
+      "fields": {
+        "avoided_until": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "avoid": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "connects": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "refused": {
+          "offset": 24,
+          "type": "u64"
+        },
+        "unanswered": {
+          "offset": 32,
+          "type": "u64"
+        },
+        "live": {
+          "offset": 40,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 44,
+          "type": "u32"
         }
       }
     },
@@ -781,14 +1144,132 @@ export const layouts = {
           "type": "u32"
         }
       }
+    },
+    "file_detail": {
+      "size": 400,
+      "fields": {
+        "ino": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "operation": {
+          "offset": 12,
+          "type": "u8"
+        },
+        "verdict": {
+          "offset": 13,
+          "type": "u8"
+        },
+        "seen": {
+          "offset": 14,
+          "type": "u8"
+        },
+        "begin": {
+          "offset": 15,
+          "type": "u8"
+        },
+        "path": {
+          "offset": 16,
+          "type": "u8",
+          "count": 384
+        }
+      }
+    },
+    "file_identity": {
+      "size": 24,
+      "fields": {
+        "ino": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "dev": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "generation": {
+          "offset": 12,
+          "type": "u32"
+        },
+        "fd": {
+          "offset": 16,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 20,
+          "type": "u32"
+        }
+      }
+    },
+    "ended_socket": {
+      "size": 64,
+      "fields": {
+        "cgroup_id": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "cookie": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "local": {
+          "offset": 16,
+          "type": "u8",
+          "count": 16
+        },
+        "remote": {
+          "offset": 32,
+          "type": "u8",
+          "count": 16
+        },
+        "local_port": {
+          "offset": 48,
+          "type": "u16"
+        },
+        "remote_port": {
+          "offset": 50,
+          "type": "u16"
+        },
+        "device": {
+          "offset": 52,
+          "type": "u32"
+        },
+        "family": {
+          "offset": 56,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 58,
+          "type": "u16"
+        },
+        "ended": {
+          "offset": 60,
+          "type": "u32"
+        }
+      }
     }
   },
   "enums": {
+    "bandwidth_flags": {
+      "BANDWIDTH_LOOPBACK": 1,
+      "BANDWIDTH_EPERM": 2,
+      "BANDWIDTH_EAGAIN": 4,
+      "BANDWIDTH_AUDIT": 8,
+      "BANDWIDTH_EDT": 16
+    },
+    "class_bit": {
+      "CLASS_CLAIMED": 1073741824
+    },
     "connection_sizes": {
       "CONNECTION_RULES": 16,
       "CONNECTION_SETS": 4096,
       "CONNECTION_PLACES": 8,
       "CONNECTION_NO_PLACE": 16777215,
+      "CONNECTION_PORT": 16777216,
+      "CONNECTION_SHARES": 8,
       "CLOSED_CONNECTIONS": 32768,
       "SOCKET_HOLDS": 262144,
       "CONNECTION_SPAN_SHIFT": 33,
@@ -809,13 +1290,18 @@ export const layouts = {
       "POLICY_COUNT_CONNECTIONS": 1024,
       "POLICY_REMAP": 2048,
       "POLICY_EGRESS": 4096,
+      "POLICY_SERVICES": 8192,
+      "POLICY_FILES": 16384,
+      "POLICY_BANDWIDTH": 32768,
       "POLICY_SET_DSCP": 65536,
       "POLICY_SET_MARK": 131072,
       "POLICY_SET_PRIORITY": 262144,
       "POLICY_DENY_MARKING": 524288,
       "POLICY_DROP_DSCP": 1048576,
-      "POLICY_REWRITE_DSCP": 2097152,
-      "POLICY_MARK_DESTINATIONS": 4194304
+      "POLICY_COUNT_PORTS": 2097152,
+      "POLICY_FAIR": 4194304,
+      "POLICY_REWRITE_DSCP": 8388608,
+      "POLICY_MARK_DESTINATIONS": 16777216
     },
     "enforcement": {
       "ENFORCE_UNSET": 0,
@@ -840,9 +1326,6 @@ export const layouts = {
       "REMAP_FIRST_FACTOR": 889516853,
       "REMAP_SECOND_FACTOR": 1640531527
     },
-    "class_bit": {
-      "CLASS_CLAIMED": 1073741824
-    },
     "egress_kind": {
       "EGRESS_TCP": 0,
       "EGRESS_UDP": 1,
@@ -858,10 +1341,23 @@ export const layouts = {
       "EGRESS_DENY": 2,
       "EGRESS_AUDIT": 3
     },
+    "service_flag": {
+      "SERVICE_LEAST": 1,
+      "SERVICE_AFFINITY": 2,
+      "SERVICE_TELL_VIP": 4,
+      "SERVICE_PASS": 8
+    },
+    "service_sizes": {
+      "SERVICE_PEERS": 8,
+      "SERVICE_DRAWS": 3,
+      "SERVICE_LOOK": 256,
+      "SERVICES_SHARED": 1
+    },
     "connection_total": {
       "IN_ALL": 0,
       "WITHOUT_PLACE": 1,
-      "CONNECTION_TOTALS": 2
+      "PORTS_HELD": 2,
+      "CONNECTION_TOTALS": 4
     },
     "reason": {
       "REASON_BIND": 0,
@@ -882,11 +1378,11 @@ export const layouts = {
       "REASON_CONNECTIONS": 15,
       "REASON_CONNECTIONS_TOTAL": 16,
       "REASON_EGRESS": 17,
+      "REASON_FILE": 18,
+      "REASON_BANDWIDTH": 19,
+      "REASON_SERVICE": 20,
+      "REASON_CONNECTIONS_PORTS": 21,
       "REASONS": 32
-    },
-    "remap_way": {
-      "REMAP_TO_HOST": 0,
-      "REMAP_TO_CONTAINER": 1
     },
     "endpoint_origin": {
       "ORIGIN_NONE": 0,
@@ -902,6 +1398,36 @@ export const layouts = {
       "ENDPOINTS_ADDRESS": 8,
       "ENDPOINTS_BLOCKS": 16,
       "ENDPOINTS_HOST": 32
+    },
+    "file_verdict": {
+      "FILE_NO_RULE": 0,
+      "FILE_ALLOW": 1,
+      "FILE_READONLY": 2,
+      "FILE_DENY": 3,
+      "FILE_DISCONNECTED": 4,
+      "FILE_TOO_DEEP": 5,
+      "FILE_PIN": 6,
+      "FILE_SUBVOLUME": 7
+    },
+    "file_operation": {
+      "FILE_OPEN": 0,
+      "FILE_OPEN_WRITE": 1,
+      "FILE_EXEC": 2,
+      "FILE_CREATE": 3,
+      "FILE_MKDIR": 4,
+      "FILE_MKNOD": 5,
+      "FILE_SYMLINK": 6,
+      "FILE_LINK": 7,
+      "FILE_UNLINK": 8,
+      "FILE_RMDIR": 9,
+      "FILE_RENAME": 10,
+      "FILE_ATTRIBUTES": 11,
+      "FILE_XATTR": 12,
+      "FILE_UMOUNT": 13
+    },
+    "remap_way": {
+      "REMAP_TO_HOST": 0,
+      "REMAP_TO_CONTAINER": 1
     }
   }
 } as const;

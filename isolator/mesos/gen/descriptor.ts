@@ -76,7 +76,8 @@ export const descriptor = {
         "EVENTS": 21,
         "GET_STATUS": 22,
         "ENDPOINTS": 30,
-        "EXPLAIN": 31
+        "EXPLAIN": 31,
+        "SERVICES": 32
        }
       },
       "Handshake": {
@@ -177,6 +178,11 @@ export const descriptor = {
         "container_id": {
          "type": "mesos.ContainerID",
          "id": 1
+        },
+        "container_ids": {
+         "rule": "repeated",
+         "type": "mesos.ContainerID",
+         "id": 2
         }
        }
       },
@@ -288,6 +294,10 @@ export const descriptor = {
        "type": "Explain",
        "id": 31
       },
+      "services": {
+       "type": "Services",
+       "id": 32
+      },
       "error": {
        "type": "Error",
        "id": 100
@@ -311,7 +321,8 @@ export const descriptor = {
         "EVENTS": 21,
         "GET_STATUS": 22,
         "ENDPOINTS": 30,
-        "EXPLAIN": 31
+        "EXPLAIN": 31,
+        "SERVICES": 32
        }
       },
       "Error": {
@@ -385,6 +396,11 @@ export const descriptor = {
         "statistics": {
          "type": "mesos.ResourceStatistics",
          "id": 1
+        },
+        "all": {
+         "rule": "repeated",
+         "type": "mesos.ResourceStatistics",
+         "id": 2
         }
        }
       },
@@ -393,6 +409,10 @@ export const descriptor = {
         "status": {
          "type": "mesos.ContainerStatus",
          "id": 1
+        },
+        "session_launch_info": {
+         "type": "mesos.slave.ContainerLaunchInfo",
+         "id": 2
         }
        }
       },
@@ -426,6 +446,15 @@ export const descriptor = {
         "endpoints": {
          "rule": "repeated",
          "type": "Endpoint",
+         "id": 1
+        }
+       }
+      },
+      "Services": {
+       "fields": {
+        "services": {
+         "rule": "repeated",
+         "type": "Service",
          "id": 1
         }
        }
@@ -566,6 +595,14 @@ export const descriptor = {
        "type": "Marking",
        "id": 41
       },
+      "bandwidth": {
+       "type": "Bandwidth",
+       "id": 42
+      },
+      "files": {
+       "type": "FileRules",
+       "id": 46
+      },
       "port_mappings": {
        "rule": "repeated",
        "type": "mesos.NetworkInfo.PortMapping",
@@ -630,6 +667,22 @@ export const descriptor = {
        "rule": "repeated",
        "type": "HeldDestination",
        "id": 6
+      },
+      "ports": {
+       "type": "uint32",
+       "id": 7
+      },
+      "limit_ports": {
+       "type": "uint32",
+       "id": 8
+      },
+      "share": {
+       "type": "uint32",
+       "id": 9
+      },
+      "uncounted": {
+       "type": "string",
+       "id": 10
       }
      }
     },
@@ -659,6 +712,49 @@ export const descriptor = {
       "share": {
        "type": "double",
        "id": 6
+      }
+     }
+    },
+    "Bandwidth": {
+     "edition": "proto2",
+     "fields": {
+      "egress": {
+       "type": "Direction",
+       "id": 1
+      },
+      "ingress": {
+       "type": "Direction",
+       "id": 2
+      },
+      "weight": {
+       "type": "uint32",
+       "id": 3
+      }
+     },
+     "nested": {
+      "Direction": {
+       "fields": {
+        "rate": {
+         "type": "uint64",
+         "id": 1
+        },
+        "measured": {
+         "type": "uint64",
+         "id": 2
+        },
+        "throttled_ms": {
+         "type": "uint64",
+         "id": 3
+        },
+        "dropped": {
+         "type": "uint64",
+         "id": 4
+        },
+        "marked": {
+         "type": "uint64",
+         "id": 5
+        }
+       }
       }
      }
     },
@@ -706,6 +802,32 @@ export const descriptor = {
       "marking": {
        "type": "Marking",
        "id": 2
+      }
+     }
+    },
+    "FileRules": {
+     "edition": "proto2",
+     "fields": {
+      "deny": {
+       "type": "uint32",
+       "id": 1
+      },
+      "readonly": {
+       "type": "uint32",
+       "id": 2
+      },
+      "allow": {
+       "type": "uint32",
+       "id": 3
+      },
+      "errno_name": {
+       "type": "string",
+       "id": 4
+      },
+      "missing": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 5
       }
      }
     },
@@ -797,6 +919,107 @@ export const descriptor = {
        "id": 5
       },
       "source": {
+       "type": "string",
+       "id": 6
+      }
+     }
+    },
+    "Service": {
+     "edition": "proto2",
+     "fields": {
+      "name": {
+       "type": "string",
+       "id": 1
+      },
+      "host": {
+       "type": "string",
+       "id": 2
+      },
+      "address": {
+       "type": "string",
+       "id": 3
+      },
+      "port": {
+       "type": "uint32",
+       "id": 4
+      },
+      "protocol": {
+       "type": "string",
+       "id": 5
+      },
+      "backends": {
+       "rule": "repeated",
+       "type": "ServiceBackend",
+       "id": 6
+      },
+      "misses": {
+       "type": "uint64",
+       "id": 7
+      }
+     }
+    },
+    "ServiceBackend": {
+     "edition": "proto2",
+     "fields": {
+      "address": {
+       "type": "string",
+       "id": 1
+      },
+      "port": {
+       "type": "uint32",
+       "id": 2
+      },
+      "weight": {
+       "type": "uint32",
+       "id": 3
+      },
+      "state": {
+       "type": "string",
+       "id": 4
+      },
+      "connections": {
+       "type": "uint32",
+       "id": 5
+      },
+      "connects": {
+       "type": "uint64",
+       "id": 6
+      },
+      "refused": {
+       "type": "uint64",
+       "id": 7
+      },
+      "unanswered": {
+       "type": "uint64",
+       "id": 8
+      }
+     }
+    },
+    "ServiceTotals": {
+     "edition": "proto2",
+     "fields": {
+      "services": {
+       "type": "uint32",
+       "id": 1
+      },
+      "backends": {
+       "type": "uint32",
+       "id": 2
+      },
+      "avoided": {
+       "type": "uint32",
+       "id": 3
+      },
+      "without": {
+       "type": "uint32",
+       "id": 4
+      },
+      "ignored": {
+       "rule": "repeated",
+       "type": "Count",
+       "id": 5
+      },
+      "error": {
        "type": "string",
        "id": 6
       }
@@ -927,9 +1150,45 @@ export const descriptor = {
          "type": "uint32",
          "id": 14
         },
+        "file": {
+         "type": "File",
+         "id": 20
+        },
         "rule": {
          "type": "uint32",
          "id": 30
+        },
+        "rule_name": {
+         "type": "string",
+         "id": 31
+        }
+       }
+      },
+      "File": {
+       "fields": {
+        "operation": {
+         "type": "string",
+         "id": 1
+        },
+        "rule": {
+         "type": "string",
+         "id": 2
+        },
+        "path": {
+         "type": "string",
+         "id": 3
+        },
+        "within": {
+         "type": "bool",
+         "id": 4
+        },
+        "device": {
+         "type": "string",
+         "id": 5
+        },
+        "inode": {
+         "type": "uint64",
+         "id": 6
         }
        }
       }
@@ -1008,6 +1267,10 @@ export const descriptor = {
        "type": "string",
        "id": 17
       },
+      "operator_address": {
+       "type": "string",
+       "id": 18
+      },
       "destinations": {
        "rule": "repeated",
        "type": "HeldDestination",
@@ -1021,6 +1284,10 @@ export const descriptor = {
       "endpoints_error": {
        "type": "string",
        "id": 31
+      },
+      "services": {
+       "type": "ServiceTotals",
+       "id": 32
       },
       "self_check": {
        "type": "SelfCheck",
@@ -1618,6 +1885,84 @@ export const descriptor = {
       }
      }
     },
+    "CapabilityInfo": {
+     "edition": "proto2",
+     "fields": {
+      "capabilities": {
+       "rule": "repeated",
+       "type": "Capability",
+       "id": 1
+      }
+     },
+     "nested": {
+      "Capability": {
+       "values": {
+        "UNKNOWN": 0,
+        "CHOWN": 1000,
+        "DAC_OVERRIDE": 1001,
+        "DAC_READ_SEARCH": 1002,
+        "FOWNER": 1003,
+        "FSETID": 1004,
+        "KILL": 1005,
+        "SETGID": 1006,
+        "SETUID": 1007,
+        "SETPCAP": 1008,
+        "LINUX_IMMUTABLE": 1009,
+        "NET_BIND_SERVICE": 1010,
+        "NET_BROADCAST": 1011,
+        "NET_ADMIN": 1012,
+        "NET_RAW": 1013,
+        "IPC_LOCK": 1014,
+        "IPC_OWNER": 1015,
+        "SYS_MODULE": 1016,
+        "SYS_RAWIO": 1017,
+        "SYS_CHROOT": 1018,
+        "SYS_PTRACE": 1019,
+        "SYS_PACCT": 1020,
+        "SYS_ADMIN": 1021,
+        "SYS_BOOT": 1022,
+        "SYS_NICE": 1023,
+        "SYS_RESOURCE": 1024,
+        "SYS_TIME": 1025,
+        "SYS_TTY_CONFIG": 1026,
+        "MKNOD": 1027,
+        "LEASE": 1028,
+        "AUDIT_WRITE": 1029,
+        "AUDIT_CONTROL": 1030,
+        "SETFCAP": 1031,
+        "MAC_OVERRIDE": 1032,
+        "MAC_ADMIN": 1033,
+        "SYSLOG": 1034,
+        "WAKE_ALARM": 1035,
+        "BLOCK_SUSPEND": 1036,
+        "AUDIT_READ": 1037,
+        "PERFMON": 1038,
+        "BPF": 1039,
+        "CHECKPOINT_RESTORE": 1040
+       }
+      }
+     }
+    },
+    "LinuxInfo": {
+     "edition": "proto2",
+     "fields": {
+      "capability_info": {
+       "type": "CapabilityInfo",
+       "id": 1,
+       "options": {
+        "deprecated": true
+       }
+      },
+      "bounding_capabilities": {
+       "type": "CapabilityInfo",
+       "id": 2
+      },
+      "effective_capabilities": {
+       "type": "CapabilityInfo",
+       "id": 3
+      }
+     }
+    },
     "ContainerInfo": {
      "edition": "proto2",
      "fields": {
@@ -1638,6 +1983,10 @@ export const descriptor = {
        "rule": "repeated",
        "type": "NetworkInfo",
        "id": 7
+      },
+      "linux_info": {
+       "type": "LinuxInfo",
+       "id": 8
       }
      },
      "nested": {
@@ -2689,6 +3038,10 @@ export const descriptor = {
          "type": "Environment",
          "id": 15
         },
+        "bounding_capabilities": {
+         "type": "CapabilityInfo",
+         "id": 16
+        },
         "mounts": {
          "rule": "repeated",
          "type": "ContainerMountInfo",
@@ -2751,6 +3104,10 @@ export const descriptor = {
           "task_id": {
            "type": "mesos.TaskID",
            "id": 1
+          },
+          "healthy": {
+           "type": "bool",
+           "id": 8
           },
           "container_status": {
            "type": "mesos.ContainerStatus",
@@ -2847,6 +3204,20 @@ export const descriptor = {
           "id": {
            "type": "mesos.FrameworkID",
            "id": 3
+          },
+          "principal": {
+           "type": "string",
+           "id": 8
+          }
+         }
+        },
+        "Framework": {
+         "edition": "proto2",
+         "fields": {
+          "framework_info": {
+           "rule": "required",
+           "type": "FrameworkInfo",
+           "id": 1
           }
          }
         },
@@ -2870,6 +3241,10 @@ export const descriptor = {
           "get_tasks": {
            "type": "GetTasks",
            "id": 1
+          },
+          "get_frameworks": {
+           "type": "GetFrameworks",
+           "id": 3
           },
           "get_agents": {
            "type": "GetAgents",
@@ -2897,6 +3272,20 @@ export const descriptor = {
              "rule": "repeated",
              "type": "AgentInfo",
              "id": 2
+            }
+           }
+          },
+          "GetFrameworks": {
+           "fields": {
+            "frameworks": {
+             "rule": "repeated",
+             "type": "Framework",
+             "id": 1
+            },
+            "recovered_frameworks": {
+             "rule": "repeated",
+             "type": "FrameworkInfo",
+             "id": 3
             }
            }
           }
@@ -2928,6 +3317,14 @@ export const descriptor = {
           "agent_removed": {
            "type": "AgentRemoved",
            "id": 6
+          },
+          "framework_added": {
+           "type": "FrameworkAdded",
+           "id": 7
+          },
+          "framework_updated": {
+           "type": "FrameworkUpdated",
+           "id": 8
           },
           "framework_removed": {
            "type": "FrameworkRemoved",
@@ -3002,6 +3399,24 @@ export const descriptor = {
             "agent_id": {
              "rule": "required",
              "type": "mesos.SlaveID",
+             "id": 1
+            }
+           }
+          },
+          "FrameworkAdded": {
+           "fields": {
+            "framework": {
+             "rule": "required",
+             "type": "Framework",
+             "id": 1
+            }
+           }
+          },
+          "FrameworkUpdated": {
+           "fields": {
+            "framework": {
+             "rule": "required",
+             "type": "Framework",
              "id": 1
             }
            }

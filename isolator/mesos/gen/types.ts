@@ -41,6 +41,8 @@ export namespace bpf_isolator {
       /** Answered by a stream of Response records of type ENDPOINTS. */
       ENDPOINTS = 30,
       EXPLAIN = 31,
+      /** Answered by a stream of Response records of type SERVICES. */
+      SERVICES = 32,
     }
     /** Who calls, and what it can do. Repeat it after a reconnect: the daemon may be another one by then. */
     export interface Handshake {
@@ -102,9 +104,11 @@ export namespace bpf_isolator {
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
+    /** One of the two is needed. Unknown containers are answered too. */
     export interface Usage {
-      /** Needed. Unknown containers are answered too. */
       readonly container_id?: mesos.ContainerID | undefined;
+      /** For several at once, at most 1024: the feature "usage-of-many". */
+      readonly container_ids?: readonly mesos.ContainerID[] | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
@@ -162,6 +166,7 @@ export namespace bpf_isolator {
     readonly get_status?: bpf_isolator.Response.GetStatus | undefined;
     readonly endpoints?: bpf_isolator.Response.Endpoints | undefined;
     readonly explain?: bpf_isolator.Response.Explain | undefined;
+    readonly services?: bpf_isolator.Response.Services | undefined;
     readonly error?: bpf_isolator.Response.Error | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
@@ -187,6 +192,7 @@ export namespace bpf_isolator {
       GET_STATUS = 22,
       ENDPOINTS = 30,
       EXPLAIN = 31,
+      SERVICES = 32,
     }
     export interface Error {
       /** Stable name, such as "port-owned"; the HTTP status is a function of it. */
@@ -231,11 +237,16 @@ export namespace bpf_isolator {
     export interface Usage {
       /** `timestamp` is when it was measured: a module clears it before it hands the message to its agent. */
       readonly statistics?: mesos.ResourceStatistics | undefined;
+      /** Of each of container_ids, in their order. */
+      readonly all?: readonly mesos.ResourceStatistics[] | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
     export interface Status {
       readonly status?: mesos.ContainerStatus | undefined;
+      /** What to add to the launch of DEBUG containers in it, of which the daemon is not asked. Absent: nothing. PREPARE says
+       * the same by `launch_info`. */
+      readonly session_launch_info?: mesos.slave.ContainerLaunchInfo | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
@@ -258,6 +269,12 @@ export namespace bpf_isolator {
     /** Some of them: the stream has as many records as it takes. */
     export interface Endpoints {
       readonly endpoints?: readonly bpf_isolator.Endpoint[] | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    /** Some of them, likewise. */
+    export interface Services {
+      readonly services?: readonly bpf_isolator.Service[] | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
@@ -328,6 +345,9 @@ export namespace bpf_isolator {
     readonly classes?: readonly bpf_isolator.ClassMembership[] | undefined;
     /** Absent: packets are as the task makes them. */
     readonly marking?: bpf_isolator.Marking | undefined;
+    /** Absent: neither limited nor measured. */
+    readonly bandwidth?: bpf_isolator.Bandwidth | undefined;
+    readonly files?: bpf_isolator.FileRules | undefined;
     /** bind() to the container port gives the host port. Without a protocol: TCP and UDP. */
     readonly port_mappings?: readonly mesos.NetworkInfo.PortMapping[] | undefined;
     /** Rules of egress that it has; 0 with egress_default "deny": nothing is allowed. */
@@ -370,6 +390,13 @@ export namespace bpf_isolator {
     readonly limit_total?: number | undefined;
     /** Some destinations, those that most are held to first. */
     readonly top?: readonly bpf_isolator.HeldDestination[] | undefined;
+    /** Ports held that the kernel has chosen; absent: not counted. */
+    readonly ports?: number | undefined;
+    readonly limit_ports?: number | undefined;
+    /** To a destination that has none of its own, by the host's view; absent: connections_fair is off. */
+    readonly share?: number | undefined;
+    /** What the first rule leaves out, most often the agent's own address: "10.0.0.1:5051". */
+    readonly uncounted?: string | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -385,7 +412,32 @@ export namespace bpf_isolator {
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
-  /** What the packets of a container have. What is absent is the task's own. */
+  /** What the packets of a container have. What is absent is the task's own.
+   * What a container may send and receive, and what of it it uses. */
+  export interface Bandwidth {
+    readonly egress?: bpf_isolator.Bandwidth.Direction | undefined;
+    readonly ingress?: bpf_isolator.Bandwidth.Direction | undefined;
+    /** Share of the host's budget; absent: not under it. */
+    readonly weight?: number | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace Bandwidth {
+    export interface Direction {
+      /** Bytes a second, IP headers included; absent: no limit. Where it is a share of the host's budget, that of now. */
+      readonly rate?: bigint | undefined;
+      /** Bytes a second in the last step of the programs; absent: nothing in the last second. */
+      readonly measured?: bigint | undefined;
+      /** In which all of the rate was used. */
+      readonly throttled_ms?: bigint | undefined;
+      /** Packets over the limit. */
+      readonly dropped?: bigint | undefined;
+      /** Packets that ECN marked. */
+      readonly marked?: bigint | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+  }
   export interface Marking {
     /** 0 to 63. */
     readonly dscp?: number | undefined;
@@ -407,6 +459,18 @@ export namespace bpf_isolator {
     readonly to?: string | undefined;
     /** What it says; all else is as for other destinations. */
     readonly marking?: bpf_isolator.Marking | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** Rules for files: numbers of paths. */
+  export interface FileRules {
+    readonly deny?: number | undefined;
+    readonly readonly?: number | undefined;
+    readonly allow?: number | undefined;
+    /** "EACCES" or "EPERM". (C++ makes code of the names here, and errno is a macro there.) */
+    readonly errno_name?: string | undefined;
+    /** Paths that are not there yet, at most 100. Only a daemon knows them. */
+    readonly missing?: readonly string[] | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -458,6 +522,53 @@ export namespace bpf_isolator {
     readonly task?: string | undefined;
     /** "static", "file", "master"; "before": what an earlier daemon knew. */
     readonly source?: string | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** A virtual address, and where connect() to it goes. */
+  export interface Service {
+    /** "/web", where it has a name. */
+    readonly name?: string | undefined;
+    /** By which it resolves in the file of hosts. */
+    readonly host?: string | undefined;
+    readonly address?: string | undefined;
+    readonly port?: number | undefined;
+    /** "tcp" or "udp". */
+    readonly protocol?: string | undefined;
+    readonly backends?: readonly bpf_isolator.ServiceBackend[] | undefined;
+    /** Times that a connect() or send found no backend. */
+    readonly misses?: bigint | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** What is known of a backend, over all containers of this host. */
+  export interface ServiceBackend {
+    readonly address?: string | undefined;
+    readonly port?: number | undefined;
+    readonly weight?: number | undefined;
+    /** "active", "avoided" (it has refused or not answered), "draining" (it gets no new connections). */
+    readonly state?: string | undefined;
+    /** TCP connections now. */
+    readonly connections?: number | undefined;
+    /** Times that it was chosen. */
+    readonly connects?: bigint | undefined;
+    /** Connections that it refused, and whose first SYN nobody answered. */
+    readonly refused?: bigint | undefined;
+    readonly unanswered?: bigint | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** Of all services. */
+  export interface ServiceTotals {
+    readonly services?: number | undefined;
+    readonly backends?: number | undefined;
+    readonly avoided?: number | undefined;
+    /** Services that have no backend. */
+    readonly without?: number | undefined;
+    /** What of labels could not be used, by kind. */
+    readonly ignored?: readonly bpf_isolator.Count[] | undefined;
+    /** Why the kernel does not have all services; absent: it has, or will in a moment. */
+    readonly error?: string | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -527,8 +638,30 @@ export namespace bpf_isolator {
       readonly dscp?: number | undefined;
       /** Of "bind": the port that was asked for, where a mapping made it `port`. */
       readonly asked_port?: number | undefined;
+      /** Of "file". */
+      readonly file?: bpf_isolator.Event.File | undefined;
       /** Of "egress": the rule that decided, by its number; 8191: the default. */
       readonly rule?: number | undefined;
+      /** Its name: "egress[3]", "the default". */
+      readonly rule_name?: string | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    /** What a container asked for of a file. */
+    export interface File {
+      /** "open", "open_write", "exec", "create", "mkdir", "mknod", "symlink", "link", "unlink", "rmdir", "rename",
+       * "attributes", "xattr" or "umount". */
+      readonly operation?: string | undefined;
+      /** "deny" or "readonly", or what stands for a rule: "disconnected", "too_deep", "pin", "subvolume". */
+      readonly rule?: string | undefined;
+      /** As the task sees it, with everything but printable ASCII as \xNN. Absent where it could not be had. */
+      readonly path?: string | undefined;
+      /** The path begins at the root of its file system; a long one lacks its beginning. */
+      readonly within?: boolean | undefined;
+      /** Of the file system, as MAJOR:MINOR. */
+      readonly device?: string | undefined;
+      /** 0: not there yet. */
+      readonly inode?: bigint | undefined;
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
@@ -564,12 +697,16 @@ export namespace bpf_isolator {
     readonly streams_dropped?: bigint | undefined;
     /** What the operator has switched off for all containers: "audit" or "detach" (bpf-isolator break-glass). */
     readonly break_glass?: string | undefined;
+    /** Where operators ask over HTTP, as in "127.0.0.1:5052"; absent: nowhere. */
+    readonly operator_address?: string | undefined;
     /** Where most connections of all containers of the host's network go, most first. */
     readonly destinations?: readonly bpf_isolator.HeldDestination[] | undefined;
     /** Sources of endpoints. */
     readonly endpoint_sources?: readonly bpf_isolator.EndpointSource[] | undefined;
     /** Why the kernel does not have all endpoints; absent: it has, or will in a moment. */
     readonly endpoints_error?: string | undefined;
+    /** Services, their backends that get new connections, and those that are avoided. */
+    readonly services?: bpf_isolator.ServiceTotals | undefined;
     /** The daemon's last look at programs and policies in the kernel; absent: none yet. */
     readonly self_check?: bpf_isolator.SelfCheck | undefined;
     /** Fields that this program does not know, as they came. */
@@ -850,12 +987,73 @@ export namespace mesos {
       readonly $unknowns?: readonly Uint8Array[];
     }
   }
-  /** Left out: volumes (2), docker (3), linux_info (8), rlimit_info (9), tty_info (10). */
+  /** PERFMON, BPF and CHECKPOINT_RESTORE came with Mesos 1.12. */
+  export interface CapabilityInfo {
+    readonly capabilities?: readonly mesos.CapabilityInfo.Capability[] | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export namespace CapabilityInfo {
+    export enum Capability {
+      UNKNOWN = 0,
+      CHOWN = 1000,
+      DAC_OVERRIDE = 1001,
+      DAC_READ_SEARCH = 1002,
+      FOWNER = 1003,
+      FSETID = 1004,
+      KILL = 1005,
+      SETGID = 1006,
+      SETUID = 1007,
+      SETPCAP = 1008,
+      LINUX_IMMUTABLE = 1009,
+      NET_BIND_SERVICE = 1010,
+      NET_BROADCAST = 1011,
+      NET_ADMIN = 1012,
+      NET_RAW = 1013,
+      IPC_LOCK = 1014,
+      IPC_OWNER = 1015,
+      SYS_MODULE = 1016,
+      SYS_RAWIO = 1017,
+      SYS_CHROOT = 1018,
+      SYS_PTRACE = 1019,
+      SYS_PACCT = 1020,
+      SYS_ADMIN = 1021,
+      SYS_BOOT = 1022,
+      SYS_NICE = 1023,
+      SYS_RESOURCE = 1024,
+      SYS_TIME = 1025,
+      SYS_TTY_CONFIG = 1026,
+      MKNOD = 1027,
+      LEASE = 1028,
+      AUDIT_WRITE = 1029,
+      AUDIT_CONTROL = 1030,
+      SETFCAP = 1031,
+      MAC_OVERRIDE = 1032,
+      MAC_ADMIN = 1033,
+      SYSLOG = 1034,
+      WAKE_ALARM = 1035,
+      BLOCK_SUSPEND = 1036,
+      AUDIT_READ = 1037,
+      PERFMON = 1038,
+      BPF = 1039,
+      CHECKPOINT_RESTORE = 1040,
+    }
+  }
+  /** Left out: share_pid_namespace (4), seccomp (5), ipc_mode (6), shm_size (7), share_cgroups (8). */
+  export interface LinuxInfo {
+    readonly capability_info?: mesos.CapabilityInfo | undefined;
+    readonly bounding_capabilities?: mesos.CapabilityInfo | undefined;
+    readonly effective_capabilities?: mesos.CapabilityInfo | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  /** Left out: volumes (2), docker (3), rlimit_info (9), tty_info (10). */
   export interface ContainerInfo {
     readonly type: mesos.ContainerInfo.Type;
     readonly hostname?: string | undefined;
     readonly mesos?: mesos.ContainerInfo.MesosInfo | undefined;
     readonly network_infos?: readonly mesos.NetworkInfo[] | undefined;
+    readonly linux_info?: mesos.LinuxInfo | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -1246,7 +1444,7 @@ export namespace mesos {
       }
     }
     /** What prepare() asks of the launch. An isolator that sets `rootfs` or `user` fails it.
-     * Left out: effective_capabilities (7), rlimits (8), bounding_capabilities (16), seccomp_profile (18). */
+     * Left out: effective_capabilities (7), rlimits (8), seccomp_profile (18). */
     export interface ContainerLaunchInfo {
       readonly pre_exec_commands?: readonly mesos.CommandInfo[] | undefined;
       readonly environment?: mesos.Environment | undefined;
@@ -1260,6 +1458,8 @@ export namespace mesos {
       readonly user?: string | undefined;
       readonly tty_slave_path?: string | undefined;
       readonly task_environment?: mesos.Environment | undefined;
+      /** Lists of several isolators are merged to one: what any of them has is allowed. */
+      readonly bounding_capabilities?: mesos.CapabilityInfo | undefined;
       readonly mounts?: readonly mesos.slave.ContainerMountInfo[] | undefined;
       readonly supplementary_groups?: readonly number[] | undefined;
       readonly task_supplementary_groups?: readonly number[] | undefined;
@@ -1290,6 +1490,8 @@ export namespace mesos {
       }
       export interface TaskStatus {
         readonly task_id?: mesos.TaskID | undefined;
+        /** Absent: no health check has said anything. */
+        readonly healthy?: boolean | undefined;
         readonly container_status?: mesos.ContainerStatus | undefined;
         /** Fields that this program does not know, as they came. */
         readonly $unknowns?: readonly Uint8Array[];
@@ -1324,6 +1526,13 @@ export namespace mesos {
       }
       export interface FrameworkInfo {
         readonly id?: mesos.FrameworkID | undefined;
+        /** That it has authenticated as, where the master asks for that. */
+        readonly principal?: string | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+      export interface Framework {
+        readonly framework_info: mesos.v1.master.FrameworkInfo;
         /** Fields that this program does not know, as they came. */
         readonly $unknowns?: readonly Uint8Array[];
       }
@@ -1336,6 +1545,7 @@ export namespace mesos {
       }
       export interface GetState {
         readonly get_tasks?: mesos.v1.master.GetState.GetTasks | undefined;
+        readonly get_frameworks?: mesos.v1.master.GetState.GetFrameworks | undefined;
         readonly get_agents?: mesos.v1.master.GetState.GetAgents | undefined;
         /** Fields that this program does not know, as they came. */
         readonly $unknowns?: readonly Uint8Array[];
@@ -1353,6 +1563,12 @@ export namespace mesos {
           /** Fields that this program does not know, as they came. */
           readonly $unknowns?: readonly Uint8Array[];
         }
+        export interface GetFrameworks {
+          readonly frameworks?: readonly mesos.v1.master.Framework[] | undefined;
+          readonly recovered_frameworks?: readonly mesos.v1.master.FrameworkInfo[] | undefined;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
       }
       export interface Event {
         readonly type?: mesos.v1.master.Event.Type | undefined;
@@ -1361,6 +1577,8 @@ export namespace mesos {
         readonly task_updated?: mesos.v1.master.Event.TaskUpdated | undefined;
         readonly agent_added?: mesos.v1.master.Event.AgentAdded | undefined;
         readonly agent_removed?: mesos.v1.master.Event.AgentRemoved | undefined;
+        readonly framework_added?: mesos.v1.master.Event.FrameworkAdded | undefined;
+        readonly framework_updated?: mesos.v1.master.Event.FrameworkUpdated | undefined;
         readonly framework_removed?: mesos.v1.master.Event.FrameworkRemoved | undefined;
         /** Fields that this program does not know, as they came. */
         readonly $unknowns?: readonly Uint8Array[];
@@ -1405,6 +1623,16 @@ export namespace mesos {
         }
         export interface AgentRemoved {
           readonly agent_id: mesos.SlaveID;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
+        export interface FrameworkAdded {
+          readonly framework: mesos.v1.master.Framework;
+          /** Fields that this program does not know, as they came. */
+          readonly $unknowns?: readonly Uint8Array[];
+        }
+        export interface FrameworkUpdated {
+          readonly framework: mesos.v1.master.Framework;
           /** Fields that this program does not know, as they came. */
           readonly $unknowns?: readonly Uint8Array[];
         }

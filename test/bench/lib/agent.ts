@@ -32,7 +32,7 @@ function recordedConfig(): mesos.slave.ContainerConfig {
 const RECORDED = recordedConfig();
 
 /** A recorded command task's, with ports of the container's own. */
-function configOf(container: number): mesos.slave.ContainerConfig {
+export function configOf(container: number): mesos.slave.ContainerConfig {
   const [begin, end] = [firstPort(container), firstPort(container + 1) - 1];
   const ports: mesos.Resource = {
     name: "ports",

@@ -119,7 +119,7 @@ export async function measureCpu(
 
 /** The node that a variant's task is charged to. Those without one get one now, with no program on it. */
 function accountingNode(setting: Setting, variant: Variant): string {
-  if (["ours", "counted", "mapped", "marked", "empty"].includes(variant.name))
+  if (["ours", "counted", "mapped", "marked", "vip", "empty"].includes(variant.name))
     return nodeOf(variant.task.pid);
   const node = makeNode(setting.root, variant.name);
   moveInto(node, variant.task.pid);
@@ -135,6 +135,9 @@ export function cpuTable(figures: readonly CpuFigure[]): string {
     empty: "empty programs",
     ours: "**bpf-isolator**",
     counted: "bpf-isolator, connections counted",
+    vip: "bpf-isolator, to a virtual address",
+    proxy: "a TCP proxy",
+    dnat: "iptables DNAT",
     mapped: "bpf-isolator, ports mapped",
     marked: "with a marking",
     netns: "namespace, veth, tc",

@@ -47,6 +47,26 @@ export function readCount(
   return read && { ...read.output, containers: Number(read.own["containers"]) };
 }
 
+/** How much bench:bandwidth does. */
+export interface BandwidthOptions extends Output {
+  /** Seconds that each flow sends. */
+  seconds: number;
+  /** Mbit/s of the lowest and the highest limit. */
+  least: number;
+  most: number;
+}
+
+export function readBandwidthOptions(name: string): BandwidthOptions | undefined {
+  const read = parse(name, {
+    seconds: { help: "seconds that each measurement takes", default: 10, least: 1 },
+    least: { help: "Mbit/s of the lowest limit", default: 10, least: 10 },
+    most: { help: "Mbit/s of the highest limit", default: 10_000, least: 10 },
+  });
+  if (!read) return undefined;
+  const [seconds, least, most] = ["seconds", "least", "most"].map((name) => Number(read.own[name]));
+  return { ...read.output, seconds: seconds ?? 0, least: least ?? 0, most: most ?? 0 };
+}
+
 /** How much bench:daemon does. */
 export interface DaemonOptions extends Output {
   containers: number;
@@ -56,6 +76,28 @@ export interface DaemonOptions extends Output {
   cycles: number;
   /** Times that anything else is done. */
   repeats: number;
+}
+
+/** Options of bench:module. @returns undefined after --help @throws Error on an option that is unknown or wrong */
+export function readModuleOptions(
+  name: string,
+  file: string,
+): (Output & { launches: number; repeats: number }) | undefined {
+  const read = parse(
+    name,
+    {
+      launches: { help: "containers launched, one after another", default: 200, least: 2 },
+      repeats: { help: "times that the usage of 500 containers is asked", default: 40, least: 2 },
+    },
+    file,
+  );
+  return (
+    read && {
+      ...read.output,
+      launches: Number(read.own["launches"]),
+      repeats: Number(read.own["repeats"]),
+    }
+  );
 }
 
 /** The same for bench:daemon: --quick does little of all. */
@@ -80,6 +122,7 @@ export function readDaemonOptions(name: string, most: number): DaemonOptions | u
 function parse(
   name: string,
   own: Record<string, Own>,
+  file?: string,
 ): { output: Output; own: Record<string, string | boolean | undefined> } | undefined {
   const values: Record<string, string | boolean | undefined> = parseArgs({
     options: {
@@ -108,7 +151,7 @@ function parse(
   }
   const output = { write: values["write"] === true, json: values["json"] as string | undefined };
   // Now, and not after minutes of measuring.
-  if (output.write) readmeAround(name);
+  if (output.write) readmeAround(name, file);
   return { output, own: values };
 }
 
@@ -131,9 +174,15 @@ function usage(name: string, own: Record<string, Own>): string {
  * Prints the Markdown `text`, or puts it into README.md between the marks `name`, and writes the figures where asked.
  * It is formatted as the repository's check wants it, tables in even columns.
  */
-export async function deliver(options: Output, name: string, text: string, figures: unknown): Promise<void> {
+export async function deliver(
+  options: Output,
+  name: string,
+  text: string,
+  figures: unknown,
+  file?: string,
+): Promise<void> {
   const markdown = (await format(text, { parser: "markdown", printWidth: 110 })).trim();
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(figures, null, 2)}\n`);
-  if (options.write) writeReadme(name, markdown);
+  if (options.write) writeReadme(name, markdown, file);
   else process.stdout.write(`${markdown}\n`);
 }

@@ -21,16 +21,19 @@ export function figure(value: number): string {
  * Replaces what README.md has between `<!-- NAME -->` and `<!-- /NAME -->`.
  * @throws Error when the two marks are not there, so that nothing is written to the wrong place
  */
-export function writeReadme(name: string, text: string): void {
-  const { path, before, after } = readmeAround(name);
+export function writeReadme(name: string, text: string, file?: string): void {
+  const { path, before, after } = readmeAround(name, file);
   // Renamed into place: a reader, or a kill, never meets half a README.
   writeFileSync(`${path}.new`, `${before}\n\n${text.trim()}\n\n${after}`);
   renameSync(`${path}.new`, path);
 }
 
 /** README.md up to the end of the opening mark, and from the closing one on. @throws Error when they are not there */
-export function readmeAround(name: string): { path: string; before: string; after: string } {
-  const path = join(repository(), "README.md");
+export function readmeAround(
+  name: string,
+  file = "README.md",
+): { path: string; before: string; after: string } {
+  const path = join(repository(), file);
   const text = readFileSync(path, "utf8");
   const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
   const [from, to] = [text.indexOf(open), text.indexOf(close)];

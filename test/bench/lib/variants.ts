@@ -14,9 +14,11 @@ import type { Host, Network } from "./topology.js";
 /**
  * bare: no isolation, and no cgroup of its own. null: the same once more, so its distance from bare is the noise.
  * empty: a cgroup with empty programs on the hooks that ours uses. ours: `bpf-isolator run`.
- * counted: the same with connections counted. mapped: with port mappings. marked: with a marking. netns: portmapping.ts.
+ * counted: the same with connections counted. mapped: with port mappings. marked: with a marking. vip: to
+ * a virtual address. proxy, dnat: bare, to what a TCP proxy or iptables leads on. netns: portmapping.ts.
  */
-export type VariantName = "bare" | "null" | "empty" | "ours" | "counted" | "mapped" | "marked" | "netns";
+export type VariantName =
+  "bare" | "null" | "empty" | "ours" | "counted" | "mapped" | "marked" | "vip" | "proxy" | "dnat" | "netns";
 
 export interface Variant {
   name: VariantName;
@@ -82,7 +84,7 @@ export async function startBare(setting: Setting, name: "bare" | "null", port: n
  */
 async function startRun(
   { network: { host }, built, cpu, cleanup }: Setting,
-  name: "ours" | "counted" | "mapped" | "marked",
+  name: "ours" | "counted" | "mapped" | "marked" | "vip",
   ports: { begin: number; end: number },
   more: readonly string[],
   morePorts = "",
@@ -116,6 +118,20 @@ export function startOurs(setting: Setting): Promise<Variant> {
 export function startCounted(setting: Setting): Promise<Variant> {
   const limits = ["--max-connections", "1000000", "--max-connections-total", "1000000"];
   return startRun(setting, "counted", COUNTED_PORTS, limits);
+}
+
+const VIP_PORTS = { begin: 31070, end: 31075 };
+export const VIP = "10.77.0.1";
+
+/** With a virtual address for the other end, to which it then goes. @throws as startRun() */
+export async function startVip(setting: Setting): Promise<Variant> {
+  const { host } = setting.network;
+  const vips = [PEER_PORT, PEER_PORT + 2].flatMap((port) => [
+    "--vip",
+    `${VIP}:${port}=${host.peerAddress}:${port}`,
+  ]);
+  const variant = await startRun(setting, "vip", VIP_PORTS, vips);
+  return { ...variant, host: { ...host, peerAddress: VIP } };
 }
 
 /** With port mappings: MAPPED_PORT first, then a hundred others. @throws as startRun() */

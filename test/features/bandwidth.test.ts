@@ -1,0 +1,314 @@
+/**
+ * Bandwidth: what a container's traffic comes to over a veth, in bytes of the IP layer a second. The machine may be busy
+ * and the kernel emulated, so bounds are generous; bench:bandwidth has exact ones. What a limit keeps from being more is
+ * bounded closely: a busy machine makes it less, never more.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { after, before, describe, it } from "node:test";
+import { REASONS } from "../../isolator/features/accounting.js";
+import type { BandwidthPolicy } from "../../isolator/features/bandwidth.js";
+import {
+  jain,
+  Link,
+  SINK,
+  SOURCE,
+  THERE,
+  traffic,
+  BANDWIDTH,
+  type Datagrams,
+  type Flows,
+} from "../support/bandwidth.js";
+import { policy, testInstance, type Cell } from "../support/instance.js";
+import { enterOwnNetwork, sh } from "../support/network.js";
+import { inNode } from "../support/process.js";
+
+enterOwnNetwork();
+const { instance, cell } = testInstance();
+let link: Link;
+let next = 0;
+
+before(async () => {
+  link = await Link.create();
+});
+after(() => {
+  link.close();
+});
+
+const MBIT = 125_000;
+
+function limited(
+  bandwidth: BandwidthPolicy,
+  parent?: Cell,
+  more: Parameters<typeof policy>[1] = {},
+): Promise<Cell> {
+  const name = `c${next++}`;
+  return cell(
+    parent ? [...parent.container.id, name] : [name],
+    policy(parent ? undefined : "", { bandwidth, ...more }),
+    parent,
+  );
+}
+
+interface Measured {
+  /** Of the rate: what left, or came, in the time. */
+  share: number;
+  flows: Flows;
+}
+
+/** @param rate bytes/s that it is measured by */
+async function measure(box: Cell, words: string, rate: number): Promise<Measured> {
+  const count = (): number => {
+    const { txBytes, rxBytes } = box.container.usage();
+    return Number(words.startsWith("receive") ? rxBytes : txBytes);
+  };
+  const begun = count();
+  const flows = await traffic<Flows>(box.container.node, words);
+  return { share: (count() - begun) / (flows.ms / 1000) / rate, flows };
+}
+
+const tcp = (flows: number, ms: number, more = ""): string =>
+  `send to=${THERE} port=${SINK} flows=${flows} ms=${ms} ${more}`.trim();
+const udp = (ms: number, more = ""): string => `udp to=${THERE} port=9 ms=${ms} ${more}`.trim();
+
+describe("egress of TCP", () => {
+  it("is far above the limit where there is none, so that the others could fail", async () => {
+    const box = await limited({});
+    const { share } = await measure(box, tcp(1, 500), 20 * MBIT);
+    assert(share > 2, `${share} of 20 Mbit/s`);
+  });
+
+  for (const flows of [1, 4, 16]) {
+    it(`is the limit, with no retransmission, and each of ${flows} flows has the same`, async () => {
+      const box = await limited({ egress: { rate: 20 * MBIT } });
+      const { share, flows: told } = await measure(box, tcp(flows, 1200), 20 * MBIT);
+      assert(share > 0.7 && share < 1.12, `${share} of the limit`);
+      assert.equal(told.retransmitted, 0);
+      assert(jain(told.bytes) > 0.9, told.bytes.join());
+      const use = box.container.bandwidth();
+      assert.equal(use?.egress.rate, 20 * MBIT);
+      assert(use.egress.throttled > 0);
+      assert.equal(use.egress.droppedPackets, 0n);
+    });
+  }
+
+  it("gives what slow flows leave to the others", async () => {
+    const box = await limited({ egress: { rate: 40 * MBIT } });
+    // Two of 0.8 Mbit/s each: were all four to have the same, the fast ones had half of the limit.
+    const { flows } = await measure(box, tcp(4, 1200, "slow=2"), 40 * MBIT);
+    const fast = ((flows.bytes[2] ?? 0) + (flows.bytes[3] ?? 0)) / (flows.ms / 1000);
+    assert(fast > 0.6 * 40 * MBIT, `${fast / MBIT} Mbit/s of 40`);
+    const { flows: left } = await measure(box, tcp(4, 1200, "stop=2"), 40 * MBIT);
+    // An emulated machine beside another may not come to send within so short a time.
+    if (process.env["BPF_ISOLATOR_VM"] !== undefined) return;
+    assert(left.rest > 0.75 * 40 * MBIT, `${left.rest / MBIT} Mbit/s of 40 from 100 ms after two stopped`);
+  });
+
+  it("departs by time where the device has sch_fq, and then nothing is dropped", async (t) => {
+    try {
+      sh("tc", "qdisc", "add", "dev", "near", "root", "fq");
+    } catch {
+      t.skip("this kernel has no sch_fq");
+      return;
+    }
+    try {
+      const box = await limited({ egress: { rate: 20 * MBIT }, departures: true });
+      const { share, flows } = await measure(box, tcp(4, 1200), 20 * MBIT);
+      assert(share > 0.7 && share < 1.15, `${share} of the limit`);
+      assert(jain(flows.bytes) > 0.5, flows.bytes.join());
+      // Its socket waits for room: without departure times most of them were dropped.
+      const { share: rest } = await measure(box, udp(700), 20 * MBIT);
+      assert(rest > 0.7 && rest < 1.25, `${rest} of the limit`);
+      assert.equal(box.container.bandwidth()?.egress.droppedPackets, 0n);
+    } finally {
+      sh("tc", "qdisc", "del", "dev", "near", "root");
+    }
+  });
+
+  it("cannot be had more of by a pacing rate or a congestion control of the task's own", async () => {
+    const box = await limited({ egress: { rate: 20 * MBIT } });
+    for (const words of [`pace=${500 * MBIT}`, "cc=reno"]) {
+      const { share } = await measure(box, tcp(2, 700, words), 20 * MBIT);
+      assert(share < 1.15, `${words}: ${share}`);
+    }
+    const { flows } = await measure(box, tcp(1, 700, `pace=${2 * MBIT}`), 20 * MBIT);
+    const rate = (flows.bytes[0] ?? 0) / (flows.ms / 1000);
+    assert(rate < 4 * MBIT, `a flow that asks for 2 Mbit/s has ${rate / MBIT}`);
+  });
+
+  it("changes within a second, for connections that are there, and ends", async () => {
+    const box = await limited({ egress: { rate: 100 * MBIT } });
+    const [file = "", ...args] = inNode(box.container.node, [
+      BANDWIDTH,
+      ...tcp(2, 8000, "report=1").split(" "),
+    ]);
+    const child = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
+    const rateOf = async (ms: number): Promise<number> => {
+      const begun = box.container.usage().txBytes;
+      const time = process.hrtime.bigint();
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      return Number(box.container.usage().txBytes - begun) / (Number(process.hrtime.bigint() - time) / 1e9);
+    };
+    try {
+      await once(child.stdout, "data");
+      await rateOf(200);
+      const before = await rateOf(300);
+      await box.container.update({ ...box.container.policy, bandwidth: { egress: { rate: 10 * MBIT } } });
+      await rateOf(1000);
+      const limited = await rateOf(500);
+      assert(limited < 13 * MBIT && limited > 5 * MBIT, `${limited / MBIT} of 10, before ${before / MBIT}`);
+      const without = { ...box.container.policy };
+      delete without.bandwidth;
+      await box.container.update(without);
+      await rateOf(300);
+      const free = await rateOf(300);
+      assert(free > 20 * MBIT, `${free / MBIT} without a limit`);
+      assert.equal(child.exitCode, null, "a connection of it failed");
+    } finally {
+      child.kill("SIGKILL");
+    }
+  });
+
+  it("holds connections that are older than the limit", async () => {
+    const young = await cell([`c${next++}`], policy(""));
+    const [file = "", ...args] = inNode(young.container.node, [
+      BANDWIDTH,
+      ...tcp(2, 6000, "report=1").split(" "),
+    ]);
+    const child = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      await once(child.stdout, "data");
+      await young.container.update({ ...young.container.policy, bandwidth: { egress: { rate: 10 * MBIT } } });
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      const begun = young.container.usage().txBytes;
+      const time = process.hrtime.bigint();
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      const sent = Number(young.container.usage().txBytes - begun);
+      const rate = sent / (Number(process.hrtime.bigint() - time) / 1e9);
+      assert(rate < 14 * MBIT, `${rate / MBIT} of 10`);
+    } finally {
+      child.kill("SIGKILL");
+    }
+  });
+});
+
+describe("egress of all else", () => {
+  it("is dropped as by a full queue: no error, ENOBUFS for who asks, and an event", async () => {
+    const box = await limited({ egress: { rate: 10 * MBIT } });
+    const { share } = await measure(box, udp(700), 10 * MBIT);
+    // What a sender does that has no CPU for it is less.
+    assert(share > 0.2 && share < 1.15, `${share} of the limit`);
+    const plain = await traffic<Datagrams>(box.container.node, udp(300));
+    assert.deepEqual([plain.full, plain.denied, plain.again, plain.other], [0, 0, 0, 0]);
+    const raw = await measure(box, udp(300, "raw=1"), 10 * MBIT);
+    assert(raw.share > 0.2 && raw.share < 1.25, `what a raw socket calls TCP: ${raw.share} of the limit`);
+    const told = await traffic<Datagrams>(box.container.node, udp(300, "recverr=1 connect=1"));
+    assert(told.full > 0 && told.denied === 0, JSON.stringify(told));
+    const { txDropped, denied } = box.container.usage();
+    const use = box.container.bandwidth();
+    assert(use && use.egress.droppedPackets > 0n);
+    assert.equal(txDropped, use.egress.droppedPackets);
+    assert.equal(denied.bandwidth, 0n);
+    assert.deepEqual(
+      box.poll().map(({ reason }) => REASONS[reason]),
+      ["bandwidth"],
+    );
+  });
+
+  it("is EPERM, or EAGAIN of an unconnected socket, where the policy says so", async () => {
+    const eperm = await limited({ egress: { rate: 10 * MBIT }, onFull: "eperm" });
+    const refused = await traffic<Datagrams>(eperm.container.node, udp(300));
+    assert(refused.denied > 0 && refused.again === 0, JSON.stringify(refused));
+    assert(eperm.container.usage().denied.bandwidth > 0n);
+    const eagain = await limited({ egress: { rate: 10 * MBIT }, onFull: "eagain" });
+    const later = await traffic<Datagrams>(eagain.container.node, udp(300));
+    assert(later.again > 0 && later.denied === 0, JSON.stringify(later));
+  });
+
+  it("shares the limit with TCP, and neither starves", async () => {
+    const box = await limited({ egress: { rate: 20 * MBIT } });
+    const [{ share, flows }] = await Promise.all([
+      measure(box, tcp(2, 1200), 20 * MBIT),
+      traffic<Datagrams>(box.container.node, udp(1200)),
+    ]);
+    assert(share < 1.15, `${share} of the limit`);
+    const acked = flows.bytes.reduce((sum, bytes) => sum + bytes, 0) / (flows.ms / 1000) / (20 * MBIT);
+    assert(acked > 0.2 && acked < 0.8, `TCP has ${acked}`);
+  });
+
+  it("is counted only, where the container is audited", async () => {
+    const box = await limited({ egress: { rate: 10 * MBIT } }, undefined, { enforce: "audit" });
+    const { share } = await measure(box, udp(200), 10 * MBIT);
+    assert(share > 1.5, `${share} of the limit`);
+    assert(box.container.usage().audited.bandwidth > 0n);
+    assert.equal(box.container.bandwidth()?.egress.droppedPackets, 0n);
+  });
+});
+
+describe("ingress", () => {
+  for (const [flows, ecn] of [
+    [1, 0],
+    [4, 0],
+    [4, 1],
+  ] as const) {
+    it(`of TCP is the limit, with ${flows} flows${ecn ? " that are told by ECN" : ""}`, async () => {
+      for (const host of [sh, link.far.run.bind(link.far)]) host("sysctl", "-qw", `net.ipv4.tcp_ecn=${ecn}`);
+      const box = await limited({ ingress: { rate: 20 * MBIT } });
+      const words = `receive to=${THERE} port=${SOURCE} flows=${flows} ms=1200`;
+      const { share } = await measure(box, words, 20 * MBIT);
+      // On a kernel that is emulated, senders wait for their timers most of the time.
+      assert(share > 0.05 && share < 1.25, `${share} of the limit`);
+      const marked = box.container.bandwidth()?.ingress.marked ?? 0n;
+      assert(ecn ? marked > 0n : marked === 0n, `${marked} packets are marked`);
+    });
+  }
+});
+
+describe("limits of several", () => {
+  it("hold for a nested container, its own and its parent's", async () => {
+    const parent = await limited({ egress: { rate: 20 * MBIT } });
+    const tight = await limited({ egress: { rate: 5 * MBIT } }, parent);
+    const wide = await limited({ egress: { rate: 100 * MBIT } }, parent);
+    const own = await measure(tight, tcp(2, 700), 5 * MBIT);
+    assert(own.share < 1.2, `${own.share} of its own limit`);
+    const above = await measure(wide, tcp(2, 700), 20 * MBIT);
+    assert(above.share < 1.15, `${above.share} of its parent's`);
+    // What its parent's limit drops, a child has counted as sent before.
+    for (const box of [wide, tight]) {
+      const begun = parent.container.usage().txBytes;
+      const { ms } = await traffic<Datagrams>(box.container.node, udp(500));
+      const share = Number(parent.container.usage().txBytes - begun) / (ms / 1000) / (20 * MBIT);
+      assert(share < (box === wide ? 1.2 : 0.35), `${share} of the parent's limit`);
+    }
+  });
+
+  it("leave the loopback device alone, unless it counts", async () => {
+    const local = (more: string): string => `udp to=127.0.0.1 port=9 ms=300 ${more}`.trim();
+    const box = await limited({ egress: { rate: 10 * MBIT } });
+    const free = await measure(box, local("size=1000"), 10 * MBIT);
+    assert(free.share > 1.5, `${free.share} of the limit`);
+    const counted = await limited({ egress: { rate: 10 * MBIT }, loopback: true });
+    const held = await measure(counted, local("size=1000"), 10 * MBIT);
+    assert(held.share < 1.25, `${held.share} of the limit`);
+  });
+
+  it("come from the host's budget, by weight, and one has what another leaves", async () => {
+    const one = await limited({ weight: 1 });
+    const three = await limited({ weight: 3 });
+    instance.setHostBandwidth({ egress: { rate: 40 * MBIT } });
+    try {
+      const alone = await measure(one, tcp(2, 900), 40 * MBIT);
+      assert(alone.share > 0.03 && alone.share < 1.15, `alone it has ${alone.share} of the budget`);
+      const [less, more] = await Promise.all([
+        measure(one, tcp(2, 1800), 40 * MBIT),
+        measure(three, tcp(2, 1800), 40 * MBIT),
+      ]);
+      assert(less.share + more.share < 1.15, `both have ${less.share + more.share} of the budget`);
+      const ratio = more.share / less.share;
+      assert(ratio > 1.7 && ratio < 5, `${more.share} by weight 3, ${less.share} by weight 1`);
+    } finally {
+      instance.setHostBandwidth(undefined);
+    }
+  });
+});

@@ -1,0 +1,337 @@
+/*
+ * Traffic for test/features/bandwidth.test.ts and bench:bandwidth. Words are key=value; it prints one line of JSON.
+ *
+ *   sink port=N             takes what TCP sends, until it is killed; says "ready" first
+ *   source port=N           sends to whoever connects, as much as goes, until it is killed; says "ready" first
+ *   send to=IP port=N flows=N ms=N [cc=NAME] [pace=BYTES] [slow=N] [stop=N] [report=1]
+ *                           sends by TCP; slow=N: so many of the flows send 1,000 bytes every 10 ms only; stop=N: so
+ *                           many end after half of the time, and "rest" is the rate of the others from 100 ms after
+ *                           that on. report=1: prints "mark" when it begins
+ *   receive to=IP port=N flows=N ms=N
+ *                           reads by TCP
+ *   udp to=IP port=N ms=N size=N [connect=1] [recverr=1] [raw=1]
+ *                           sends datagrams as fast as it can; counts what send() answers. raw=1: by a raw socket for
+ *                           TCP's protocol
+ *   echo port=N, ask to=IP port=N ms=N
+ *                           sends back; requests of 100 bytes one after another, and how long they take
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <linux/tcp.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_FLOWS 256
+/* Not in every libc. */
+#ifndef SO_MAX_PACING_RATE
+#define SO_MAX_PACING_RATE 47
+#endif
+
+static char buffer[65536];
+
+static const char *word(int argc, char **argv, const char *key, const char *otherwise)
+{
+	size_t length = strlen(key);
+
+	for (int i = 2; i < argc; i++)
+		if (!strncmp(argv[i], key, length) && argv[i][length] == '=')
+			return argv[i] + length + 1;
+	return otherwise;
+}
+
+static long number(int argc, char **argv, const char *key, long otherwise)
+{
+	const char *text = word(argc, argv, key, NULL);
+
+	return text ? atol(text) : otherwise;
+}
+
+static long long now_ms(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000LL + time.tv_nsec / 1000000;
+}
+
+static void fail(const char *what)
+{
+	printf("{\"error\":\"%s: %s\"}\n", what, strerror(errno));
+	exit(1);
+}
+
+static struct sockaddr_in address_of(int argc, char **argv)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(number(argc, argv, "port", 0))};
+
+	inet_pton(AF_INET, word(argc, argv, "to", "0.0.0.0"), &address.sin_addr);
+	return address;
+}
+
+/* A connection whose last packet was lost would stay for ever. */
+static void end_with_peer(int fd)
+{
+	int one = 1, seconds = 2;
+
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &seconds, sizeof(seconds));
+}
+
+/* Far ends: one thread for all, which is fast enough for what a limit lets through. */
+static void serve(int argc, char **argv, short wanted)
+{
+	struct sockaddr_in address = address_of(argc, argv);
+	struct pollfd polled[MAX_FLOWS + 1] = {{.fd = socket(AF_INET, SOCK_STREAM, 0), .events = POLLIN}};
+	int count = 1, one = 1;
+
+	setsockopt(polled[0].fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(polled[0].fd, (void *)&address, sizeof(address)) || listen(polled[0].fd, MAX_FLOWS))
+		fail("listen");
+	puts("ready");
+	fflush(stdout);
+	for (;;) {
+		poll(polled, count, -1);
+		if (polled[0].revents && count <= MAX_FLOWS) {
+			int fd = accept4(polled[0].fd, NULL, NULL, SOCK_NONBLOCK);
+
+			if (fd >= 0)
+				end_with_peer(fd);
+			if (fd >= 0)
+				polled[count++] = (struct pollfd){.fd = fd, .events = wanted};
+		}
+		for (int i = 1; i < count; i++) {
+			ssize_t size = 1;
+
+			if (!polled[i].revents)
+				continue;
+			if (wanted & POLLIN)
+				size = read(polled[i].fd, buffer, sizeof(buffer));
+			if (wanted == (POLLIN | POLLPRI) && size > 0)
+				size = send(polled[i].fd, buffer, size, MSG_NOSIGNAL);
+			if (wanted == POLLOUT)
+				size = send(polled[i].fd, buffer, sizeof(buffer), MSG_NOSIGNAL);
+			if (size > 0 || (size < 0 && errno == EAGAIN))
+				continue;
+			close(polled[i].fd);
+			polled[i--] = polled[--count];
+		}
+	}
+}
+
+static int connect_flow(int argc, char **argv)
+{
+	struct sockaddr_in address = address_of(argc, argv);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	const char *congestion = word(argc, argv, "cc", NULL);
+	unsigned int pace = number(argc, argv, "pace", 0);
+
+	if (congestion && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, strlen(congestion)))
+		fail("TCP_CONGESTION");
+	if (connect(fd, (void *)&address, sizeof(address)))
+		fail("connect");
+	if (pace && setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &pace, sizeof(pace)))
+		fail("SO_MAX_PACING_RATE");
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	return fd;
+}
+
+static long long acked(int fd, unsigned long *retransmitted)
+{
+	struct tcp_info info = {};
+	socklen_t length = sizeof(info);
+
+	getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length);
+	*retransmitted += info.tcpi_total_retrans;
+	return info.tcpi_bytes_acked;
+}
+
+static long long acked_by(const struct pollfd *polled, int from, int to)
+{
+	long long sum = 0;
+	unsigned long ignored = 0;
+
+	for (int i = from; i < to; i++)
+		sum += acked(polled[i].fd, &ignored);
+	return sum;
+}
+
+static void run_flows(int argc, char **argv, short wanted)
+{
+	int flows = number(argc, argv, "flows", 1), slow = number(argc, argv, "slow", 0),
+	    stop = number(argc, argv, "stop", 0), low = 4096;
+	long long bytes[MAX_FLOWS] = {}, next[MAX_FLOWS] = {}, begun, end, first = -1, half, then = -1, since = 0;
+	struct pollfd polled[MAX_FLOWS];
+	unsigned long retransmitted = 0;
+
+	if (flows > MAX_FLOWS)
+		flows = MAX_FLOWS;
+	for (int i = 0; i < flows; i++)
+		polled[i] = (struct pollfd){.fd = connect_flow(argc, argv), .events = wanted};
+	/* What they have queued would go on. */
+	for (int i = 0; i < stop; i++)
+		setsockopt(polled[i].fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &low, sizeof(low));
+	if (number(argc, argv, "report", 0)) {
+		puts("mark");
+		fflush(stdout);
+	}
+	begun = now_ms();
+	end = begun + number(argc, argv, "ms", 1000);
+	half = (begun + end) / 2;
+	while (now_ms() < end) {
+		poll(polled, flows, slow ? 2 : stop ? 10 : 100);
+		if (first < 0 && wanted == POLLOUT && now_ms() >= begun + 1000)
+			first = acked_by(polled, 0, flows) * 1000 / (now_ms() - begun);
+		for (int i = 0; i < stop && now_ms() >= half; i++)
+			polled[i].events = polled[i].revents = 0;
+		if (stop && then < 0 && now_ms() >= half + 100) {
+			since = now_ms();
+			then = acked_by(polled, stop, flows);
+		}
+		for (int i = 0; i < flows; i++) {
+			ssize_t size;
+
+			if (i < slow) {
+				polled[i].events = 0;
+				if (now_ms() < next[i])
+					continue;
+				next[i] = now_ms() + 10;
+				size = send(polled[i].fd, buffer, 1000, MSG_NOSIGNAL);
+			} else if (!polled[i].revents) {
+				continue;
+			} else if (wanted == POLLOUT) {
+				size =
+				    send(polled[i].fd, buffer, i < stop ? (size_t)low : sizeof(buffer), MSG_NOSIGNAL);
+			} else {
+				size = read(polled[i].fd, buffer, sizeof(buffer));
+			}
+			if (size > 0 && wanted == POLLIN)
+				bytes[i] += size;
+		}
+	}
+	if (then >= 0)
+		then = (acked_by(polled, stop, flows) - then) * 1000 / (now_ms() - since);
+	printf("{\"ms\":%lld,\"first\":%lld,\"rest\":%lld,\"bytes\":[", now_ms() - begun, first, then);
+	for (int i = 0; i < flows; i++) {
+		long long sent = acked(polled[i].fd, &retransmitted);
+
+		if (wanted == POLLOUT)
+			bytes[i] = sent;
+		printf("%s%lld", i ? "," : "", bytes[i]);
+	}
+	printf("],\"retransmitted\":%lu}\n", retransmitted);
+	fflush(stdout);
+	/* What is queued is of no interest. */
+	for (int i = 0; i < flows; i++) {
+		struct linger now = {.l_onoff = 1};
+
+		setsockopt(polled[i].fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		close(polled[i].fd);
+	}
+}
+
+static int ascending(const void *a, const void *b)
+{
+	long x = *(const long *)a, y = *(const long *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void ask(int argc, char **argv)
+{
+	enum { MOST = 1000000 };
+	long *took = calloc(MOST, sizeof(*took)), count = 0;
+	int fd = connect_flow(argc, argv), one = 1;
+	long long end = now_ms() + number(argc, argv, "ms", 1000);
+	struct pollfd polled = {.fd = fd, .events = POLLIN};
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	while (now_ms() < end && count < MOST) {
+		struct timespec from, to;
+
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		if (send(fd, buffer, 100, MSG_NOSIGNAL) != 100)
+			fail("send");
+		for (ssize_t got = 0; got < 100;) {
+			poll(&polled, 1, -1);
+			ssize_t size = read(fd, buffer, 100);
+
+			if (size > 0)
+				got += size;
+			else if (!size || errno != EAGAIN)
+				fail("read");
+		}
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		took[count++] = (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000;
+	}
+	qsort(took, count, sizeof(*took), ascending);
+	printf("{\"count\":%ld,\"p50\":%ld,\"p99\":%ld}\n", count, took[count / 2], took[count * 99 / 100]);
+}
+
+static void send_datagrams(int argc, char **argv)
+{
+	struct sockaddr_in address = address_of(argc, argv);
+	int one = 1, size = number(argc, argv, "size", 1000);
+	int fd =
+	    number(argc, argv, "raw", 0) ? socket(AF_INET, SOCK_RAW, IPPROTO_TCP) : socket(AF_INET, SOCK_DGRAM, 0);
+	bool connected = number(argc, argv, "connect", 0);
+	long long begun = now_ms(), end = begun + number(argc, argv, "ms", 1000);
+	long sent = 0, full = 0, denied = 0, again = 0, other = 0;
+
+	if (number(argc, argv, "recverr", 0))
+		setsockopt(fd, IPPROTO_IP, IP_RECVERR, &one, sizeof(one));
+	if (connected && connect(fd, (void *)&address, sizeof(address)))
+		fail("connect");
+	while (now_ms() < end) {
+		ssize_t result = connected ? send(fd, buffer, size, 0)
+		                           : sendto(fd, buffer, size, 0, (void *)&address, sizeof(address));
+
+		if (result >= 0)
+			sent++;
+		else if (errno == ENOBUFS)
+			full++;
+		else if (errno == EPERM)
+			denied++;
+		else if (errno == EAGAIN)
+			again++;
+		else if (errno != ECONNREFUSED)
+			other++;
+	}
+	printf("{\"ms\":%lld,\"sent\":%ld,\"full\":%ld,\"denied\":%ld,\"again\":%ld,\"other\":%ld}\n",
+	       now_ms() - begun, sent, full, denied, again, other);
+}
+
+int main(int argc, char **argv)
+{
+	const char *mode = argc > 1 ? argv[1] : "";
+
+	signal(SIGPIPE, SIG_IGN);
+	if (!strcmp(mode, "sink"))
+		serve(argc, argv, POLLIN);
+	else if (!strcmp(mode, "source"))
+		serve(argc, argv, POLLOUT);
+	else if (!strcmp(mode, "echo"))
+		serve(argc, argv, POLLIN | POLLPRI);
+	else if (!strcmp(mode, "ask"))
+		ask(argc, argv);
+	else if (!strcmp(mode, "send"))
+		run_flows(argc, argv, POLLOUT);
+	else if (!strcmp(mode, "receive"))
+		run_flows(argc, argv, POLLIN);
+	else if (!strcmp(mode, "udp"))
+		send_datagrams(argc, argv);
+	else
+		return 2;
+	return 0;
+}
