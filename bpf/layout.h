@@ -148,6 +148,15 @@ struct port_owner {
 };
 
 /*
+ * Value of port_bounds: no port outside has an owner. Both 0: none has. Most ports that the kernel chooses lie
+ * outside, and a look here is cheaper than one into port_owners, which is too large for a processor's caches.
+ */
+struct port_bounds {
+	__u32 first;
+	__u32 last;
+};
+
+/*
  * Why something was refused, dropped or reported: index of counters.denied and counters.audited, and event.reason.
  */
 enum reason {

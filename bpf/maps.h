@@ -27,6 +27,14 @@ struct {
 	__type(value, struct port_owner);
 } port_owners SEC(".maps");
 
+/* One entry, 0. It widens before a port gets its owner, and is made exact when a daemon starts. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct port_bounds);
+} port_bounds SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

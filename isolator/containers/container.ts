@@ -309,7 +309,7 @@ export class Container {
   }
 
   private get table(): PortTable {
-    return new PortTable(this.programs.map("port_owners"));
+    return new PortTable(this.programs.map("port_owners"), this.programs.map("port_bounds"));
   }
 
   /** Writes the policy to the kernel, less what `break-glass` has switched off. */

@@ -209,7 +209,9 @@ function rebuildPorts(
     }
   }
   const foreign = new Set(runs.map(({ chain }) => chain.at(-1)));
-  new PortTable(programs.map("port_owners")).rebuild(desired, (id) => foreign.has(id.toString()));
+  new PortTable(programs.map("port_owners"), programs.map("port_bounds")).rebuild(desired, (id) =>
+    foreign.has(id.toString()),
+  );
 }
 
 function adoptAll(

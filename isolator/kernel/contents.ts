@@ -9,6 +9,7 @@ export const MAPS = {
   policies: layouts.structs.policy.size,
   counters: layouts.structs.counters.size,
   port_owners: layouts.structs.port_owner.size,
+  port_bounds: layouts.structs.port_bounds.size,
   event_rings: 4,
   socket_notes: layouts.structs.socket_note.size,
   connect_totals:

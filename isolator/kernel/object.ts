@@ -12,6 +12,7 @@ export const STRUCTS = [
   "policy",
   "counters",
   "port_owner",
+  "port_bounds",
   "event",
   "socket_note",
   "connection_count",

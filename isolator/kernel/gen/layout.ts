@@ -474,6 +474,19 @@ export const layouts = {
         }
       }
     },
+    "port_bounds": {
+      "size": 8,
+      "fields": {
+        "first": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "last": {
+          "offset": 4,
+          "type": "u32"
+        }
+      }
+    },
     "socket_note": {
       "size": 20,
       "fields": {
