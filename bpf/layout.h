@@ -878,9 +878,6 @@ struct ended_socket {
 
 _Static_assert(sizeof(struct policy) == 128, "policy has a hole");
 _Static_assert(sizeof(struct marking) == 16, "marking has a hole");
-_Static_assert(__builtin_offsetof(struct policy, marking_parts) - __builtin_offsetof(struct policy, mark) ==
-                   __builtin_offsetof(struct marking, parts),
-               "policy has no marking in it");
 _Static_assert(sizeof(struct socket_note) == 20, "socket_note has a hole");
 _Static_assert(sizeof(struct service_key) == 32, "service_key has a hole");
 _Static_assert(sizeof(struct service_slot) == 48, "service_slot has a hole");

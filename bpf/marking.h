@@ -50,6 +50,10 @@ static __always_inline __u64 marking_note_flags(const struct policy *policy)
 	return policy->level ? BPF_SK_STORAGE_GET_F_CREATE : 0;
 }
 
+_Static_assert(__builtin_offsetof(struct policy, marking_parts) - __builtin_offsetof(struct policy, mark) ==
+                   __builtin_offsetof(struct marking, parts),
+               "policy has no marking in it");
+
 /* Of what goes to a destination that no rule names, and of sockets that go nowhere yet. */
 static __always_inline const struct marking *plain_marking(const struct policy *policy)
 {
