@@ -294,10 +294,15 @@ SEC("cgroup_skb/egress")
 int egress_full(struct __sk_buff *skb)
 {
 	struct counters *counters = container_counters();
-	int verdict = egress_packet(skb);
+	const struct policy *policy;
+	int verdict = ALLOW;
 
-	if (verdict == ALLOW)
-		verdict = marking_egress(skb);
+	if (!is_marked_right(skb, counters)) {
+		policy = container_policy();
+		verdict = egress_packet(skb, policy);
+		if (verdict == ALLOW)
+			verdict = marking_egress(skb, policy, counters);
+	}
 	if (verdict == DENY)
 		count(&counters->tx_dropped, 1);
 	else

@@ -212,7 +212,10 @@ struct counters {
 	__u64 tcp_out_segs;
 	__u64 tcp_timewaits;      /* closed, and in timewait or FIN-WAIT-2 without a process from then on */
 	__u64 tcp_timewaits_lost; /* of these, found no room in `timewaits` */
-	__u64 self; /* programs' own: the container's cgroup id, so that a datagram needs no look at the policy */
+	/* From here on programs' own, so that a packet needs no look at the policy. */
+	__u64 self;       /* the container's cgroup id */
+	__u64 marking[2]; /* a struct marking, which holds for the packets of one tick */
+	__u64 marking_at; /* of the clock (jiffies) */
 };
 
 /* One entry of an event ring. */
@@ -886,7 +889,7 @@ _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
 _Static_assert(sizeof(struct ended_socket) == 64, "ended_socket has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
-_Static_assert(sizeof(struct counters) == 8 * (20 + 2 * REASONS), "counters has a hole");
+_Static_assert(sizeof(struct counters) == 8 * (23 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tally has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");

@@ -134,15 +134,39 @@ static __noinline int mark_by_destination(struct __sk_buff *skb, const struct po
 	return wrong_parts(skb, &marking) ? correct(skb, policy, &marking) : ALLOW;
 }
 
-/* Every packet that a socket of the container sends: as it should be, nearly always. */
-static __always_inline int marking_egress(struct __sk_buff *skb)
+/*
+ * Whether nothing more need be looked at: of the policy's marking as it was a moment ago, since that is in what is
+ * counted in, and a look at the policy takes longer than all else. Another policy holds from the next tick on.
+ */
+static __always_inline bool is_marked_right(struct __sk_buff *skb, const struct counters *counters)
 {
-	const struct policy *policy = container_policy();
+	return counters->marking_at == bpf_jiffies64() && !wrong_parts(skb, (const void *)counters->marking);
+}
 
+/* Egress rules judge packets too, and know nothing of this. What comes between is a packet of the same tick. */
+static __always_inline void remember_marking(struct counters *counters, const struct policy *policy)
+{
+	struct marking *marking = (void *)counters->marking;
+	__u64 now = bpf_jiffies64();
+
+	if (policy->flags & POLICY_EGRESS || counters->marking_at == now)
+		return;
+	counters->marking_at = 0;
+	barrier();
+	*marking = *plain_marking(policy);
+	barrier();
+	counters->marking_at = now;
+}
+
+/* Every packet that a socket of the container sends: as it should be, nearly always. */
+static __always_inline int marking_egress(struct __sk_buff *skb, const struct policy *policy,
+                                          struct counters *counters)
+{
 	if (!marks(policy))
 		return ALLOW;
 	if (policy->flags & POLICY_MARK_DESTINATIONS)
 		return mark_by_destination(skb, policy);
+	remember_marking(counters, policy);
 	return wrong_parts(skb, plain_marking(policy)) ? correct(skb, policy, plain_marking(policy)) : ALLOW;
 }
 

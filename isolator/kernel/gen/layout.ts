@@ -370,7 +370,7 @@ export const layouts = {
       }
     },
     "counters": {
-      "size": 672,
+      "size": 696,
       "fields": {
         "rx_packets": {
           "offset": 0,
@@ -460,6 +460,15 @@ export const layouts = {
         },
         "self": {
           "offset": 664,
+          "type": "u64"
+        },
+        "marking": {
+          "offset": 672,
+          "type": "u64",
+          "count": 2
+        },
+        "marking_at": {
+          "offset": 688,
           "type": "u64"
         }
       }

@@ -43,7 +43,7 @@ export interface Setting {
 const PORTS = { begin: 31000, end: 31005 };
 const COUNTED_PORTS = { begin: 31050, end: 31055 };
 export const PEER_PORT = 20000;
-const MARKED_PORTS = { begin: 31070, end: 31075 };
+const MARKED_PORTS = { begin: 31080, end: 31085 };
 /** Of the container that has port mappings. */
 const MAPPED_PORTS = { begin: 31060, end: 31065 };
 export const MAPPED_PORT = 80;
