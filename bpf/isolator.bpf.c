@@ -235,6 +235,9 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	/* Most calls are for none of these: they do not pay for a look at the policy. */
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_STATE_CB:
+		/* The other side has closed or has seen that this one did: nothing counts that. */
+		if (ctx->args[1] == BPF_TCP_FIN_WAIT2 || ctx->args[1] == BPF_TCP_CLOSE_WAIT)
+			break;
 		connections_state(ctx);
 		statistics_state(ctx);
 		services_state(ctx);
