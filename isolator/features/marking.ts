@@ -196,6 +196,7 @@ export function markingHooks(marking?: MarkingPolicy): string[] {
   if (!marking) return [];
   return [
     "egress_full",
+    "sock_ops_full",
     "setsockopt",
     "getsockopt",
     ...(marking.dscp === undefined ? [] : ["connect4", "connect6"]),
