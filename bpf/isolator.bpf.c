@@ -225,20 +225,62 @@ SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
 	ports_release(ctx);
+	return ALLOW;
+}
+
+/* Instead of the one before, where a policy counts connections. */
+SEC("cgroup/sock_release")
+int release_full(struct bpf_sock *ctx)
+{
+	ports_release(ctx);
 	connections_release(ctx);
 	return ALLOW;
+}
+
+/* The other side has closed, or has seen that this one did: nothing counts that. */
+static __always_inline bool changes_nothing(const struct bpf_sock_ops *ctx)
+{
+	return ctx->args[1] == BPF_TCP_FIN_WAIT2 || ctx->args[1] == BPF_TCP_CLOSE_WAIT;
 }
 
 SEC("sockops")
 int sock_ops(struct bpf_sock_ops *ctx)
 {
-	const struct policy *policy;
-
-	/* Most calls are for none of these: they do not pay for a look at the policy. */
+	/* Most calls are for none of these. */
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_STATE_CB:
+		if (!changes_nothing(ctx))
+			statistics_state(ctx);
+		break;
+	case BPF_SOCK_OPS_RETRANS_CB:
+		statistics_retransmitted(ctx);
+		break;
+	case BPF_SOCK_OPS_TCP_LISTEN_CB:
+		ports_listen(ctx, container_policy());
+		break;
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		ports_connect(ctx);
+		statistics_connecting(ctx);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		statistics_accepted(ctx);
+		break;
+	}
+	return ALLOW;
+}
+
+/* Instead of the one before, where a policy asks for more of a connection than that it is counted. */
+SEC("sockops")
+int sock_ops_full(struct bpf_sock_ops *ctx)
+{
+	const struct policy *policy;
+
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_STATE_CB:
+		if (changes_nothing(ctx))
+			break;
 		connections_state(ctx);
-		statistics_state(ctx);
+		statistics_state_apart(ctx);
 		services_state(ctx);
 		break;
 	case BPF_SOCK_OPS_RETRANS_CB:

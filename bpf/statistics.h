@@ -85,8 +85,8 @@ static __noinline void count_closed(struct bpf_sock_ops *ctx, struct counters *c
 	}
 }
 
-/* Of the connections that were counted when they began. Out of line: the calls beside it need all of the stack. */
-static __noinline void statistics_state(struct bpf_sock_ops *ctx)
+/* Of the connections that were counted when they began. */
+static __always_inline void statistics_state(struct bpf_sock_ops *ctx)
 {
 	struct counters *counters = container_counters();
 	__u32 from = ctx->args[0], to = ctx->args[1];
@@ -98,6 +98,12 @@ static __noinline void statistics_state(struct bpf_sock_ops *ctx)
 	else if (to == BPF_TCP_FIN_WAIT1)
 		/* Made now if it has none: when the state is CLOSE, the timewait socket has its copy already. */
 		bpf_get_socket_cookie(ctx);
+}
+
+/* Where the calls beside it need all of the stack. */
+static __noinline void statistics_state_apart(struct bpf_sock_ops *ctx)
+{
+	statistics_state(ctx);
 }
 
 static __noinline void begin_tally(struct socket_tally *tally, __u32 pass)

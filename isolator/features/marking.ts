@@ -298,6 +298,7 @@ export function markingHooks(marking?: MarkingPolicy): string[] {
   if (!marking) return [];
   return [
     "egress_full",
+    "sock_ops_full",
     "setsockopt",
     "getsockopt",
     ...(setsDscp(marking) || marking.destinations ? ["connect4", "connect6"] : []),
