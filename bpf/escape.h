@@ -117,7 +117,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	     tallies[16] = "socket_tallies", timewaits[16] = "timewaits", shares[16] = "connect_shares",
 	     terminated[16] = "terminations", listeners[16] = "listening", services[16] = "services",
 	     slots[16] = "service_slots", backends[16] = "service_backend", misses[16] = "service_misses",
-	     peers[16] = "service_notes";
+	     peers[16] = "service_notes", markings[16] = "marking_rules", marking_sets[16] = "marking_sets",
+	     marked[16] = "marking_notes";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -132,7 +133,7 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		       same_name(name, shares) || same_name(name, listeners) || same_name(name, remaps);
 	case BPF_MAP_TYPE_SK_STORAGE:
 		return same_name(name, notes) || same_name(name, sockets) || same_name(name, remap) ||
-		       same_name(name, paced) || same_name(name, peers);
+		       same_name(name, paced) || same_name(name, peers) || same_name(name, marked);
 	case BPF_MAP_TYPE_HASH:
 		return same_name(name, totals) || same_name(name, rules) || same_name(name, closed) ||
 		       same_name(name, files) || same_name(name, file_policies) || same_name(name, file_counts) ||
@@ -140,7 +141,7 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		       same_name(name, hits) || same_name(name, tallies) || same_name(name, timewaits) ||
 		       same_name(name, rates) || same_name(name, bandwidths) || same_name(name, terminated) ||
 		       same_name(name, services) || same_name(name, slots) || same_name(name, backends) ||
-		       same_name(name, misses);
+		       same_name(name, misses) || same_name(name, markings) || same_name(name, marking_sets);
 	case BPF_MAP_TYPE_CGROUP_ARRAY:
 		return same_name(name, root);
 	case BPF_MAP_TYPE_LPM_TRIE:

@@ -14,6 +14,8 @@
 #include "escape.h"
 #include "files.h"
 #include "marking.h"
+#include "marking_options.h"
+#include "marking_packets.h"
 #include "ports.h"
 #include "remap.h"
 #include "services.h"
@@ -98,7 +100,7 @@ int sendmsg4(struct bpf_sock_addr *ctx)
 	if (verdict == ALLOW)
 		verdict = egress_sendmsg(ctx, policy, AF_INET, service);
 	if (verdict == ALLOW)
-		marking_sendmsg(ctx, policy);
+		marking_sendmsg(ctx, policy, AF_INET, service);
 	return verdict;
 }
 
@@ -116,7 +118,7 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 	if (verdict == ALLOW)
 		verdict = egress_sendmsg(ctx, policy, AF_INET6, service);
 	if (verdict == ALLOW)
-		marking_sendmsg(ctx, policy);
+		marking_sendmsg(ctx, policy, AF_INET6, service);
 	return verdict;
 }
 
@@ -144,7 +146,7 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 			connections_refused(ctx);
 	}
 	if (verdict == ALLOW)
-		marking_address(ctx, policy);
+		marking_connect(ctx, policy, &to, service);
 	return verdict;
 }
 
@@ -334,10 +336,15 @@ SEC("cgroup_skb/egress")
 int egress_full(struct __sk_buff *skb)
 {
 	struct counters *counters = container_counters();
-	int verdict = egress_packet(skb);
+	const struct policy *policy;
+	int verdict = ALLOW;
 
-	if (verdict == ALLOW)
-		verdict = marking_egress(skb);
+	if (!is_marked_right(skb, counters)) {
+		policy = container_policy();
+		verdict = egress_packet(skb, policy);
+		if (verdict == ALLOW)
+			verdict = marking_egress(skb, policy, counters);
+	}
 	if (verdict == DENY)
 		count(&counters->tx_dropped, 1);
 	else
@@ -479,6 +486,13 @@ SEC("xdp")
 int egress_query(struct xdp_md *ctx)
 {
 	return egress_answer(ctx);
+}
+
+/* On devices that the configuration names (isolator/containers/marking-devices.ts). */
+SEC("tc")
+int marking_rewrite(struct __sk_buff *skb)
+{
+	return marking_device(skb);
 }
 
 /*

@@ -60,6 +60,26 @@ enum policy_flags {
 	POLICY_COUNT_PORTS =
 	    2097152,           /* ports that the kernel chooses are counted, under connection_rules.max_ports */
 	POLICY_FAIR = 4194304, /* it gets no more of a destination than connect_shares says */
+	/* Of the marking too. */
+	POLICY_REWRITE_DSCP = 8388608,       /* a packet with another DSCP gets the right one on the device */
+	POLICY_MARK_DESTINATIONS = 16777216, /* it has an entry in marking_sets */
+};
+
+/* What is not among the parts is 0. Part of struct policy, from its mark on. */
+struct marking {
+	__u32 mark;      /* bits of mark_mask */
+	__u32 mark_mask; /* 0: none */
+	__u32 priority;
+	__u8 tos;   /* DSCP in its place in the traffic class: the upper six bits */
+	__u8 parts; /* which there are: the bits of policy_flags that say so, from POLICY_SET_DSCP on */
+	__u8 reserved[2];
+};
+
+/* Value of marking_sets, by cgroup id: the rules of a container that has markings by destination. */
+struct marking_set {
+	__u64 set;      /* they are in egress_blocks, egress_classes and marking_rules */
+	__u32 by_class; /* 1: there are rules that name classes */
+	__u32 reserved;
 };
 
 /* Mappings that a policy has in itself. */
@@ -94,13 +114,14 @@ struct policy {
 	__u32 max_connections_total;
 	__u32 connections_errno; /* what a connect() over a limit gives */
 	__u32 connection_rules;  /* of connect_rules */
-	/* Marking, where the flags say so. */
-	__u32 mark;      /* bits of mark_mask */
-	__u32 mark_mask; /* 0: none */
+	/* A struct marking: for what goes to a destination without one of its own. The flags are of them all. */
+	__u32 mark;
+	__u32 mark_mask;
 	__u32 priority;
-	__u8 tos;        /* DSCP in its place in the traffic class: the upper six bits */
+	__u8 tos;
+	__u8 marking_parts;
 	__u8 file_errno; /* of POLICY_FILES: what is refused gives it, EACCES or EPERM */
-	__u8 reserved[2];
+	__u8 reserved;
 	/* Of POLICY_REMAP: the first mappings, for bind() to look at nothing else. Ports in host byte order. */
 	__u16 remap_port[REMAPS_AT_HAND]; /* what a task asks for */
 	__u16 remap_host[REMAPS_AT_HAND]; /* what it gets */
@@ -191,7 +212,10 @@ struct counters {
 	__u64 tcp_out_segs;
 	__u64 tcp_timewaits;      /* closed, and in timewait or FIN-WAIT-2 without a process from then on */
 	__u64 tcp_timewaits_lost; /* of these, found no room in `timewaits` */
-	__u64 self; /* programs' own: the container's cgroup id, so that a datagram needs no look at the policy */
+	/* From here on programs' own, so that a packet needs no look at the policy. */
+	__u64 self;       /* the container's cgroup id */
+	__u64 marking[2]; /* a struct marking, which holds for the packets of one tick */
+	__u64 marking_at; /* of the clock (jiffies) */
 };
 
 /* One entry of an event ring. */
@@ -228,8 +252,17 @@ struct socket_note {
 	__u16 listener_port;   /* that the verdicts are for; host byte order */
 	__u8 marked_by;        /* 1 + the deepest level below the root container whose marking it has; 0: none */
 	__u8 dscp_excuse;      /* enum dscp_excuse */
-	__u8 tos;              /* policy.tos that was set on it, plus 1; 0: none */
-	__u8 reserved[3];
+	__u8 tos;              /* traffic class that was set on it, plus 1; 0: none */
+	__u8 rewrite;          /* traffic class that packets get at the device, plus 1; 0: none */
+	__u8 reserved[2];
+	__u32 rewrite_at; /* jiffies when that was said: it holds for a moment */
+};
+
+/* Key of marking_rules: the number of a rule of a set. */
+struct marking_rule {
+	__u64 set;
+	__u32 rule;
+	__u32 reserved;
 };
 
 /* Why packets of a socket may have no DSCP where the marking has one, and the task has not changed it. */
@@ -300,6 +333,14 @@ struct destination {
 	__u16 port;       /* host byte order */
 	__u16 protocol;   /* IPPROTO_*; MPTCP is TCP */
 	__u32 reserved;
+};
+
+/* What is remembered of a socket whose policy has markings by destination. */
+struct marking_note {
+	struct destination to; /* of the last connect() or send; cgroup_id 0: none */
+	struct marking marking;
+	__u32 before_mask; /* mark_mask and parts of the marking before that */
+	__u32 before_parts;
 };
 
 /*
@@ -839,6 +880,8 @@ struct ended_socket {
 };
 
 _Static_assert(sizeof(struct policy) == 128, "policy has a hole");
+_Static_assert(sizeof(struct marking) == 16, "marking has a hole");
+_Static_assert(sizeof(struct socket_note) == 20, "socket_note has a hole");
 _Static_assert(sizeof(struct service_key) == 32, "service_key has a hole");
 _Static_assert(sizeof(struct service_slot) == 48, "service_slot has a hole");
 _Static_assert(sizeof(struct service_note) == 24 + 48 * SERVICE_PEERS, "service_note has a hole");
@@ -846,7 +889,7 @@ _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
 _Static_assert(sizeof(struct ended_socket) == 64, "ended_socket has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
-_Static_assert(sizeof(struct counters) == 8 * (20 + 2 * REASONS), "counters has a hole");
+_Static_assert(sizeof(struct counters) == 8 * (23 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tally has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");

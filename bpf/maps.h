@@ -288,6 +288,31 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 65536);
 	__type(key, __u64);
+	__type(value, struct marking_set);
+} marking_sets SEC(".maps");
+
+/* Markings of the rules of a set, by number. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct marking_rule);
+	__type(value, struct marking);
+} marking_rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct marking_note);
+} marking_notes SEC(".maps");
+
+/* By cgroup id. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
 	__type(value, struct bandwidth_rule);
 } bandwidth_rules SEC(".maps");
 

@@ -42,6 +42,9 @@ export const MAPS = {
   egress_blocks: layouts.structs.egress_ranges.size,
   egress_classes: layouts.structs.egress_ranges.size,
   egress_hits: 8,
+  marking_sets: layouts.structs.marking_set.size,
+  marking_rules: layouts.structs.marking.size,
+  marking_notes: 0,
   terminations: layouts.structs.termination.size,
   listening: layouts.structs.listening_ports.size,
   services: layouts.structs.service.size,
@@ -74,4 +77,7 @@ export const CALLS = ["files_identify"] as const;
 export type CallName = (typeof CALLS)[number];
 /** Programs that user space runs, with a question as their packet (query.ts). */
 export const QUERIES = ["endpoint_query", "egress_query"] as const;
+/** Programs that are put on devices (devices.ts). */
+export const DEVICE_PROGRAMS = ["marking_rewrite"] as const;
+export type DeviceProgram = (typeof DEVICE_PROGRAMS)[number];
 export type QueryName = (typeof QUERIES)[number];

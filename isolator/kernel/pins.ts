@@ -174,6 +174,7 @@ type OwnMap =
   | "owner_classes"
   | "egress_hits"
   | "terminations"
+  | "marking_sets"
   | "file_rules"
   | "file_policies"
   | "file_counts"

@@ -308,14 +308,17 @@ export const layouts = {
           "offset": 60,
           "type": "u8"
         },
-        "file_errno": {
+        "marking_parts": {
           "offset": 61,
           "type": "u8"
         },
-        "reserved": {
+        "file_errno": {
           "offset": 62,
-          "type": "u8",
-          "count": 2
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 63,
+          "type": "u8"
         },
         "remap_port": {
           "offset": 64,
@@ -367,7 +370,7 @@ export const layouts = {
       }
     },
     "counters": {
-      "size": 672,
+      "size": 696,
       "fields": {
         "rx_packets": {
           "offset": 0,
@@ -458,6 +461,15 @@ export const layouts = {
         "self": {
           "offset": 664,
           "type": "u64"
+        },
+        "marking": {
+          "offset": 672,
+          "type": "u64",
+          "count": 2
+        },
+        "marking_at": {
+          "offset": 688,
+          "type": "u64"
         }
       }
     },
@@ -485,7 +497,7 @@ export const layouts = {
       }
     },
     "socket_note": {
-      "size": 16,
+      "size": 20,
       "fields": {
         "listener": {
           "offset": 0,
@@ -513,10 +525,18 @@ export const layouts = {
           "offset": 12,
           "type": "u8"
         },
-        "reserved": {
+        "rewrite": {
           "offset": 13,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 14,
           "type": "u8",
-          "count": 3
+          "count": 2
+        },
+        "rewrite_at": {
+          "offset": 16,
+          "type": "u32"
         }
       }
     },
@@ -721,6 +741,70 @@ export const layouts = {
         "action": {
           "offset": 12,
           "type": "u32"
+        }
+      }
+    },
+    "marking_set": {
+      "size": 16,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "by_class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "marking_rule": {
+      "size": 16,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "rule": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "marking": {
+      "size": 16,
+      "fields": {
+        "mark": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "mark_mask": {
+          "offset": 4,
+          "type": "u32"
+        },
+        "priority": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "tos": {
+          "offset": 12,
+          "type": "u8"
+        },
+        "parts": {
+          "offset": 13,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 14,
+          "type": "u8",
+          "count": 2
         }
       }
     },
@@ -1237,7 +1321,9 @@ export const layouts = {
       "POLICY_DENY_MARKING": 524288,
       "POLICY_DROP_DSCP": 1048576,
       "POLICY_COUNT_PORTS": 2097152,
-      "POLICY_FAIR": 4194304
+      "POLICY_FAIR": 4194304,
+      "POLICY_REWRITE_DSCP": 8388608,
+      "POLICY_MARK_DESTINATIONS": 16777216
     },
     "enforcement": {
       "ENFORCE_UNSET": 0,
