@@ -116,7 +116,9 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	     matrix[16] = "egress_classes", hits[16] = "egress_hits", tallies[16] = "socket_tallies",
 	     timewaits[16] = "timewaits", shares[16] = "connect_shares", terminated[16] = "terminations",
 	     listeners[16] = "listening", services[16] = "services", slots[16] = "service_slots",
-	     backends[16] = "service_backend", misses[16] = "service_misses", peers[16] = "service_notes";
+	     backends[16] = "service_backend", misses[16] = "service_misses", peers[16] = "service_notes",
+	     ends[16] = "service_ends", places[16] = "service_places", avoided[16] = "service_states",
+	     connected[16] = "service_sockets";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -128,7 +130,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	case BPF_MAP_TYPE_ARRAY:
 		return same_name(name, owners) || same_name(name, sets) || same_name(name, pass) ||
 		       same_name(name, states) || same_name(name, holds) || same_name(name, shares) ||
-		       same_name(name, listeners) || same_name(name, remaps);
+		       same_name(name, listeners) || same_name(name, remaps) || same_name(name, backends) ||
+		       same_name(name, avoided) || same_name(name, connected);
 	case BPF_MAP_TYPE_SK_STORAGE:
 		return same_name(name, notes) || same_name(name, sockets) || same_name(name, remap) ||
 		       same_name(name, paced) || same_name(name, peers);
@@ -138,8 +141,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		       same_name(name, classes) || same_name(name, one_set) || same_name(name, matrix) ||
 		       same_name(name, hits) || same_name(name, tallies) || same_name(name, timewaits) ||
 		       same_name(name, rates) || same_name(name, bandwidths) || same_name(name, terminated) ||
-		       same_name(name, services) || same_name(name, slots) || same_name(name, backends) ||
-		       same_name(name, misses);
+		       same_name(name, services) || same_name(name, slots) || same_name(name, ends) ||
+		       same_name(name, places) || same_name(name, misses);
 	case BPF_MAP_TYPE_CGROUP_ARRAY:
 		return same_name(name, root);
 	case BPF_MAP_TYPE_LPM_TRIE:
