@@ -69,6 +69,7 @@ export const ENUMS = [
   "connection_total",
   "service_sizes",
   "service_flag",
+  "service_state",
 ] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */

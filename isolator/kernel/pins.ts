@@ -181,6 +181,9 @@ type OwnMap =
   | "services"
   | "service_slots"
   | "service_backends"
+  | "service_ends"
+  | "service_places"
+  | "service_states"
   | "service_misses";
 
 function isOwn(name: keyof typeof STRUCT_OF | OwnMap): name is OwnMap {
