@@ -89,14 +89,15 @@ int sendmsg4(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
 	__u32 service = 0;
+	bool own = false;
 	int verdict;
 
 	remap_sendmsg(ctx, policy, AF_INET);
 	verdict = services_sendmsg(ctx, policy, AF_INET, &service);
 	if (verdict == ALLOW)
-		verdict = ports_sendmsg(ctx, policy, AF_INET);
+		verdict = ports_sendmsg(ctx, policy, AF_INET, &own);
 	if (verdict == ALLOW)
-		verdict = egress_sendmsg(ctx, policy, AF_INET, service);
+		verdict = egress_sendmsg(ctx, policy, AF_INET, service, own);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;
@@ -107,14 +108,15 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
 	__u32 service = 0;
+	bool own = false;
 	int verdict;
 
 	remap_sendmsg(ctx, policy, AF_INET6);
 	verdict = services_sendmsg(ctx, policy, AF_INET6, &service);
 	if (verdict == ALLOW)
-		verdict = ports_sendmsg(ctx, policy, AF_INET6);
+		verdict = ports_sendmsg(ctx, policy, AF_INET6, &own);
 	if (verdict == ALLOW)
-		verdict = egress_sendmsg(ctx, policy, AF_INET6, service);
+		verdict = egress_sendmsg(ctx, policy, AF_INET6, service, own);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy);
 	return verdict;

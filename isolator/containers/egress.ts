@@ -23,26 +23,36 @@ export interface EgressMaps {
 export function writeEgress(maps: EgressMaps, policy: EgressPolicy): void {
   const set = egressSet(policy);
   const { blocks, classes } = compileEgress(policy);
-  for (const entry of blocks) maps.map("egress_blocks").update(encodeEgressBlock(set, entry), entry.value);
-  for (const entry of classes) maps.map("egress_classes").update(encodeEgressClass(set, entry), entry.value);
+  maps.map("egress_blocks").change(() => {
+    for (const entry of blocks) maps.map("egress_blocks").update(encodeEgressBlock(set, entry), entry.value);
+    for (const entry of classes)
+      maps.map("egress_classes").update(encodeEgressClass(set, entry), entry.value);
+  });
 }
 
 /** Removes a set, which no program may be about to look at. Under the instance's lock. */
 export function removeEgress(maps: EgressMaps, policy: EgressPolicy): void {
   const set = egressSet(policy);
   const { blocks, classes } = compileEgress(policy);
-  for (const entry of blocks) maps.map("egress_blocks").delete(encodeEgressBlock(set, entry));
-  for (const entry of classes) maps.map("egress_classes").delete(encodeEgressClass(set, entry));
+  maps.map("egress_blocks").change(() => {
+    for (const entry of blocks) maps.map("egress_blocks").delete(encodeEgressBlock(set, entry));
+    for (const entry of classes) maps.map("egress_classes").delete(encodeEgressClass(set, entry));
+  });
 }
 
-/** Removes the sets that nobody uses, which an earlier process may have left. Under the instance's lock. */
+/**
+ * Removes the sets that nobody uses, which an earlier process may have left. Under the instance's lock. Ends what programs
+ * remember of verdicts, since that process may have been killed in a change.
+ */
 export function sweepEgress(maps: EgressMaps, used: ReadonlySet<bigint>): void {
   for (const [name, size] of [
     ["egress_blocks", EGRESS_BLOCK_SIZE],
     ["egress_classes", EGRESS_CLASS_SIZE],
   ] as const) {
     const map = maps.map(name);
-    for (const key of map.keys(size)) if (!used.has(setOfKey(key))) map.delete(key);
+    map.change(() => {
+      for (const key of map.keys(size)) if (!used.has(setOfKey(key))) map.delete(key);
+    });
   }
 }
 

@@ -41,6 +41,8 @@ export const MAPS = {
   egress_blocks: layouts.structs.egress_ranges.size,
   egress_classes: layouts.structs.egress_ranges.size,
   egress_hits: 8,
+  egress_recent: 0,
+  egress_epoch: 8,
   terminations: layouts.structs.termination.size,
   listening: layouts.structs.listening_ports.size,
   services: layouts.structs.service.size,
