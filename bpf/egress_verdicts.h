@@ -23,7 +23,8 @@ static __always_inline __u64 egress_epoch_now(void)
 	return epoch ? *(volatile __u64 *)epoch : 0;
 }
 
-/* Where it is if it is remembered. Who finds numbers that meet in one place takes that from himself and others: time. */
+/* Where it is if it is remembered. Who finds numbers that meet in one place takes that from himself and others: time.
+ */
 static __always_inline struct egress_recent *recent_place(const struct policy *policy, const struct destination *to)
 {
 	struct egress_recents *all;

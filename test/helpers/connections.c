@@ -26,9 +26,11 @@
  *	race THREADS N KIND ADDRESS PORT	the same, N by each thread at once
  *	cycles THREADS N HOW ADDRESS PORT	open, connect and end, N by each thread; how=close|abort|mptcp|udp|
  *					udplite|unspec (twice)|nonblock (before it is there)|fast (with data)|ring
- *	spray THREADS N ADDRESS PORT	N datagrams by each thread to the 4096 IPv4 addresses from there on, each
- *twice: "ok WRONG", those to even addresses that are EPERM, and to odd ones that are not pin
- *to one CPU from now on closeall
+ *	spray THREADS N ADDRESS PORT	N datagrams by each thread, two to each IPv4 address: 16 times 16 from there
+ *					on, by the last bytes. "ok WRONG": EPERM where their sum is even, or another
+ *					answer where it is odd
+ *	pin				to one CPU from now on
+ *	closeall
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -280,14 +282,15 @@ static void *spray(void *argument)
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	for (int i = 0; i < spray->count; i++) {
+		unsigned high = random >> 28, low = random >> 24 & 15;
 		bool denied;
 
-		if (i % 2 == 0)
-			random = random * 1664525 + 1013904223;
-		to.sin_addr.s_addr = htonl(base + (random >> 20));
+		to.sin_addr.s_addr = htonl(base + high * 256 + low);
 		denied = sendto(fd, "x", 1, 0, (void *)&to, sizeof(to)) < 0 && errno == EPERM;
-		if (denied != (random >> 20) % 2)
+		if (denied != (high + low) % 2)
 			others++;
+		if (i % 2)
+			random = random * 1664525 + 1013904223;
 		if (before && i % 16 == 0)
 			nanosleep(&nap, NULL);
 	}
