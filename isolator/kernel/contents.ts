@@ -45,6 +45,8 @@ export const MAPS = {
   marking_sets: layouts.structs.marking_set.size,
   marking_rules: layouts.structs.marking.size,
   marking_notes: 0,
+  egress_recent: 0,
+  egress_epoch: 8,
   terminations: layouts.structs.termination.size,
   listening: layouts.structs.listening_ports.size,
   services:

@@ -727,6 +727,48 @@ export const layouts = {
         }
       }
     },
+    "egress_recent": {
+      "size": 64,
+      "fields": {
+        "turn": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "epoch": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "cgroup_id": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "set": {
+          "offset": 24,
+          "type": "u64"
+        },
+        "address": {
+          "offset": 32,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 48,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 50,
+          "type": "u16"
+        },
+        "service": {
+          "offset": 52,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 56,
+          "type": "u64"
+        }
+      }
+    },
     "egress_hit": {
       "size": 16,
       "fields": {
@@ -1351,7 +1393,8 @@ export const layouts = {
     "egress_sizes": {
       "EGRESS_RANGES": 32,
       "EGRESS_RULES": 8192,
-      "EGRESS_ACTION_BITS": 3
+      "EGRESS_ACTION_BITS": 3,
+      "EGRESS_RECENTS": 256
     },
     "egress_action": {
       "EGRESS_ALLOW": 1,
