@@ -21,6 +21,7 @@ import {
   startEmpty,
   startMapped,
   startMarked,
+  startMarkedTo,
   startOurs,
   startPeer,
 } from "./lib/variants.js";
@@ -86,7 +87,9 @@ async function measure(options: Options, cleanup: Cleanup): Promise<Figure[]> {
   );
   const mapped = options.ours ? subject(await startMapped(setting), cleanup) : ours;
   const marked = options.ours ? subject(await startMarked(setting), cleanup) : ours;
-  const subjectOf = ({ of }: Load): Subject => (of === "mapped" ? mapped : of === "marked" ? marked : ours);
+  const markedTo = options.ours ? subject(await startMarkedTo(setting), cleanup) : ours;
+  const others = { mapped, marked, "marked-to": markedTo };
+  const subjectOf = ({ of }: Load): Subject => (of ? others[of] : ours);
   const empty = subject(await startEmpty(setting, ours.programs.hooks), cleanup);
   const baseOf = ({ over }: Load): Subject => (over === "counting" ? ours : empty);
   enableStatistics(cleanup);
