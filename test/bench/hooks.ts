@@ -112,7 +112,7 @@ async function measure(options: Options, cleanup: Cleanup): Promise<Figure[]> {
         {
           load: load.name,
           hook,
-          target: load.target ?? TARGETS[hook],
+          target: (load.targets ?? TARGETS)[hook],
           packets: spread(a.packets).median,
           base: spread(b.ns),
           ours: spread(a.ns),
@@ -142,8 +142,8 @@ ${machineLine()}. ${rounds} pairs.
 ${table(["hook", "load", "without, ns", "bpf-isolator, ns", "difference (quartiles)", "target"], rows, 2)}
 
 From the kernel's BPF statistics, whose own clock reading is in both of the first figures; the difference is the
-program. Without: an empty program on the hook, or over counting the program of a container that only counts. In bulk loads a run is for a GSO or GRO packet, and the target for each packet that this stands for. Medians
-of ABBA pairs, all on one CPU. Made by \`npm run bench:hooks\`.
+program. Without: an empty program on the hook, or over counting the program of a container that only counts. In bulk loads
+a run is for a GSO or GRO packet, and the target for each packet that this stands for. Medians of ABBA pairs, all on one CPU. Made by \`npm run bench:hooks\`.
 `.trim();
 }
 
