@@ -118,7 +118,9 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	     terminated[16] = "terminations", listeners[16] = "listening", services[16] = "services",
 	     slots[16] = "service_slots", backends[16] = "service_backend", misses[16] = "service_misses",
 	     peers[16] = "service_notes", markings[16] = "marking_rules", marking_sets[16] = "marking_sets",
-	     marked[16] = "marking_notes";
+	     marked[16] = "marking_notes", ends[16] = "service_ends", places[16] = "service_places",
+	     avoided[16] = "service_states", connected[16] = "service_sockets", recent[16] = "egress_recent",
+	     epoch[16] = "egress_epoch";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -130,7 +132,9 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	case BPF_MAP_TYPE_ARRAY:
 		return same_name(name, owners) || same_name(name, bounds) || same_name(name, sets) ||
 		       same_name(name, pass) || same_name(name, states) || same_name(name, holds) ||
-		       same_name(name, shares) || same_name(name, listeners) || same_name(name, remaps);
+		       same_name(name, shares) || same_name(name, listeners) || same_name(name, remaps) ||
+		       same_name(name, backends) || same_name(name, avoided) || same_name(name, connected) ||
+		       same_name(name, epoch);
 	case BPF_MAP_TYPE_SK_STORAGE:
 		return same_name(name, notes) || same_name(name, sockets) || same_name(name, remap) ||
 		       same_name(name, paced) || same_name(name, peers) || same_name(name, marked);
@@ -140,8 +144,9 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		       same_name(name, classes) || same_name(name, one_set) || same_name(name, matrix) ||
 		       same_name(name, hits) || same_name(name, tallies) || same_name(name, timewaits) ||
 		       same_name(name, rates) || same_name(name, bandwidths) || same_name(name, terminated) ||
-		       same_name(name, services) || same_name(name, slots) || same_name(name, backends) ||
-		       same_name(name, misses) || same_name(name, markings) || same_name(name, marking_sets);
+		       same_name(name, services) || same_name(name, slots) || same_name(name, misses) ||
+		       same_name(name, markings) || same_name(name, marking_sets) || same_name(name, ends) ||
+		       same_name(name, places);
 	case BPF_MAP_TYPE_CGROUP_ARRAY:
 		return same_name(name, root);
 	case BPF_MAP_TYPE_LPM_TRIE:
@@ -150,6 +155,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		return same_name(name, rings) || same_name(name, endpoints) || same_name(name, blocks);
 	case BPF_MAP_TYPE_RINGBUF:
 		return same_name(name, events);
+	case BPF_MAP_TYPE_PERCPU_ARRAY:
+		return same_name(name, recent);
 	default:
 		return false;
 	}

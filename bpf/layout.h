@@ -712,6 +712,7 @@ enum egress_sizes {
 	EGRESS_RANGES = 32, /* ranges of ports that rules make of a block or class, for a protocol */
 	EGRESS_RULES = 8192,
 	EGRESS_ACTION_BITS = 3, /* below the number of the rule */
+	EGRESS_RECENTS = 256,   /* destinations that a CPU remembers to have been allowed */
 };
 
 enum egress_action {
@@ -758,6 +759,22 @@ struct egress_hit {
 	enum egress_action action; /* what was done: EGRESS_DENY or EGRESS_AUDIT */
 };
 
+/*
+ * Where a container was allowed to go (egress_verdicts.h). Programs' own: it is here since builds with the same
+ * layouts share the map.
+ */
+struct egress_recent {
+	__u64 turn; /* odd: it is being written */
+	__u64 epoch;
+	__u64 cgroup_id;
+	__u64 set;
+	__u8 address[16]; /* network byte order; IPv4 as v4-mapped */
+	__u16 port;       /* host byte order */
+	__u16 protocol;
+	enum class_bit service; /* of the one that it was reached by, or 0 */
+	__u64 reserved;         /* to one line of a cache */
+};
+
 /* What a destination comes to by a set of rules. */
 struct egress_verdict {
 	__u32 rule; /* as in struct egress_ranges, action and all */
@@ -767,10 +784,21 @@ struct egress_verdict {
 };
 
 enum service_sizes {
-	SERVICE_PEERS = 8,   /* virtual addresses that a UDP socket goes to at a time */
-	SERVICE_DRAWS = 3,   /* tries by chance, before all are looked through */
-	SERVICE_LOOK = 256,  /* of which so many */
-	SERVICES_SHARED = 1, /* set of those that all containers share: no cgroup id is so low */
+	SERVICE_PEERS = 8,      /* virtual addresses that a UDP socket goes to at a time */
+	SERVICE_DRAWS = 3,      /* tries by chance, before all are looked through */
+	SERVICE_LOOK = 256,     /* of which so many */
+	SERVICES_SHARED = 1,    /* set of those that all containers share: no cgroup id is so low */
+	SERVICE_AT_HAND = 8,    /* slots that a service has in itself */
+	SERVICE_BLOCK = 16,     /* slots that are found together, of the others */
+	SERVICE_PLACES = 65536, /* for backends of all services */
+	SERVICE_SOCKETS = 65536,
+};
+
+/* Key of service_states, whose values are u64. */
+enum service_state {
+	SERVICE_WATCHED = 0, /* CLOCK_MONOTONIC, ns: until then a connection may show that a backend is well again */
+	SERVICE_TELLS = 1,   /* 1: there is, or was, a service with SERVICE_TELL_VIP. Written by user space */
+	SERVICE_STATES = 2,
 };
 
 enum service_flag {
@@ -780,7 +808,7 @@ enum service_flag {
 	SERVICE_PASS = 8,     /* without a backend it goes on to the virtual address itself */
 };
 
-/* Key of services, and of service_backends. */
+/* Key of services, of service_ends and of service_misses. */
 struct service_key {
 	__u64 set;        /* cgroup id of the container whose own it is, or SERVICES_SHARED */
 	__u8 address[16]; /* network byte order; IPv4 as v4-mapped */
@@ -789,9 +817,12 @@ struct service_key {
 	__u32 reserved;
 };
 
-/* A virtual address. Written whole by user space, after the table that it names. */
+/*
+ * A virtual address. Written whole by user space, after what it names. The first SERVICE_AT_HAND slots follow it; the
+ * others are in service_slots.
+ */
 struct service {
-	__u64 table; /* its slots in service_slots; another number for each table */
+	__u64 table; /* another number for each list of slots */
 	__u32 count; /* slots from 0 on; 0: no backend */
 	__u32 near;  /* slots after these, of the backends on this host, which come first */
 	enum service_flag flags;
@@ -801,26 +832,24 @@ struct service {
 /* Key of service_slots. */
 struct service_slot_key {
 	__u64 table;
-	__u32 slot;
+	__u32 block; /* SERVICE_BLOCK slots each, after those at hand */
 	__u32 reserved;
 };
 
 /*
  * A draw by weight takes two steps (Vose's alias method): a slot, all as likely, then in it the one if a random
- * number is below `first`, else the other. Ports in host byte order.
+ * number is below `first`, else the other. Four slots are a line of the cache, and what they name is one each, so
+ * that a choice among thousands takes little longer than among two.
  */
 struct service_slot {
-	__u8 address[16];
-	__u8 other[16];
-	__u16 port;
-	__u16 other_port;
+	__u32 place; /* key of service_backends */
+	__u32 other;
+	__u32 first;
 	__u16 weight;
 	__u16 other_weight;
-	__u32 first;
-	__u32 reserved;
 };
 
-/* What is known of a backend: made and removed by user space, written by programs. */
+/* What is known of a backend, in one line of the cache: made and removed by user space, written by programs. */
 struct service_backend {
 	__u64 avoided_until; /* CLOCK_MONOTONIC, ns; 0: not avoided */
 	__u64 avoid;         /* ns that it is avoided for */
@@ -828,7 +857,20 @@ struct service_backend {
 	__u64 refused;       /* connections that it, or its host, refused */
 	__u64 unanswered;    /* connections whose first SYN was sent again */
 	__u32 live;          /* TCP connections of the containers to it, by whatever address */
-	__u32 reserved;
+	__u16 port;          /* host byte order */
+	__u16 reserved;
+	__u8 address[16];
+};
+
+/*
+ * That a TCP socket is connected to a backend, at the place that the socket's cookie says: as much is known by its
+ * remote address, but not found as fast. One that finds the place in use goes without.
+ */
+struct service_socket {
+	__u64 cookie; /* 0: nobody's */
+	__u32 place;  /* of the backend */
+	__u32
+	    counted; /* 1: in `live` of the backend, until it ends; 0: it is about to connect, and may be forgotten */
 };
 
 /* Where a socket went instead of to a virtual address. */
@@ -886,10 +928,12 @@ _Static_assert(sizeof(struct policy) == 128, "policy has a hole");
 _Static_assert(sizeof(struct marking) == 16, "marking has a hole");
 _Static_assert(sizeof(struct socket_note) == 20, "socket_note has a hole");
 _Static_assert(sizeof(struct service_key) == 32, "service_key has a hole");
-_Static_assert(sizeof(struct service_slot) == 48, "service_slot has a hole");
+_Static_assert(sizeof(struct service_slot) == 16, "service_slot has a hole");
+_Static_assert(sizeof(struct service_backend) == 64, "service_backend is one line");
 _Static_assert(sizeof(struct service_note) == 24 + 48 * SERVICE_PEERS, "service_note has a hole");
 _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
+_Static_assert(sizeof(struct egress_recent) == 64, "egress_recent has a hole");
 _Static_assert(sizeof(struct ended_socket) == 64, "ended_socket has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
 _Static_assert(sizeof(struct counters) == 8 * (27 + 2 * REASONS), "counters has a hole");

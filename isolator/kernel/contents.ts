@@ -45,11 +45,19 @@ export const MAPS = {
   marking_sets: layouts.structs.marking_set.size,
   marking_rules: layouts.structs.marking.size,
   marking_notes: 0,
+  egress_recent: 0,
+  egress_epoch: 8,
   terminations: layouts.structs.termination.size,
   listening: layouts.structs.listening_ports.size,
-  services: layouts.structs.service.size,
-  service_slots: layouts.structs.service_slot.size,
+  services:
+    layouts.structs.service.size +
+    layouts.enums.service_sizes.SERVICE_AT_HAND * layouts.structs.service_slot.size,
+  service_slots: layouts.enums.service_sizes.SERVICE_BLOCK * layouts.structs.service_slot.size,
   service_backends: layouts.structs.service_backend.size,
+  service_ends: 4,
+  service_places: layouts.structs.service_key.size,
+  service_states: 8,
+  service_sockets: 0,
   service_misses: 8,
   service_notes: 0,
 } as const;

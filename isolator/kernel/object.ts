@@ -38,6 +38,7 @@ export const STRUCTS = [
   "egress_class",
   "egress_ranges",
   "egress_hit",
+  "egress_recent",
   "egress_verdict",
   "termination",
   "listening_ports",
@@ -69,6 +70,7 @@ export const ENUMS = [
   "connection_total",
   "service_sizes",
   "service_flag",
+  "service_state",
 ] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */

@@ -736,6 +736,48 @@ export const layouts = {
         }
       }
     },
+    "egress_recent": {
+      "size": 64,
+      "fields": {
+        "turn": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "epoch": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "cgroup_id": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "set": {
+          "offset": 24,
+          "type": "u64"
+        },
+        "address": {
+          "offset": 32,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 48,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 50,
+          "type": "u16"
+        },
+        "service": {
+          "offset": 52,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 56,
+          "type": "u64"
+        }
+      }
+    },
     "egress_hit": {
       "size": 16,
       "fields": {
@@ -930,6 +972,31 @@ export const layouts = {
         }
       }
     },
+    "service_slot": {
+      "size": 16,
+      "fields": {
+        "place": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "other": {
+          "offset": 4,
+          "type": "u32"
+        },
+        "first": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "weight": {
+          "offset": 12,
+          "type": "u16"
+        },
+        "other_weight": {
+          "offset": 14,
+          "type": "u16"
+        }
+      }
+    },
     "service_slot_key": {
       "size": 16,
       "fields": {
@@ -937,7 +1004,7 @@ export const layouts = {
           "offset": 0,
           "type": "u64"
         },
-        "slot": {
+        "block": {
           "offset": 8,
           "type": "u32"
         },
@@ -947,47 +1014,8 @@ export const layouts = {
         }
       }
     },
-    "service_slot": {
-      "size": 48,
-      "fields": {
-        "address": {
-          "offset": 0,
-          "type": "u8",
-          "count": 16
-        },
-        "other": {
-          "offset": 16,
-          "type": "u8",
-          "count": 16
-        },
-        "port": {
-          "offset": 32,
-          "type": "u16"
-        },
-        "other_port": {
-          "offset": 34,
-          "type": "u16"
-        },
-        "weight": {
-          "offset": 36,
-          "type": "u16"
-        },
-        "other_weight": {
-          "offset": 38,
-          "type": "u16"
-        },
-        "first": {
-          "offset": 40,
-          "type": "u32"
-        },
-        "reserved": {
-          "offset": 44,
-          "type": "u32"
-        }
-      }
-    },
     "service_backend": {
-      "size": 48,
+      "size": 64,
       "fields": {
         "avoided_until": {
           "offset": 0,
@@ -1013,9 +1041,18 @@ export const layouts = {
           "offset": 40,
           "type": "u32"
         },
-        "reserved": {
+        "port": {
           "offset": 44,
-          "type": "u32"
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 46,
+          "type": "u16"
+        },
+        "address": {
+          "offset": 48,
+          "type": "u8",
+          "count": 16
         }
       }
     },
@@ -1365,7 +1402,8 @@ export const layouts = {
     "egress_sizes": {
       "EGRESS_RANGES": 32,
       "EGRESS_RULES": 8192,
-      "EGRESS_ACTION_BITS": 3
+      "EGRESS_ACTION_BITS": 3,
+      "EGRESS_RECENTS": 256
     },
     "egress_action": {
       "EGRESS_ALLOW": 1,
@@ -1378,11 +1416,20 @@ export const layouts = {
       "SERVICE_TELL_VIP": 4,
       "SERVICE_PASS": 8
     },
+    "service_state": {
+      "SERVICE_WATCHED": 0,
+      "SERVICE_TELLS": 1,
+      "SERVICE_STATES": 2
+    },
     "service_sizes": {
       "SERVICE_PEERS": 8,
       "SERVICE_DRAWS": 3,
       "SERVICE_LOOK": 256,
-      "SERVICES_SHARED": 1
+      "SERVICES_SHARED": 1,
+      "SERVICE_AT_HAND": 8,
+      "SERVICE_BLOCK": 16,
+      "SERVICE_PLACES": 65536,
+      "SERVICE_SOCKETS": 65536
     },
     "connection_total": {
       "IN_ALL": 0,
