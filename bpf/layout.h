@@ -216,6 +216,9 @@ struct counters {
 	__u64 self;       /* the container's cgroup id */
 	__u64 marking[2]; /* a struct marking, which holds for the packets of one tick */
 	__u64 marking_at; /* of the clock (jiffies) */
+	/* Where there are markings by destination: of one socket's packets to one. */
+	__u64 marking_sk; /* its address; 0: of all packets */
+	__u64 marking_to[3];
 };
 
 /* One entry of an event ring. */
@@ -933,7 +936,7 @@ _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
 _Static_assert(sizeof(struct egress_recent) == 64, "egress_recent has a hole");
 _Static_assert(sizeof(struct ended_socket) == 64, "ended_socket has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
-_Static_assert(sizeof(struct counters) == 8 * (23 + 2 * REASONS), "counters has a hole");
+_Static_assert(sizeof(struct counters) == 8 * (27 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tally has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");

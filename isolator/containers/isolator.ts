@@ -10,6 +10,7 @@ import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
 import { badLimits } from "../config/connections.js";
 import { badPaths } from "../config/files.js";
+import { badMarks } from "../config/marking.js";
 import {
   bandwidthOf,
   factsOf,
@@ -886,6 +887,9 @@ export class Isolator {
       this.log.add("warning", entry.name, `no limit for connections: ${what}`);
     for (const what of entry.facts ? badPaths(entry.facts) : [])
       this.log.add("warning", entry.name, `no rule for files: ${what}`);
+    const marking = entry.container?.policy.marking;
+    for (const what of entry.facts ? badMarks(entry.facts, this.config.trustedRoles, marking) : [])
+      this.log.add("warning", entry.name, `no marking: ${what}`);
     const unknown = tooManyClasses(entry.container?.policy.classes);
     if (unknown !== undefined) this.log.add("warning", entry.name, unknown);
     const watch = entry.container?.escapeWatch();
