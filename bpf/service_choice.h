@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Services: which backend a connect() or a send gets. By chance, it is one number of chance, one line of slots and the
- * backend's own line, in one function: a call of another costs as much as all of that (connection_sockets.h).
+ * Services: which backend a connect() or a send gets. By chance, it is one number of chance, one line of slots and
+ * the backend's own line, in one function: a call of another costs as much as all of that (connection_sockets.h).
  */
 #pragma once
 

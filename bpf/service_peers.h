@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Services: where a socket went instead of to a virtual address, in the socket's own storage, so that its task is told of
- * whom it has asked (recvmsg(), getpeername()). All of UDP has it; of TCP, what is to be told the virtual address.
+ * Services: where a socket went instead of to a virtual address, in the socket's own storage, so that its task is
+ * told of whom it has asked (recvmsg(), getpeername()). All of UDP has it; of TCP, what is to be told the virtual
+ * address.
  */
 #pragma once
 
