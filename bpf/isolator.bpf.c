@@ -467,13 +467,21 @@ int list_udp(struct bpf_iter__udp *ctx)
 SEC("iter/udp")
 int services_udp(struct bpf_iter__udp *ctx)
 {
-	services_pass(ctx->udp_sk);
+	struct ended_socket found = {.ended = 1};
+	struct udp_sock *sk = ctx->udp_sk;
+
+	if (has_lost_backend(sk, &found) && tell_of(ctx->meta, &found))
+		bpf_sock_destroy((struct sock_common *)sk);
 	return 0;
 }
 
 SEC("iter/udp")
-int services_keep(struct bpf_iter__udp *ctx)
+int services_list(struct bpf_iter__udp *ctx)
 {
+	struct ended_socket found = {};
+
+	if (has_lost_backend(ctx->udp_sk, &found))
+		tell_of(ctx->meta, &found);
 	return 0;
 }
 

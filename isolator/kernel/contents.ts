@@ -76,8 +76,7 @@ export const ITERATORS = [
   { name: "bandwidth_arms" },
   { name: "end_tcp", plain: "list_tcp" },
   { name: "end_udp", plain: "list_udp" },
-  // Without it such sockets stay.
-  { name: "services_udp", plain: "services_keep" },
+  { name: "services_udp", plain: "services_list" },
 ] as const satisfies readonly { name: string; plain?: string }[];
 export type IteratorName = (typeof ITERATORS)[number]["name"];
 /** Programs that user space calls, as it does system calls. */
