@@ -115,8 +115,9 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	     one_block[16] = "endpoint_block", holds[16] = "socket_holds", egress[16] = "egress_blocks",
 	     matrix[16] = "egress_classes", hits[16] = "egress_hits", tallies[16] = "socket_tallies",
 	     timewaits[16] = "timewaits", shares[16] = "connect_shares", terminated[16] = "terminations",
-	     listeners[16] = "listening", services[16] = "services", slots[16] = "service_slots",
-	     backends[16] = "service_backend", misses[16] = "service_misses", peers[16] = "service_notes";
+	     listeners[16] = "listening", verdicts[16] = "file_cache", services[16] = "services",
+	     slots[16] = "service_slots", backends[16] = "service_backend", misses[16] = "service_misses",
+	     peers[16] = "service_notes";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -128,7 +129,7 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	case BPF_MAP_TYPE_ARRAY:
 		return same_name(name, owners) || same_name(name, sets) || same_name(name, pass) ||
 		       same_name(name, states) || same_name(name, holds) || same_name(name, shares) ||
-		       same_name(name, listeners) || same_name(name, remaps);
+		       same_name(name, listeners) || same_name(name, remaps) || same_name(name, verdicts);
 	case BPF_MAP_TYPE_SK_STORAGE:
 		return same_name(name, notes) || same_name(name, sockets) || same_name(name, remap) ||
 		       same_name(name, paced) || same_name(name, peers);

@@ -24,6 +24,7 @@ export const STRUCTS = [
   "port_remap_set",
   "file_key",
   "file_detail",
+  "file_cache",
   "file_identity",
   "endpoint_key",
   "address_block",
