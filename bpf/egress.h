@@ -241,10 +241,8 @@ static __noinline int judge_packet(struct __sk_buff *skb, const struct policy *p
 }
 
 /* A packet on its way out: of raw and ping sockets only. */
-static __always_inline int egress_packet(struct __sk_buff *skb)
+static __always_inline int egress_packet(struct __sk_buff *skb, const struct policy *policy)
 {
-	const struct policy *policy = container_policy();
-
 	return policy->flags & POLICY_EGRESS ? judge_packet(skb, policy) : ALLOW;
 }
 

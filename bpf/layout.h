@@ -60,6 +60,26 @@ enum policy_flags {
 	POLICY_COUNT_PORTS =
 	    2097152,           /* ports that the kernel chooses are counted, under connection_rules.max_ports */
 	POLICY_FAIR = 4194304, /* it gets no more of a destination than connect_shares says */
+	/* Of the marking too. */
+	POLICY_REWRITE_DSCP = 8388608,       /* a packet with another DSCP gets the right one on the device */
+	POLICY_MARK_DESTINATIONS = 16777216, /* it has an entry in marking_sets */
+};
+
+/* What is not among the parts is 0. Part of struct policy, from its mark on. */
+struct marking {
+	__u32 mark;      /* bits of mark_mask */
+	__u32 mark_mask; /* 0: none */
+	__u32 priority;
+	__u8 tos;   /* DSCP in its place in the traffic class: the upper six bits */
+	__u8 parts; /* which there are: the bits of policy_flags that say so, from POLICY_SET_DSCP on */
+	__u8 reserved[2];
+};
+
+/* Value of marking_sets, by cgroup id: the rules of a container that has markings by destination. */
+struct marking_set {
+	__u64 set;      /* they are in egress_blocks, egress_classes and marking_rules */
+	__u32 by_class; /* 1: there are rules that name classes */
+	__u32 reserved;
 };
 
 /* Mappings that a policy has in itself. */
@@ -94,13 +114,14 @@ struct policy {
 	__u32 max_connections_total;
 	__u32 connections_errno; /* what a connect() over a limit gives */
 	__u32 connection_rules;  /* of connect_rules */
-	/* Marking, where the flags say so. */
-	__u32 mark;      /* bits of mark_mask */
-	__u32 mark_mask; /* 0: none */
+	/* A struct marking: for what goes to a destination without one of its own. The flags are of them all. */
+	__u32 mark;
+	__u32 mark_mask;
 	__u32 priority;
-	__u8 tos;        /* DSCP in its place in the traffic class: the upper six bits */
+	__u8 tos;
+	__u8 marking_parts;
 	__u8 file_errno; /* of POLICY_FILES: what is refused gives it, EACCES or EPERM */
-	__u8 reserved[2];
+	__u8 reserved;
 	/* Of POLICY_REMAP: the first mappings, for bind() to look at nothing else. Ports in host byte order. */
 	__u16 remap_port[REMAPS_AT_HAND]; /* what a task asks for */
 	__u16 remap_host[REMAPS_AT_HAND]; /* what it gets */
@@ -124,6 +145,15 @@ struct policy {
  */
 struct port_owner {
 	__u64 chain[LEVELS];
+};
+
+/*
+ * Value of port_bounds: no port outside has an owner. Both 0: none has. Most ports that the kernel chooses lie
+ * outside, and a look here is cheaper than one into port_owners, which is too large for a processor's caches.
+ */
+struct port_bounds {
+	__u32 first;
+	__u32 last;
 };
 
 /*
@@ -182,7 +212,10 @@ struct counters {
 	__u64 tcp_out_segs;
 	__u64 tcp_timewaits;      /* closed, and in timewait or FIN-WAIT-2 without a process from then on */
 	__u64 tcp_timewaits_lost; /* of these, found no room in `timewaits` */
-	__u64 self; /* programs' own: the container's cgroup id, so that a datagram needs no look at the policy */
+	/* From here on programs' own, so that a packet needs no look at the policy. */
+	__u64 self;       /* the container's cgroup id */
+	__u64 marking[2]; /* a struct marking, which holds for the packets of one tick */
+	__u64 marking_at; /* of the clock (jiffies) */
 };
 
 /* One entry of an event ring. */
@@ -219,8 +252,17 @@ struct socket_note {
 	__u16 listener_port;   /* that the verdicts are for; host byte order */
 	__u8 marked_by;        /* 1 + the deepest level below the root container whose marking it has; 0: none */
 	__u8 dscp_excuse;      /* enum dscp_excuse */
-	__u8 tos;              /* policy.tos that was set on it, plus 1; 0: none */
-	__u8 reserved[3];
+	__u8 tos;              /* traffic class that was set on it, plus 1; 0: none */
+	__u8 rewrite;          /* traffic class that packets get at the device, plus 1; 0: none */
+	__u8 reserved[2];
+	__u32 rewrite_at; /* jiffies when that was said: it holds for a moment */
+};
+
+/* Key of marking_rules: the number of a rule of a set. */
+struct marking_rule {
+	__u64 set;
+	__u32 rule;
+	__u32 reserved;
 };
 
 /* Why packets of a socket may have no DSCP where the marking has one, and the task has not changed it. */
@@ -291,6 +333,14 @@ struct destination {
 	__u16 port;       /* host byte order */
 	__u16 protocol;   /* IPPROTO_*; MPTCP is TCP */
 	__u32 reserved;
+};
+
+/* What is remembered of a socket whose policy has markings by destination. */
+struct marking_note {
+	struct destination to; /* of the last connect() or send; cgroup_id 0: none */
+	struct marking marking;
+	__u32 before_mask; /* mark_mask and parts of the marking before that */
+	__u32 before_parts;
 };
 
 /*
@@ -721,10 +771,21 @@ struct egress_verdict {
 };
 
 enum service_sizes {
-	SERVICE_PEERS = 8,   /* virtual addresses that a UDP socket goes to at a time */
-	SERVICE_DRAWS = 3,   /* tries by chance, before all are looked through */
-	SERVICE_LOOK = 256,  /* of which so many */
-	SERVICES_SHARED = 1, /* set of those that all containers share: no cgroup id is so low */
+	SERVICE_PEERS = 8,      /* virtual addresses that a UDP socket goes to at a time */
+	SERVICE_DRAWS = 3,      /* tries by chance, before all are looked through */
+	SERVICE_LOOK = 256,     /* of which so many */
+	SERVICES_SHARED = 1,    /* set of those that all containers share: no cgroup id is so low */
+	SERVICE_AT_HAND = 8,    /* slots that a service has in itself */
+	SERVICE_BLOCK = 16,     /* slots that are found together, of the others */
+	SERVICE_PLACES = 65536, /* for backends of all services */
+	SERVICE_SOCKETS = 65536,
+};
+
+/* Key of service_states, whose values are u64. */
+enum service_state {
+	SERVICE_WATCHED = 0, /* CLOCK_MONOTONIC, ns: until then a connection may show that a backend is well again */
+	SERVICE_TELLS = 1,   /* 1: there is, or was, a service with SERVICE_TELL_VIP. Written by user space */
+	SERVICE_STATES = 2,
 };
 
 enum service_flag {
@@ -734,7 +795,7 @@ enum service_flag {
 	SERVICE_PASS = 8,     /* without a backend it goes on to the virtual address itself */
 };
 
-/* Key of services, and of service_backends. */
+/* Key of services, of service_ends and of service_misses. */
 struct service_key {
 	__u64 set;        /* cgroup id of the container whose own it is, or SERVICES_SHARED */
 	__u8 address[16]; /* network byte order; IPv4 as v4-mapped */
@@ -743,9 +804,12 @@ struct service_key {
 	__u32 reserved;
 };
 
-/* A virtual address. Written whole by user space, after the table that it names. */
+/*
+ * A virtual address. Written whole by user space, after what it names. The first SERVICE_AT_HAND slots follow it; the
+ * others are in service_slots.
+ */
 struct service {
-	__u64 table; /* its slots in service_slots; another number for each table */
+	__u64 table; /* another number for each list of slots */
 	__u32 count; /* slots from 0 on; 0: no backend */
 	__u32 near;  /* slots after these, of the backends on this host, which come first */
 	enum service_flag flags;
@@ -755,26 +819,24 @@ struct service {
 /* Key of service_slots. */
 struct service_slot_key {
 	__u64 table;
-	__u32 slot;
+	__u32 block; /* SERVICE_BLOCK slots each, after those at hand */
 	__u32 reserved;
 };
 
 /*
  * A draw by weight takes two steps (Vose's alias method): a slot, all as likely, then in it the one if a random
- * number is below `first`, else the other. Ports in host byte order.
+ * number is below `first`, else the other. Four slots are a line of the cache, and what they name is one each, so
+ * that a choice among thousands takes little longer than among two.
  */
 struct service_slot {
-	__u8 address[16];
-	__u8 other[16];
-	__u16 port;
-	__u16 other_port;
+	__u32 place; /* key of service_backends */
+	__u32 other;
+	__u32 first;
 	__u16 weight;
 	__u16 other_weight;
-	__u32 first;
-	__u32 reserved;
 };
 
-/* What is known of a backend: made and removed by user space, written by programs. */
+/* What is known of a backend, in one line of the cache: made and removed by user space, written by programs. */
 struct service_backend {
 	__u64 avoided_until; /* CLOCK_MONOTONIC, ns; 0: not avoided */
 	__u64 avoid;         /* ns that it is avoided for */
@@ -782,7 +844,20 @@ struct service_backend {
 	__u64 refused;       /* connections that it, or its host, refused */
 	__u64 unanswered;    /* connections whose first SYN was sent again */
 	__u32 live;          /* TCP connections of the containers to it, by whatever address */
-	__u32 reserved;
+	__u16 port;          /* host byte order */
+	__u16 reserved;
+	__u8 address[16];
+};
+
+/*
+ * That a TCP socket is connected to a backend, at the place that the socket's cookie says: as much is known by its
+ * remote address, but not found as fast. One that finds the place in use goes without.
+ */
+struct service_socket {
+	__u64 cookie; /* 0: nobody's */
+	__u32 place;  /* of the backend */
+	__u32
+	    counted; /* 1: in `live` of the backend, until it ends; 0: it is about to connect, and may be forgotten */
 };
 
 /* Where a socket went instead of to a virtual address. */
@@ -837,14 +912,17 @@ struct ended_socket {
 };
 
 _Static_assert(sizeof(struct policy) == 128, "policy has a hole");
+_Static_assert(sizeof(struct marking) == 16, "marking has a hole");
+_Static_assert(sizeof(struct socket_note) == 20, "socket_note has a hole");
 _Static_assert(sizeof(struct service_key) == 32, "service_key has a hole");
-_Static_assert(sizeof(struct service_slot) == 48, "service_slot has a hole");
+_Static_assert(sizeof(struct service_slot) == 16, "service_slot has a hole");
+_Static_assert(sizeof(struct service_backend) == 64, "service_backend is one line");
 _Static_assert(sizeof(struct service_note) == 24 + 48 * SERVICE_PEERS, "service_note has a hole");
 _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
 _Static_assert(sizeof(struct ended_socket) == 64, "ended_socket has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
-_Static_assert(sizeof(struct counters) == 8 * (20 + 2 * REASONS), "counters has a hole");
+_Static_assert(sizeof(struct counters) == 8 * (23 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tally has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");

@@ -27,6 +27,14 @@ struct {
 	__type(value, struct port_owner);
 } port_owners SEC(".maps");
 
+/* One entry, 0. It widens before a port gets its owner, and is made exact when a daemon starts. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct port_bounds);
+} port_bounds SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -288,6 +296,31 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 65536);
 	__type(key, __u64);
+	__type(value, struct marking_set);
+} marking_sets SEC(".maps");
+
+/* Markings of the rules of a set, by number. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct marking_rule);
+	__type(value, struct marking);
+} marking_rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct marking_note);
+} marking_notes SEC(".maps");
+
+/* By cgroup id. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
 	__type(value, struct bandwidth_rule);
 } bandwidth_rules SEC(".maps");
 
@@ -341,31 +374,74 @@ struct {
 	__type(value, struct listening_ports);
 } listening SEC(".maps");
 
+struct service_entry {
+	struct service service;
+	struct service_slot slots[SERVICE_AT_HAND];
+};
+
 /* Virtual addresses by set: a daemon's, and that of each `run`. All of these are written by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 65536);
 	__type(key, struct service_key);
-	__type(value, struct service);
+	__type(value, struct service_entry);
 } services SEC(".maps");
 
-/* Tables of backends: one that a service names never changes. */
+struct service_block {
+	struct service_slot slots[SERVICE_BLOCK];
+};
+
+/* Slots by table: one that a service names never changes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1048576);
+	__uint(max_entries, 65536);
 	__type(key, struct service_slot_key);
-	__type(value, struct service_slot);
+	__type(value, struct service_block);
 } service_slots SEC(".maps");
 
+/* By place. So that user space may map it, it begins with a page: each value is a line of the cache then. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, SERVICE_PLACES);
+	__type(key, __u32);
+	__type(value, struct service_backend);
+} service_backends SEC(".maps");
+
+/* Place of a backend by set and address. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 131072);
+	__uint(max_entries, SERVICE_PLACES);
 	__type(key, struct service_key);
-	__type(value, struct service_backend);
-} service_backends SEC(".maps");
+	__type(value, __u32);
+} service_ends SEC(".maps");
+
+/* Whose a place is: taken by who adds an entry. Not read by programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SERVICE_PLACES);
+	__type(key, __u32);
+	__type(value, struct service_key);
+} service_places SEC(".maps");
+
+/* Cookies are given out one after another, so that those of new sockets are side by side. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SERVICE_SOCKETS);
+	__type(key, __u32);
+	__type(value, struct service_socket);
+} service_sockets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SERVICE_STATES);
+	__type(key, enum service_state);
+	__type(value, __u64);
+} service_states SEC(".maps");
 
 /* How often there was no backend for a virtual address. Made by programs. */
 struct {

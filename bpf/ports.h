@@ -392,8 +392,14 @@ static __always_inline void report_source_port(__u32 port, struct event *event, 
 
 static __always_inline bool is_owned(__u32 port)
 {
-	const struct port_owner *owner = owner_of(port);
+	const struct port_bounds *bounds;
+	const struct port_owner *owner;
+	__u32 key = 0;
 
+	bounds = bpf_map_lookup_elem(&port_bounds, &key);
+	if (!bounds || port < bounds->first || port > bounds->last)
+		return false;
+	owner = owner_of(port);
 	return owner && owner->chain[0];
 }
 

@@ -131,7 +131,8 @@ program
   )
   .addOption(
     new Option("--wrong-dscp <mode>", "packets with another DSCP all the same (default: count)").choices(
-      WRONG_DSCP_MODES,
+      // Devices are the daemon's.
+      WRONG_DSCP_MODES.filter((mode) => mode !== "rewrite"),
     ),
   )
   .addOption(

@@ -16,7 +16,7 @@ import { ruleName, type EgressErrno } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
 import { makeRules, sortRules, type FileErrno, type FilesPolicy } from "../features/files.js";
 import type { EscapeMode } from "../features/escape.js";
-import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features/marking.js";
+import { setsDscp, type ChangeMode, type Mark, type WrongDscpMode } from "../features/marking.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
 import { checkMappings, hostPortsOf, parseMappings, requireWithin } from "../features/remap.js";
@@ -148,15 +148,14 @@ function rulesOf(options: RunOptions): Pick<Policy, "classes" | "marking" | "fil
     ...(wrongDscp === undefined ? {} : { wrongDscp }),
   };
   const marking = { change: "ignore", wrongDscp: "count", ...ofClass, ...own } as const;
-  const { dscp: anyDscp, mark: anyMark, priority: anyPriority } = marking as Partial<MarkingPolicy>;
-  const marks = anyDscp !== undefined || anyMark !== undefined || anyPriority !== undefined;
+  const marks = ofClass !== undefined || dscp !== undefined || mark !== undefined || priority !== undefined;
   if (!marks && Object.keys(own).length > 0) {
     throw new IsolatorError(
       "bad-argument",
       "--marking-change and --wrong-dscp say what becomes of changes of a marking: give --dscp, --mark or --priority too",
     );
   }
-  if (wrongDscp !== undefined && anyDscp === undefined)
+  if (wrongDscp !== undefined && !setsDscp(marking))
     throw new IsolatorError("bad-argument", "--wrong-dscp has no effect without a DSCP: give --dscp too");
   return {
     ...(classes.length > 0 ? { classes } : {}),
@@ -293,7 +292,10 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
   });
   for (const gap of container.gaps()) reporter.gap(gap);
   // A daemon looks at them too: both write the same.
-  const addresses = policy.egress && new HostAddresses(instance.loaded.map("host_addresses"));
+  const addresses =
+    policy.egress || policy.marking?.destinations
+      ? new HostAddresses(instance.loaded.map("host_addresses"))
+      : undefined;
   const watching = new Watching(container, reporter);
   const status = await runTask(container, instance, path, args, signals, watching).finally(() =>
     addresses?.stop(),

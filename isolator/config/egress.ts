@@ -25,7 +25,7 @@ import type { Problem } from "./problem.js";
 
 /** Room for the rules that are there without being written. */
 const MAX_RULES = MAX_EGRESS_RULES - 16;
-const ANY = "*";
+export const ANY = "*";
 
 /** What is let through whatever the rules say, by name: rules before the first. */
 export const EGRESS_EXCEPTIONS = ["agent", "dns"] as const;
@@ -42,11 +42,11 @@ function readable(check: (text: string) => unknown): (text: string, context: z.R
   };
 }
 
-const ClassName = z.string().refine((text) => text === ANY || CLASS_NAME.test(text), {
+export const ClassName = z.string().refine((text) => text === ANY || CLASS_NAME.test(text), {
   error: 'is no name of a class: give one, or "*" for all',
 });
 
-const DestinationSchema = z
+export const DestinationSchema = z
   .strictObject({
     class: z.string().regex(CLASS_NAME, { error: "is no name of a class" }).optional(),
     service: z
@@ -120,7 +120,7 @@ export interface EgressConfig {
 
 type RuleInput = z.output<typeof RuleSchema>;
 
-function toDestination(to: RuleInput["to"]): EgressDestination {
+export function toDestination(to: RuleInput["to"]): EgressDestination {
   if (typeof to === "string") return to === ANY ? {} : { class: to };
   return {
     ...(to.class === undefined ? {} : { class: to.class }),

@@ -3,7 +3,7 @@ import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.
 import { bandwidthStatistics, type BandwidthUsage } from "../features/bandwidth.js";
 import { sumCounters, sumSome, type Usage } from "../features/accounting.js";
 import { keepConnections, type HeldConnections, type HeldDestination } from "../features/connections.js";
-import { egressSet, type EgressHits, type EgressPolicy } from "../features/egress.js";
+import { egressSet, type EgressHits } from "../features/egress.js";
 import { gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { Rates, type RateOptions } from "../features/rates.js";
@@ -25,7 +25,7 @@ import { closeConnections, readConnections, readDestinations } from "./connectio
 import { requireFiles } from "./files.js";
 import { policyFaults, writePolicy, type PolicyTarget } from "./kernel-policy.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
-import { forgetHits, readHits, writeTermination } from "./egress.js";
+import { forgetHits, forgetMarkingSet, readHits, setsOf, writeTermination, type RuleSet } from "./egress.js";
 import { writeServices } from "./services.js";
 import { reach } from "./points.js";
 import { deleteMappings } from "./remap.js";
@@ -81,6 +81,12 @@ type Undo = ((clean: boolean) => void | Promise<void>)[];
 
 function sameRules({ egress: a }: Policy, { egress: b }: Policy): boolean {
   return a !== undefined && b !== undefined && egressSet(a) === egressSet(b);
+}
+
+/** Sets of rules that a container had and has no longer. */
+function goneSets(before: Policy, now: Policy): RuleSet[] {
+  const kept = new Set(setsOf(now).map(({ id }) => id));
+  return setsOf(before).filter(({ id }) => !kept.has(id));
 }
 
 /**
@@ -247,7 +253,8 @@ export class Container {
       closeBandwidth(programs, node.id);
       deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
-      if (policy.egress) container.dropEgress(policy.egress);
+      container.dropSets(setsOf(policy));
+      forgetMarkingSet(programs, node.id);
       container.services?.clear();
     });
     undo.push(() => {
@@ -302,7 +309,7 @@ export class Container {
   }
 
   private get table(): PortTable {
-    return new PortTable(this.programs.map("port_owners"));
+    return new PortTable(this.programs.map("port_owners"), this.programs.map("port_bounds"));
   }
 
   /** Writes the policy to the kernel, less what `break-glass` has switched off. */
@@ -368,9 +375,9 @@ export class Container {
   }
 
   /** Its rules are not wanted for it any more. */
-  private dropEgress(policy: EgressPolicy): void {
-    if (this.current.source === "agent") this.instance.dropEgressLater(policy);
-    else this.instance.dropEgress(this.programs, this.held.key, policy);
+  private dropSets(sets: readonly RuleSet[]): void {
+    if (this.current.source === "agent") this.instance.dropSetsLater(sets);
+    else this.instance.dropSets(this.programs, this.held.key, sets);
   }
 
   /** @returns whether its rules end connections that exist, as things are now */
@@ -439,7 +446,7 @@ export class Container {
       reach("update:released");
       this.applyPolicy();
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, before.remap, policy.remap);
-      if (before.egress && !sameRules(before, policy)) this.instance.dropEgressLater(before.egress);
+      this.instance.dropSetsLater(goneSets(before, policy));
       if (policy.egress?.existing) this.instance.sockets.soon();
       // Numbers of rules are others' now.
       if (before.egress && !sameRules(before, policy))
@@ -622,8 +629,9 @@ export class Container {
       if (this.policy.egress) {
         forgetHits(this.programs, this.cgroupId, this.policy.egress);
         writeTermination(this.programs, undefined, this.chain);
-        this.dropEgress(this.policy.egress);
       }
+      if (this.policy.marking?.destinations) forgetMarkingSet(this.programs, this.cgroupId);
+      this.dropSets(setsOf(this.policy));
       this.services?.clear();
       // Its last events are told by its name, which goes with the record.
       while (this.ownRing?.poll() === false);

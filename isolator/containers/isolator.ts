@@ -40,6 +40,8 @@ import { Container } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
 import type { EventLog } from "./event-log.js";
 import { HostShare } from "./host-share.js";
+import { setsOf } from "./egress.js";
+import { MarkingDevices } from "./marking-devices.js";
 import { HOSTS_FILE, type Instance } from "./instance.js";
 import { findListeners } from "./listeners.js";
 import { formatId, type ContainerId } from "./names.js";
@@ -136,6 +138,7 @@ export class Isolator {
   private readonly violations: Violations;
   private readonly flusher: NodeJS.Timeout;
   readonly hostShare: HostShare;
+  private readonly devices: MarkingDevices;
   private ring!: EventRing;
   private endpoints: Cluster | undefined;
   /** Called when there is a container, or may be a task, that only the agent's API knows the labels of. */
@@ -147,12 +150,20 @@ export class Isolator {
     readonly log: EventLog,
   ) {
     instance.liveName = (cgroupId) => this.liveName(cgroupId);
-    instance.egressInUse = () => this.list().flatMap(({ container }) => container?.policy.egress ?? []);
+    instance.setsInUse = () =>
+      this.list().flatMap(({ container }) => (container ? setsOf(container.policy) : []));
     instance.sockets.onEnded = (sockets) => {
       this.tellEnded(sockets);
     };
     this.hostShare = new HostShare(instance, log, () =>
       this.list().flatMap(({ container }) => container ?? []),
+    );
+    this.devices = new MarkingDevices(
+      instance,
+      () => instance.loaded.device("marking_rewrite"),
+      (message) => {
+        log.add("warning", "", message);
+      },
     );
     this.violations = new Violations(config.violations);
     this.flusher = setInterval(() => {
@@ -209,6 +220,7 @@ export class Isolator {
       instance.sockets.stop();
       void isolator.selfCheck.stop();
       isolator.hostShare.stop();
+      isolator.devices.stop();
       isolator.endpoints?.stop();
       throw error;
     }
@@ -220,6 +232,7 @@ export class Isolator {
     this.sampler.stop();
     this.instance.sockets.stop();
     this.hostShare.stop();
+    this.devices.stop();
     this.patrol.stop();
     await this.selfCheck.stop();
     for (const timer of this.retries) clearTimeout(timer);
@@ -623,6 +636,7 @@ export class Isolator {
     this.place(config);
     this.endpoints?.reconfigure(config);
     this.violations.set(config.violations);
+    this.devices.use(config.markingDevices);
     await Promise.all(this.list().map((entry) => this.serially(entry.id, () => this.judgeAgain(entry))));
     void this.selfCheck.look();
   }

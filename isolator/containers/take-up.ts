@@ -6,7 +6,6 @@
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../errors.js";
-import { egressSet } from "../features/egress.js";
 import { decodePolicy } from "../features/policy.js";
 import { listPorts } from "../features/ports.js";
 import { CgroupNode } from "../kernel/cgroup.js";
@@ -18,7 +17,7 @@ import { takeEndpoints } from "../kernel/endpoint-table.js";
 import { openPinnedMap, otherBuilds, PinnedBuild, unpinBuild } from "../kernel/pins.js";
 import type { Programs } from "../kernel/programs.js";
 import { Container } from "./container.js";
-import { sweepEgress } from "./egress.js";
+import { setsOf, sweepSets } from "./egress.js";
 import type { EventLog } from "./event-log.js";
 import { throughGlass } from "./glass.js";
 import type { Instance } from "./instance.js";
@@ -73,7 +72,7 @@ export async function takeUp(
       ({ chain, policy }) => [BigInt(chain.at(-1) ?? 0), policy.remap ?? []] as const,
     );
     sweepMappings(programs.map("port_remaps"), new Map(mappings));
-    sweepEgress(programs, new Set(everything.flatMap(({ policy }) => policy.egress ?? []).map(egressSet)));
+    sweepSets(programs, new Set(everything.flatMap(({ policy }) => setsOf(policy)).map(({ id }) => id)));
     // Now that nothing is written there any more, and all containers have their names.
     drainOldRings(instance, log, onEvent);
     removeOldBuilds(instance, log);
@@ -210,7 +209,9 @@ function rebuildPorts(
     }
   }
   const foreign = new Set(runs.map(({ chain }) => chain.at(-1)));
-  new PortTable(programs.map("port_owners")).rebuild(desired, (id) => foreign.has(id.toString()));
+  new PortTable(programs.map("port_owners"), programs.map("port_bounds")).rebuild(desired, (id) =>
+    foreign.has(id.toString()),
+  );
 }
 
 function adoptAll(

@@ -3,7 +3,7 @@
  * "Services", is the user's; isolator/cluster/services.ts is where a cluster's come from.
  */
 import { IsolatorError } from "../errors.js";
-import { decode, encode } from "../kernel/codec.js";
+import { decode, encode, LITTLE } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import { formatAddress, parseAddress } from "./addresses.js";
 import { classId, serviceClass } from "./classes.js";
@@ -67,9 +67,19 @@ const KEY = layouts.structs.service_key;
 const SLOT_KEY = layouts.structs.service_slot_key;
 const SLOT = layouts.structs.service_slot;
 const BACKEND = layouts.structs.service_backend;
+const { SERVICE_AT_HAND, SERVICE_BLOCK } = layouts.enums.service_sizes;
+export const SERVICE_PLACES: number = layouts.enums.service_sizes.SERVICE_PLACES;
 export const SERVICE_KEY_SIZE: number = KEY.size;
+export const SERVICE_BACKEND_SIZE: number = BACKEND.size;
 export const SLOT_KEY_SIZE: number = SLOT_KEY.size;
-export const SLOT_SIZE: number = SLOT.size;
+const SLOT_SIZE: number = SLOT.size;
+const AT_HAND_SIZE = SERVICE_AT_HAND * SLOT_SIZE;
+export const SERVICE_BLOCK_SIZE = SERVICE_BLOCK * SLOT_SIZE;
+/** Keys of service_states. */
+export const STATE_KEYS = {
+  watched: layouts.enums.service_state.SERVICE_WATCHED,
+  tells: layouts.enums.service_state.SERVICE_TELLS,
+} as const;
 export const NS_PER_S = 1_000_000_000;
 
 export function isServiceName(name: string): boolean {
@@ -101,7 +111,7 @@ export function isIpv4Bytes(bytes: Uint8Array): boolean {
   return formatAddress(bytes).includes(".");
 }
 
-/** Key of services, service_backends and service_misses. */
+/** Key of services, service_ends and service_misses. */
 export function encodeServiceKey(
   set: bigint,
   { address, port, protocol }: { address: string; port: number; protocol: EndpointProtocol },
@@ -132,28 +142,36 @@ export function decodeServiceKey(key: Uint8Array): ServiceKey {
   };
 }
 
-/** Value of services. @param table of its slots */
-export function encodeService(service: Service, table: bigint, count: number, near: number): Uint8Array {
-  return encode(layouts.structs.service, {
+/** Value of services. @param slots all of them, of which it has the first in itself */
+export function encodeService(
+  service: Service,
+  { table, count, near, slots }: { table: bigint; count: number; near: number; slots: Uint8Array },
+): Uint8Array {
+  const head = encode(layouts.structs.service, {
     table,
     count,
     near,
     flags:
       (service.choice === "least_connections" ? serviceFlags.SERVICE_LEAST : 0) |
       (service.affinity === "container" ? serviceFlags.SERVICE_AFFINITY : 0) |
-      (service.peer === "vip" ? serviceFlags.SERVICE_TELL_VIP : 0) |
+      (tellsVip(service) ? serviceFlags.SERVICE_TELL_VIP : 0) |
       (service.noBackend === "pass" ? serviceFlags.SERVICE_PASS : 0),
     class: service.name === undefined ? 0 : classId(serviceClass(service.name)),
   });
+  const value = new Uint8Array(head.length + AT_HAND_SIZE);
+  value.set(head);
+  value.set(slots.subarray(0, AT_HAND_SIZE), head.length);
+  return value;
 }
 
-/** The table that a value of services names. */
-export function tableOf(value: Uint8Array): bigint {
-  return decode(layouts.structs.service, value).table;
+/** Whether sockets are to remember the virtual address for their tasks. */
+export function tellsVip({ peer }: Service): boolean {
+  return peer === "vip";
 }
 
-export function encodeSlotKey(table: bigint, slot: number): Uint8Array {
-  return encode(SLOT_KEY, { table, slot, reserved: 0 });
+/** Key of service_slots. */
+export function encodeSlotKey(table: bigint, block: number): Uint8Array {
+  return encode(SLOT_KEY, { table, block, reserved: 0 });
 }
 
 /** The table that a key of service_slots belongs to. */
@@ -161,7 +179,17 @@ export function tableOfSlot(key: Uint8Array): bigint {
   return decode(SLOT_KEY, key).table;
 }
 
-/** Value of service_slots: two backends, of which one is drawn. */
+/** Value of service_ends, key of service_places. */
+export function decodePlace(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, LITTLE);
+}
+
+/** Value of service_states. */
+export function encodeState(value: bigint): Uint8Array {
+  return new Uint8Array(BigUint64Array.of(value).buffer);
+}
+
+/** Two backends, of which one is drawn. */
 export interface Slot {
   backend: Backend;
   other: Backend;
@@ -171,17 +199,31 @@ export interface Slot {
 
 const ALWAYS = 0xffffffff;
 
-export function encodeSlot({ backend, other, first }: Slot): Uint8Array {
-  return encode(SLOT, {
-    address: addressBytes(backend.address),
-    port: backend.port,
-    weight: backend.weight ?? 1,
-    other: addressBytes(other.address),
-    other_port: other.port,
-    other_weight: other.weight ?? 1,
-    first: Math.min(ALWAYS, Math.round(first * 2 ** 32)),
-    reserved: 0,
+/** Slots one after another. @param placeOf a backend's key in service_backends */
+export function encodeSlots(slots: readonly Slot[], placeOf: (backend: Backend) => number): Uint8Array {
+  const { place, other, first, weight, other_weight } = SLOT.fields;
+  const bytes = new Uint8Array(slots.length * SLOT_SIZE);
+  const view = new DataView(bytes.buffer);
+  slots.forEach((slot, i) => {
+    const at = i * SLOT_SIZE;
+    view.setUint32(at + place.offset, placeOf(slot.backend), LITTLE);
+    view.setUint32(at + other.offset, placeOf(slot.other), LITTLE);
+    view.setUint32(at + first.offset, Math.min(ALWAYS, Math.round(slot.first * 2 ** 32)), LITTLE);
+    view.setUint16(at + weight.offset, slot.backend.weight ?? 1, LITTLE);
+    view.setUint16(at + other_weight.offset, slot.other.weight ?? 1, LITTLE);
   });
+  return bytes;
+}
+
+/** Values of service_slots: the slots that are not at hand. */
+export function blocksOf(slots: Uint8Array): Uint8Array[] {
+  const blocks: Uint8Array[] = [];
+  for (let at = AT_HAND_SIZE; at < slots.length; at += SERVICE_BLOCK_SIZE) {
+    const block = new Uint8Array(SERVICE_BLOCK_SIZE);
+    block.set(slots.subarray(at, at + SERVICE_BLOCK_SIZE));
+    blocks.push(block);
+  }
+  return blocks;
 }
 
 /**
@@ -265,7 +307,11 @@ export interface BackendCounts {
 }
 
 /** Value of service_backends, new, or with the counts that it has. @param avoid seconds */
-export function encodeBackend(avoid: number, counts?: BackendCounts): Uint8Array {
+export function encodeBackend(
+  { address, port }: Pick<Backend, "address" | "port">,
+  avoid: number,
+  counts?: BackendCounts,
+): Uint8Array {
   return encode(BACKEND, {
     avoided_until: counts?.avoidedUntil ?? 0n,
     avoid: BigInt(Math.round(avoid * NS_PER_S)),
@@ -273,8 +319,16 @@ export function encodeBackend(avoid: number, counts?: BackendCounts): Uint8Array
     refused: counts?.refused ?? 0n,
     unanswered: counts?.unanswered ?? 0n,
     live: counts?.live ?? 0,
+    port,
     reserved: 0,
+    address: addressBytes(address),
   });
+}
+
+/** Until when the backend of a value of service_backends is avoided: CLOCK_MONOTONIC, ns; 0: it is not. */
+export function avoidedUntil(value: Uint8Array): bigint {
+  const at = value.byteOffset + BACKEND.fields.avoided_until.offset;
+  return new DataView(value.buffer, at, 8).getBigUint64(0, LITTLE);
 }
 
 export function decodeBackend(value: Uint8Array): BackendCounts & { avoid: number } {
@@ -307,7 +361,8 @@ export function serviceFields(policy: ServicesPolicy | undefined) {
 /** Names of the hooks that the policy needs. */
 export function serviceHooks(policy?: ServicesPolicy): string[] {
   if (!policy) return [];
-  return ["connect", "recvmsg", "getpeername"].flatMap((name) => [`${name}4`, `${name}6`]);
+  const both = ["connect", "recvmsg", "getpeername"].flatMap((name) => [`${name}4`, `${name}6`]);
+  return [...both, "sock_ops_full"];
 }
 
 /** Whether a stored value is a policy for services. */

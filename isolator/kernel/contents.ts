@@ -9,6 +9,7 @@ export const MAPS = {
   policies: layouts.structs.policy.size,
   counters: layouts.structs.counters.size,
   port_owners: layouts.structs.port_owner.size,
+  port_bounds: layouts.structs.port_bounds.size,
   event_rings: 4,
   socket_notes: layouts.structs.socket_note.size,
   connect_totals:
@@ -42,11 +43,20 @@ export const MAPS = {
   egress_blocks: layouts.structs.egress_ranges.size,
   egress_classes: layouts.structs.egress_ranges.size,
   egress_hits: 8,
+  marking_sets: layouts.structs.marking_set.size,
+  marking_rules: layouts.structs.marking.size,
+  marking_notes: 0,
   terminations: layouts.structs.termination.size,
   listening: layouts.structs.listening_ports.size,
-  services: layouts.structs.service.size,
-  service_slots: layouts.structs.service_slot.size,
+  services:
+    layouts.structs.service.size +
+    layouts.enums.service_sizes.SERVICE_AT_HAND * layouts.structs.service_slot.size,
+  service_slots: layouts.enums.service_sizes.SERVICE_BLOCK * layouts.structs.service_slot.size,
   service_backends: layouts.structs.service_backend.size,
+  service_ends: 4,
+  service_places: layouts.structs.service_key.size,
+  service_states: 8,
+  service_sockets: 0,
   service_misses: 8,
   service_notes: 0,
 } as const;
@@ -74,4 +84,7 @@ export const CALLS = ["files_identify"] as const;
 export type CallName = (typeof CALLS)[number];
 /** Programs that user space runs, with a question as their packet (query.ts). */
 export const QUERIES = ["endpoint_query", "egress_query"] as const;
+/** Programs that are put on devices (devices.ts). */
+export const DEVICE_PROGRAMS = ["marking_rewrite"] as const;
+export type DeviceProgram = (typeof DEVICE_PROGRAMS)[number];
 export type QueryName = (typeof QUERIES)[number];

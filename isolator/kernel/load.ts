@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
-import { CALLS, ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
+import { CALLS, DEVICE_PROGRAMS, ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
 import { HOOKS, LSM_MAC, MACHINE_HOOKS, type Hook, type MachineHook } from "./hooks.js";
 import { activeSecurityModules, kernelIsAtLeast } from "./machine.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
@@ -60,6 +60,7 @@ export function load(directory: string, maps?: string): void {
       pin(programFd(object, iteratorProgram(iterator)), `iterator_${iterator.name}`);
     for (const name of CALLS) pin(programFd(object, name), `call_${name}`);
     for (const name of QUERIES) pin(programFd(object, name), `query_${name}`);
+    for (const name of DEVICE_PROGRAMS) pin(programFd(object, name), `device_${name}`);
     for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
     renameSync(temporary, directory);
   } catch (error) {

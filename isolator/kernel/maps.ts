@@ -6,10 +6,13 @@ import { errnoName, libbpf, libc } from "./native.js";
 const E2BIG = 7;
 const ENOENT = 2;
 const ENOMEM = 12;
+const EEXIST = 17;
 /** Of struct bpf_map_info (include/uapi/linux/bpf.h): its first fields, all u32. */
 const MAP_INFO = { id: 1, maxEntries: 4 } as const;
 const MAP_INFO_WORDS = 8;
 
+/** BPF_NOEXIST of the kernel. */
+const NO_EXIST = 1;
 /** For BpfMap.update(): BPF_F_LOCK of the kernel. */
 export const UNDER_LOCK = 4;
 
@@ -111,6 +114,18 @@ export class BpfMap {
   update(key: Uint8Array, value: Uint8Array, how = 0): void {
     const result = libbpf().mapUpdate(this.fd, key, value, how);
     if (result < 0) throw this.failure("write", result);
+  }
+
+  /**
+   * Makes an entry where there is none, also if others do so at the same time.
+   * @returns false where there was one
+   * @throws map-full, map-failed
+   */
+  add(key: Uint8Array, value: Uint8Array): boolean {
+    const result = libbpf().mapUpdate(this.fd, key, value, NO_EXIST);
+    if (result === -EEXIST) return false;
+    if (result < 0) throw this.failure("write", result);
+    return true;
   }
 
   /** Writes `count` entries in one call: keys and values one after another. @throws map-full, map-failed */

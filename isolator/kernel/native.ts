@@ -97,6 +97,10 @@ function bindLibbpf() {
       bpf,
       "int bpf_prog_attach_opts(int prog_fd, int cgroup_fd, int attach_type, const void *opts)",
     ),
+    tcHookCreate: bind<[Memory], number>(bpf, "int bpf_tc_hook_create(void *hook)"),
+    tcAttach: bind<[Memory, Memory], number>(bpf, "int bpf_tc_attach(const void *hook, void *opts)"),
+    tcDetach: bind<[Memory, Memory], number>(bpf, "int bpf_tc_detach(const void *hook, const void *opts)"),
+    tcQuery: bind<[Memory, Memory], number>(bpf, "int bpf_tc_query(const void *hook, void *opts)"),
     linkCreate: bind<[number, number, number, Memory], number>(
       bpf,
       "int bpf_link_create(int prog_fd, int target_fd, int attach_type, const void *opts)",
@@ -165,6 +169,7 @@ function bindLibc() {
   const c = koffi.load(null);
   return {
     flock: bind<[number, number], number>(c, "int flock(int fd, int operation)"),
+    ifNameToIndex: bind<[string], number>(c, "unsigned int if_nametoindex(const char *name)"),
     mount: bind<[string, string, string, number, string], number>(
       c,
       "int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)",

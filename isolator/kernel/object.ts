@@ -12,6 +12,7 @@ export const STRUCTS = [
   "policy",
   "counters",
   "port_owner",
+  "port_bounds",
   "event",
   "socket_note",
   "connection_count",
@@ -26,6 +27,9 @@ export const STRUCTS = [
   "file_detail",
   "file_cache",
   "file_identity",
+  "marking",
+  "marking_rule",
+  "marking_set",
   "endpoint_key",
   "address_block",
   "class_set",
@@ -66,6 +70,7 @@ export const ENUMS = [
   "connection_total",
   "service_sizes",
   "service_flag",
+  "service_state",
 ] as const;
 
 /** dist/bpf/isolator.bpf.o, beside the compiled program. */

@@ -174,12 +174,16 @@ type OwnMap =
   | "owner_classes"
   | "egress_hits"
   | "terminations"
+  | "marking_sets"
   | "file_rules"
   | "file_policies"
   | "file_counts"
   | "services"
   | "service_slots"
   | "service_backends"
+  | "service_ends"
+  | "service_places"
+  | "service_states"
   | "service_misses";
 
 function isOwn(name: keyof typeof STRUCT_OF | OwnMap): name is OwnMap {

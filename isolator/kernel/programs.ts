@@ -15,12 +15,14 @@ import {
 } from "./attach.js";
 import {
   CALLS,
+  DEVICE_PROGRAMS,
   ITERATORS,
   MAP_NAMES,
   MAPS,
   PRIMER,
   QUERIES,
   type CallName,
+  type DeviceProgram,
   type IteratorName,
   type MapName,
   type QueryName,
@@ -47,6 +49,7 @@ export class Programs {
     /** To be run by name: iterators, and what user space calls. */
     private readonly run: ReadonlyMap<IteratorName | CallName, number>,
     private readonly queries: ReadonlyMap<QueryName, number>,
+    private readonly devices: ReadonlyMap<DeviceProgram, number>,
     /** Of what is pinned. */
     private readonly pins: { directory: string; instance: string } | undefined,
     /** What owns the file descriptors when nothing is pinned. */
@@ -73,7 +76,8 @@ export class Programs {
       ...CALLS.map((name) => [name, pins.get(`call_${name}`)] as const),
     ]);
     const queries = new Map(QUERIES.map((name) => [name, pins.get(`query_${name}`)]));
-    return new Programs(programs, maps, primer, run, queries, { directory, instance });
+    const devices = new Map(DEVICE_PROGRAMS.map((name) => [name, pins.get(`device_${name}`)]));
+    return new Programs(programs, maps, primer, run, queries, devices, { directory, instance });
   }
 
   /**
@@ -96,6 +100,7 @@ export class Programs {
         ...CALLS.map((name) => [name, programFd(object, name)] as const),
       ]),
       new Map(QUERIES.map((name) => [name, programFd(object, name)])),
+      new Map(DEVICE_PROGRAMS.map((name) => [name, programFd(object, name)])),
       undefined,
       object,
     );
@@ -127,6 +132,13 @@ export class Programs {
   query(name: QueryName): number {
     const fd = this.queries.get(name);
     if (fd === undefined) throw new Error(`no query ${name}`);
+    return fd;
+  }
+
+  /** File descriptor of a program to be put on devices (devices.ts). */
+  device(name: DeviceProgram): number {
+    const fd = this.devices.get(name);
+    if (fd === undefined) throw new Error(`no program ${name}`);
     return fd;
   }
 
@@ -238,7 +250,7 @@ export class Programs {
       libbpf().objectClose(this.object);
       return;
     }
-    const others = [...this.run.values(), ...this.queries.values(), this.primer];
+    const others = [...this.run.values(), ...this.queries.values(), ...this.devices.values(), this.primer];
     for (const fd of [...this.programs.values(), ...others]) libc().close(fd);
     for (const map of this.maps.values()) map.close();
   }

@@ -5,29 +5,40 @@
 import { randomBytes } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import {
-  decodeBackend,
+  blocksOf,
   decodeServiceKey,
-  DEFAULT_AVOID,
-  encodeBackend,
   encodeService,
   encodeServiceKey,
-  encodeSlot,
   encodeSlotKey,
-  NS_PER_S,
+  encodeSlots,
+  encodeState,
   formatEnd,
+  tellsVip,
+  SERVICE_BLOCK_SIZE,
   SERVICE_KEY_SIZE,
   SLOT_KEY_SIZE,
-  SLOT_SIZE,
   slotsOf,
+  STATE_KEYS,
   tableOfSlot,
   type Backend,
   type BackendCounts,
   type Service,
 } from "../features/services.js";
+import { u32Key } from "./codec.js";
 import type { MapName } from "./contents.js";
 import type { BpfMap } from "./maps.js";
+import { ServicePlaces } from "./service-places.js";
 
-type ServiceMapName = Extract<MapName, "services" | "service_slots" | "service_backends" | "service_misses">;
+type ServiceMapName = Extract<
+  MapName,
+  | "services"
+  | "service_slots"
+  | "service_backends"
+  | "service_ends"
+  | "service_places"
+  | "service_states"
+  | "service_misses"
+>;
 
 export interface ServiceMaps {
   map: (name: ServiceMapName) => BpfMap;
@@ -37,6 +48,9 @@ export const SERVICE_MAPS: readonly ServiceMapName[] = [
   "services",
   "service_slots",
   "service_backends",
+  "service_ends",
+  "service_places",
+  "service_states",
   "service_misses",
 ];
 
@@ -50,7 +64,10 @@ interface Known {
   draining: readonly Backend[];
   near: string;
   table: bigint;
-  slots: number;
+  /** Blocks of slots that it has besides those at hand. */
+  blocks: number;
+  /** Of its backends, then of those that drain. */
+  places: readonly number[];
 }
 
 /** The half of a table's number that says whose it is. */
@@ -60,15 +77,16 @@ function ownerBits(set: bigint): bigint {
 
 export class ServiceTable {
   private readonly known = new Map<string, Known>();
-  /** By how many services each backend is had, by its text. */
-  private readonly users = new Map<string, number>();
-  private readonly old = new Map<bigint, { slots: number; left: number }>();
+  private readonly places: ServicePlaces;
+  private readonly old = new Map<bigint, { blocks: number; left: number }>();
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly maps: ServiceMaps,
     private readonly set: bigint,
-  ) {}
+  ) {
+    this.places = new ServicePlaces(maps, set);
+  }
 
   /**
    * Makes it what the kernel has, for the next connect().
@@ -92,18 +110,33 @@ export class ServiceTable {
       isDeepStrictEqual(before.draining, draining)
     )
       return false;
-    for (const backend of [...service.backends, ...draining]) this.use(service, backend);
-    const table = this.newTable();
-    const all = slotsOf(service, service.backends);
-    const first = slotsOf(service, close);
-    this.writeSlots(
-      table,
-      [...all, ...first].map((slot) => encodeSlot(slot)),
-    );
-    this.maps
-      .map("services")
-      .update(encodeServiceKey(this.set, service), encodeService(service, table, all.length, first.length));
-    this.known.set(text, { service, draining, near, table, slots: all.length + first.length });
+    const users = [...service.backends, ...draining];
+    const places: number[] = [];
+    let table = 0n;
+    let blocks: Uint8Array[] = [];
+    try {
+      for (const backend of users) places.push(this.places.use(service, backend));
+      table = this.newTable();
+      const placeOf = new Map(service.backends.map((backend, i) => [backend, places[i] ?? 0]));
+      const all = slotsOf(service, service.backends);
+      const first = slotsOf(service, close);
+      const slots = encodeSlots([...all, ...first], (backend) => placeOf.get(backend) ?? 0);
+      blocks = blocksOf(slots);
+      this.writeBlocks(table, blocks);
+      if (tellsVip(service)) this.writeTells();
+      this.maps
+        .map("services")
+        .update(
+          encodeServiceKey(this.set, service),
+          encodeService(service, { table, count: all.length, near: first.length, slots }),
+        );
+    } catch (error) {
+      // What the kernel has stays as it is.
+      users.slice(0, places.length).forEach((backend) => this.places.leave(service.protocol, backend));
+      this.leaveTable(table, blocks.length);
+      throw error;
+    }
+    this.known.set(text, { service, draining, near, table, blocks: blocks.length, places });
     return before ? this.leave(before) : false;
   }
 
@@ -118,14 +151,29 @@ export class ServiceTable {
   }
 
   /** What the kernel has now. */
-  list(): { service: Service; draining: readonly Backend[] }[] {
-    return [...this.known.values()];
+  list(): Iterable<{ service: Service; draining: readonly Backend[] }> {
+    return this.known.values();
+  }
+
+  /** What the kernel has for a virtual address, by its text (formatEnd()). */
+  at(text: string): { service: Service; draining: readonly Backend[] } | undefined {
+    return this.known.get(text);
+  }
+
+  /** Backends that are avoided, with their service. */
+  *avoided(): Generator<{ service: Service; backend: Backend }> {
+    const watched = this.maps.map("service_states").lookup(u32Key(STATE_KEYS.watched));
+    // So far none was.
+    if (!watched || watched.every((byte) => byte === 0)) return;
+    const until = this.places.readAvoided();
+    for (const { service, places } of this.known.values())
+      for (const [i, backend] of service.backends.entries())
+        if (until(places[i] ?? 0) > 0n) yield { service, backend };
   }
 
   /** What programs have counted of a backend of a service. */
-  counts(service: Service, backend: Backend): BackendCounts | undefined {
-    const value = this.maps.map("service_backends").lookup(this.backendKey(service, backend));
-    return value && decodeBackend(value);
+  counts({ protocol }: Service, backend: Backend): BackendCounts | undefined {
+    return this.places.counts(protocol, backend);
   }
 
   /** How often it had no backend. */
@@ -136,21 +184,16 @@ export class ServiceTable {
 
   /** Removes what an earlier process has left in this set and this one has not. @returns whether a backend is gone */
   forgetOthers(): boolean {
-    const tables = new Set([...[...this.known.values()].map(({ table }) => table), ...this.old.keys()]);
-    let gone = false;
-    for (const name of ["services", "service_backends", "service_misses"] as const) {
+    for (const name of ["services", "service_misses"] as const) {
       const map = this.maps.map(name);
       for (const key of map.keys(SERVICE_KEY_SIZE)) {
         const at = decodeServiceKey(key);
-        const text = formatEnd(at);
-        const has = name === "service_backends" ? this.users.has(text) : this.known.has(text);
-        if (at.set !== this.set || has) continue;
-        map.delete(key);
-        gone ||= name === "service_backends";
+        if (at.set === this.set && !this.known.has(formatEnd(at))) map.delete(key);
       }
     }
+    const tables = new Set([...[...this.known.values()].map(({ table }) => table), ...this.old.keys()]);
     this.forgetSlots((table) => tables.has(table));
-    return gone;
+    return this.places.forgetOthers();
   }
 
   /** Nothing of it is removed from the kernel any more by this process, unless by clear(). */
@@ -163,7 +206,7 @@ export class ServiceTable {
   clear(): void {
     this.stop();
     this.known.clear();
-    this.users.clear();
+    this.places.clear();
     this.old.clear();
     this.forgetOthers();
   }
@@ -176,44 +219,21 @@ export class ServiceTable {
     }
   }
 
-  private backendKey({ protocol }: Pick<Service, "protocol">, { address, port }: Backend): Uint8Array {
-    return encodeServiceKey(this.set, { address, port, protocol });
-  }
-
   private newTable(): bigint {
     return (ownerBits(this.set) << 32n) | BigInt(randomBytes(4).readUInt32LE());
   }
 
-  private use(service: Service, backend: Backend): void {
-    const text = formatEnd({ ...backend, protocol: service.protocol });
-    this.users.set(text, (this.users.get(text) ?? 0) + 1);
-    const map = this.maps.map("service_backends");
-    const key = this.backendKey(service, backend);
-    const value = map.lookup(key);
-    const avoid = service.avoid ?? DEFAULT_AVOID;
-    const there = value && decodeBackend(value);
-    if (there?.avoid === avoid) return;
-    // One that is avoided is so for no longer than the new time.
-    const latest = process.hrtime.bigint() + BigInt(Math.round(avoid * NS_PER_S));
-    if (there && there.avoidedUntil > latest) there.avoidedUntil = latest;
-    map.update(key, encodeBackend(avoid, there));
+  private leave({ service, draining, table, blocks }: Known): boolean {
+    let gone = false;
+    for (const backend of [...service.backends, ...draining])
+      gone = this.places.leave(service.protocol, backend) || gone;
+    this.leaveTable(table, blocks);
+    return gone;
   }
 
-  private leave({ service, draining, table, slots }: Known): boolean {
-    let gone = false;
-    for (const backend of [...service.backends, ...draining]) {
-      const text = formatEnd({ ...backend, protocol: service.protocol });
-      const users = (this.users.get(text) ?? 1) - 1;
-      if (users > 0) {
-        this.users.set(text, users);
-        continue;
-      }
-      this.users.delete(text);
-      gone = this.maps.map("service_backends").delete(this.backendKey(service, backend)) || gone;
-    }
-    this.old.set(table, { slots, left: performance.now() });
+  private leaveTable(table: bigint, blocks: number): void {
+    if (blocks > 0) this.old.set(table, { blocks, left: performance.now() });
     this.removeLater();
-    return gone;
   }
 
   private removeLater(): void {
@@ -223,26 +243,32 @@ export class ServiceTable {
     }, GRACE).unref();
   }
 
-  /** Tables that a service has left a while ago: those of the last moment stay until the next time. */
+  /** What a service has left a while ago: tables and places of the last moment stay until the next time. */
   private removeOld(): void {
     const map = this.maps.map("service_slots");
-    for (const [table, { slots, left }] of this.old) {
+    for (const [table, { blocks, left }] of this.old) {
       if (performance.now() - left < GRACE / 2) continue;
-      for (let slot = 0; slot < slots; slot++) map.delete(encodeSlotKey(table, slot));
+      for (let block = 0; block < blocks; block++) map.delete(encodeSlotKey(table, block));
       this.old.delete(table);
     }
-    if (this.old.size > 0) this.removeLater();
+    const more = this.places.giveBack(GRACE / 2);
+    if (more || this.old.size > 0) this.removeLater();
   }
 
-  private writeSlots(table: bigint, values: readonly Uint8Array[]): void {
+  /** TCP sockets may have notes from now on. For as long as the maps are there: a socket may keep its. */
+  private writeTells(): void {
+    this.maps.map("service_states").update(u32Key(STATE_KEYS.tells), encodeState(1n));
+  }
+
+  private writeBlocks(table: bigint, blocks: readonly Uint8Array[]): void {
     const map = this.maps.map("service_slots");
-    for (let begin = 0; begin < values.length; begin += AT_ONCE) {
-      const part = values.slice(begin, begin + AT_ONCE);
+    for (let begin = 0; begin < blocks.length; begin += AT_ONCE) {
+      const part = blocks.slice(begin, begin + AT_ONCE);
       const keys = new Uint8Array(part.length * SLOT_KEY_SIZE);
-      const all = new Uint8Array(part.length * SLOT_SIZE);
-      part.forEach((value, i) => {
+      const all = new Uint8Array(part.length * SERVICE_BLOCK_SIZE);
+      part.forEach((block, i) => {
         keys.set(encodeSlotKey(table, begin + i), i * SLOT_KEY_SIZE);
-        all.set(value, i * SLOT_SIZE);
+        all.set(block, i * SERVICE_BLOCK_SIZE);
       });
       map.updateBatch(keys, all, part.length);
     }

@@ -76,6 +76,73 @@ marking:
   });
 });
 
+describe("a marking by destination", () => {
+  const config = yaml(`${CLASSES}
+marking:
+  - { class: production, to: batch, dscp: CS1 }
+  - { class: production, dscp: AF21, mark: 0x10/0xff, change: deny }
+  - { class: production, to: { cidr: 10.0.0.0/8, ports: "9000-9001,22", protocol: tcp }, mark: 0x20/0xf0, wrong_dscp: rewrite, dscp: EF }
+  - { class: gold, to: gold, priority: 6 }
+  - { to: { cidr: "fd00::1" }, priority: 1 }
+`);
+  const markingIn = (values: Partial<ContainerFacts>): MarkingPolicy | undefined =>
+    policyFor(config, {
+      ...{ ports: [], ownNetwork: false, nested: false, roles: [], labels: [], labelsIgnored: 0 },
+      ...values,
+    }).marking;
+  const everybodys = { to: { cidr: "fd00::1" }, priority: 1 };
+
+  it("is that of all rules for the container, in their order, beside the one for all destinations", () => {
+    assert.deepEqual(markingIn({ roles: ["prod"] }), {
+      ...{ dscp: 18, mark: { value: 16, mask: 255 }, change: "deny", wrongDscp: "rewrite" },
+      destinations: [
+        { to: { class: "batch" }, dscp: 8 },
+        {
+          to: {
+            cidr: "10.0.0.0/8",
+            ports: [
+              { begin: 22, end: 22 },
+              { begin: 9000, end: 9001 },
+            ],
+            protocol: "tcp",
+          },
+          ...{ dscp: 46, mark: { value: 32, mask: 240 } },
+        },
+        everybodys,
+      ],
+    });
+    // A claimed class raises nothing.
+    const plain = { destinations: [everybodys], change: "ignore", wrongDscp: "count" };
+    assert.deepEqual(markingIn({ roles: ["web"], labels: [["tier", "gold"]] }), plain);
+  });
+
+  it("is told by its place where it is wrong", () => {
+    const text = `${CLASSES}marking:
+  - { to: silver, dscp: 1 }
+  - { to: { class: lead, ports: "80" }, dscp: 1 }
+  - { to: { class: gold, cidr: 10.0.0.0/8 }, dscp: 1 }
+  - { to: { cidr: 10.0.0.0/33 }, dscp: 1 }
+  - { to: { cidr: 10.0.0.1, ports: "99999" }, dscp: 1 }
+  - { to: gold }
+marking_devices: [eth0, a/b]
+`;
+    const said = problems(text);
+    for (const [line, what] of [
+      [7, /marking\[0\]\.to: there is no class "silver" in classes/],
+      [8, /marking\[1\]\.to\.class: there is no class "lead"/],
+      [9, /marking\[2\]\.to: has both a class and a block/],
+      [10, /marking\[3\]\.to.*10\.0\.0\.0\/33/],
+      [11, /marking\[4\]\.to.*99999/],
+      [12, /marking\[5\]: sets nothing/],
+      [13, /marking_devices\[1\]: is no name of a network device/],
+    ] as const) {
+      const found = said.split("\n").filter((problem) => problem.startsWith(`${line}:`));
+      assert.equal(found.length, 1, said);
+      assert.match(found[0] ?? "", what);
+    }
+  });
+});
+
 describe("values", () => {
   it("are read in all their forms", () => {
     assert.deepEqual(["CS1", "af21", "EF", "0", "63"].map(parseDscp), [8, 18, 46, 0, 63]);
@@ -150,6 +217,17 @@ describe("what is shown", () => {
     assert.match(renderUsage(summary), /marking +DSCP AF21, mark 0x10\/0xff, priority 3\n/);
     assert.deepEqual((summaryToJson(summary) as { marking: unknown }).marking, summary.marking);
     assert(!renderList([{ container_id: { value: "c" } }]).includes("MARKING"));
+    const whole: bpf_isolator.ContainerSummary = {
+      ...summary,
+      marking: {
+        ...{ ...summary.marking, change: "deny", wrong_dscp: "drop" },
+        destinations: [{ to: "class gold", marking: { dscp: 46 } }],
+      },
+    };
+    const text =
+      /DSCP AF21, mark 0x10\/0xff, priority 3; to class gold: DSCP EF; changes refused; wrong DSCP dropped\n/;
+    assert.match(renderList([whole]), text);
+    assert.match(renderUsage(whole), text);
   });
 });
 

@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, chmodSync, cpSync, readdirSync, symlinkSync } from "node:fs";
+import { appendFileSync, chmodSync, cpSync, mkdirSync, readdirSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { parseConfig } from "../../isolator/config/load.js";
 import { breakGlass } from "../../isolator/containers/break-glass.js";
 import { Container } from "../../isolator/containers/container.js";
 import { EventLog } from "../../isolator/containers/event-log.js";
-import { type GlassMode } from "../../isolator/containers/glass.js";
+import type { GlassMode } from "../../isolator/containers/glass.js";
 import { Instance } from "../../isolator/containers/instance.js";
 import { Isolator } from "../../isolator/containers/isolator.js";
 import { MACHINE_HOOKS } from "../../isolator/kernel/hooks.js";
@@ -37,7 +37,10 @@ describe("the programs for files that are attached to no cgroup", { skip }, () =
     // Stays, so that the next tests find all loaded.
     const { container: plain } = await cell(["plain"], policy(undefined));
     assert.equal(attached(), 0);
-    const rules = { files: files({ deny: ["/etc"] }) };
+    const base = here.path("attached");
+    mkdirSync(join(base, "denied"), { recursive: true });
+    const free = write(join(base, "free/a/f"));
+    const rules = { files: files({ deny: ["/etc", join(base, "denied")] }) };
     const [first, second] = [await prepare("first", rules), await prepare("second", rules)];
     const there = attached();
     assert(there >= MACHINE_HOOKS.filter(({ newer }) => !newer).length, `${there} are attached`);
@@ -53,7 +56,14 @@ describe("the programs for files that are attached to no cgroup", { skip }, () =
     await first.cleanup();
     assert.equal(attached(), there);
     assert.equal(await shell(second, "ls /etc"), DENIED);
+    assert.equal(await shell(second, `cat ${free}`), "secret");
     await second.cleanup();
+    assert.equal(attached(), 0);
+    // Nobody saw it, and what was found about the directory before does not hold any more.
+    renameSync(join(base, "free/a"), join(base, "denied/a"));
+    const third = await prepare("third", rules);
+    assert.equal(await shell(third, `cat ${base}/denied/a/f`), DENIED);
+    await third.cleanup();
     assert.equal(attached(), 0);
     assert.equal(await shell(plain, "ls -d /etc"), "/etc");
   });

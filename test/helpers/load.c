@@ -12,6 +12,7 @@
  *   rr ADDRESS PORT LIMIT           one byte there and one back, on one connection
  *   dial ADDRESS PORT LIMIT         socket, connect and close of UDP
  *   connect ADDRESS PORT LIMIT      socket, connect, wait for the other end's close, close
+ *   spread N ADDRESS PORT LIMIT     the same, each to one by chance of N addresses from ADDRESS on
  *   bulk STREAMS ADDRESS PORT LIMIT a thread a stream, send() of 128 KiB into buffers of a fixed size;
  *                                   operations are bytes
  *   bind 4|6 tcp|udp LIMIT          socket, bind to the own PORT + 4, close
@@ -151,6 +152,25 @@ static void op_connect(void *arg)
 	close(fd);
 }
 
+struct places {
+	struct endpoint first;
+	uint32_t count, state;
+};
+
+static void op_spread(void *arg)
+{
+	struct places *places = arg;
+	struct endpoint to = places->first;
+	uint32_t step;
+
+	/* One of the numbers after another that a linear congruential generator gives; its high bits are the good
+	 * ones. */
+	places->state = places->state * 1664525 + 1013904223;
+	step = (uint64_t)places->state * places->count >> 32;
+	to.v4.sin_addr.s_addr = htonl(ntohl(to.v4.sin_addr.s_addr) + step);
+	op_connect(&to);
+}
+
 static void op_dial(void *arg)
 {
 	const struct endpoint *to = arg;
@@ -255,7 +275,7 @@ static void obey(const char *line)
 	char verb[16], address[64], word[8];
 	struct endpoint to;
 	struct limit limit;
-	int port, streams = 0, rest = 0, family;
+	int port, number = 0, rest = 0, family;
 
 	if (sscanf(line, "open %d", &own_port) == 1) {
 		serve(own_port);
@@ -272,8 +292,10 @@ static void obey(const char *line)
 		measure(&limit, op_bind, &b);
 		return;
 	}
-	if (sscanf(line, "bulk %d %63s %d %n", &streams, address, &port, &rest) == 3) {
+	if (sscanf(line, "bulk %d %63s %d %n", &number, address, &port, &rest) == 3) {
 		strcpy(verb, "bulk");
+	} else if (sscanf(line, "spread %d %63s %d %n", &number, address, &port, &rest) == 3) {
+		strcpy(verb, "spread");
 	} else if (sscanf(line, "%15s %63s %d %n", verb, address, &port, &rest) != 3) {
 		die("unknown command: %s", line);
 	}
@@ -288,7 +310,9 @@ static void obey(const char *line)
 	else if (!strcmp(verb, "dial"))
 		measure(&limit, op_dial, &to);
 	else if (!strcmp(verb, "bulk"))
-		run_bulk(streams, &to, &limit);
+		run_bulk(number, &to, &limit);
+	else if (!strcmp(verb, "spread") && to.any.sa_family == AF_INET && number > 0)
+		measure(&limit, op_spread, &(struct places){to, number, 1});
 	else
 		die("unknown command: %s", line);
 }

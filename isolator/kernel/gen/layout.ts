@@ -308,14 +308,17 @@ export const layouts = {
           "offset": 60,
           "type": "u8"
         },
-        "file_errno": {
+        "marking_parts": {
           "offset": 61,
           "type": "u8"
         },
-        "reserved": {
+        "file_errno": {
           "offset": 62,
-          "type": "u8",
-          "count": 2
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 63,
+          "type": "u8"
         },
         "remap_port": {
           "offset": 64,
@@ -367,7 +370,7 @@ export const layouts = {
       }
     },
     "counters": {
-      "size": 672,
+      "size": 696,
       "fields": {
         "rx_packets": {
           "offset": 0,
@@ -458,6 +461,15 @@ export const layouts = {
         "self": {
           "offset": 664,
           "type": "u64"
+        },
+        "marking": {
+          "offset": 672,
+          "type": "u64",
+          "count": 2
+        },
+        "marking_at": {
+          "offset": 688,
+          "type": "u64"
         }
       }
     },
@@ -471,8 +483,21 @@ export const layouts = {
         }
       }
     },
+    "port_bounds": {
+      "size": 8,
+      "fields": {
+        "first": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "last": {
+          "offset": 4,
+          "type": "u32"
+        }
+      }
+    },
     "socket_note": {
-      "size": 16,
+      "size": 20,
       "fields": {
         "listener": {
           "offset": 0,
@@ -500,10 +525,18 @@ export const layouts = {
           "offset": 12,
           "type": "u8"
         },
-        "reserved": {
+        "rewrite": {
           "offset": 13,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 14,
           "type": "u8",
-          "count": 3
+          "count": 2
+        },
+        "rewrite_at": {
+          "offset": 16,
+          "type": "u32"
         }
       }
     },
@@ -725,6 +758,70 @@ export const layouts = {
         }
       }
     },
+    "marking_set": {
+      "size": 16,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "by_class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "marking_rule": {
+      "size": 16,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "rule": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "marking": {
+      "size": 16,
+      "fields": {
+        "mark": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "mark_mask": {
+          "offset": 4,
+          "type": "u32"
+        },
+        "priority": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "tos": {
+          "offset": 12,
+          "type": "u8"
+        },
+        "parts": {
+          "offset": 13,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 14,
+          "type": "u8",
+          "count": 2
+        }
+      }
+    },
     "socket_tally": {
       "size": 2080,
       "fields": {
@@ -838,6 +935,31 @@ export const layouts = {
         }
       }
     },
+    "service_slot": {
+      "size": 16,
+      "fields": {
+        "place": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "other": {
+          "offset": 4,
+          "type": "u32"
+        },
+        "first": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "weight": {
+          "offset": 12,
+          "type": "u16"
+        },
+        "other_weight": {
+          "offset": 14,
+          "type": "u16"
+        }
+      }
+    },
     "service_slot_key": {
       "size": 16,
       "fields": {
@@ -845,7 +967,7 @@ export const layouts = {
           "offset": 0,
           "type": "u64"
         },
-        "slot": {
+        "block": {
           "offset": 8,
           "type": "u32"
         },
@@ -855,47 +977,8 @@ export const layouts = {
         }
       }
     },
-    "service_slot": {
-      "size": 48,
-      "fields": {
-        "address": {
-          "offset": 0,
-          "type": "u8",
-          "count": 16
-        },
-        "other": {
-          "offset": 16,
-          "type": "u8",
-          "count": 16
-        },
-        "port": {
-          "offset": 32,
-          "type": "u16"
-        },
-        "other_port": {
-          "offset": 34,
-          "type": "u16"
-        },
-        "weight": {
-          "offset": 36,
-          "type": "u16"
-        },
-        "other_weight": {
-          "offset": 38,
-          "type": "u16"
-        },
-        "first": {
-          "offset": 40,
-          "type": "u32"
-        },
-        "reserved": {
-          "offset": 44,
-          "type": "u32"
-        }
-      }
-    },
     "service_backend": {
-      "size": 48,
+      "size": 64,
       "fields": {
         "avoided_until": {
           "offset": 0,
@@ -921,9 +1004,18 @@ export const layouts = {
           "offset": 40,
           "type": "u32"
         },
-        "reserved": {
+        "port": {
           "offset": 44,
-          "type": "u32"
+          "type": "u16"
+        },
+        "reserved": {
+          "offset": 46,
+          "type": "u16"
+        },
+        "address": {
+          "offset": 48,
+          "type": "u8",
+          "count": 16
         }
       }
     },
@@ -1238,7 +1330,9 @@ export const layouts = {
       "POLICY_DENY_MARKING": 524288,
       "POLICY_DROP_DSCP": 1048576,
       "POLICY_COUNT_PORTS": 2097152,
-      "POLICY_FAIR": 4194304
+      "POLICY_FAIR": 4194304,
+      "POLICY_REWRITE_DSCP": 8388608,
+      "POLICY_MARK_DESTINATIONS": 16777216
     },
     "enforcement": {
       "ENFORCE_UNSET": 0,
@@ -1284,11 +1378,20 @@ export const layouts = {
       "SERVICE_TELL_VIP": 4,
       "SERVICE_PASS": 8
     },
+    "service_state": {
+      "SERVICE_WATCHED": 0,
+      "SERVICE_TELLS": 1,
+      "SERVICE_STATES": 2
+    },
     "service_sizes": {
       "SERVICE_PEERS": 8,
       "SERVICE_DRAWS": 3,
       "SERVICE_LOOK": 256,
-      "SERVICES_SHARED": 1
+      "SERVICES_SHARED": 1,
+      "SERVICE_AT_HAND": 8,
+      "SERVICE_BLOCK": 16,
+      "SERVICE_PLACES": 65536,
+      "SERVICE_SOCKETS": 65536
     },
     "connection_total": {
       "IN_ALL": 0,
