@@ -574,8 +574,8 @@ int BPF_PROG(bpf_prog, struct bpf_prog *program)
 }
 
 /*
- * Attached to no cgroup (files.h), so that they return what the system call gives: 0 or -errno. The name of each is
- * that of its hook, with "files_" for "inode_" or "file_".
+ * Attached to no cgroup (file_changes.h), so that they return what the system call gives: 0 or -errno. The name of
+ * each is that of its hook, with "files_" for "inode_" or "file_".
  */
 SEC("lsm/inode_create")
 int BPF_PROG(files_create, struct inode *directory, struct dentry *dentry)

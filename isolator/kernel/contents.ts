@@ -33,6 +33,7 @@ export const MAPS = {
   file_rules: 4,
   file_policies: layouts.structs.policy.size,
   file_counts: layouts.structs.counters.size,
+  file_cache: layouts.structs.file_cache.size,
   file_root: 4,
   endpoint_sets: 4,
   endpoint_blocks: 4,
