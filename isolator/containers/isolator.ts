@@ -869,7 +869,8 @@ export class Isolator {
 
   private register(entry: Entry): void {
     this.registry.add(entry);
-    if (entry.container) this.violations.look(entry.name, entry.container.usage().denied, Date.now());
+    if (entry.container && this.violations.counts)
+      this.violations.look(entry.name, entry.container.usage().denied, Date.now());
     const gaps = entry.container?.gaps() ?? [];
     if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
     for (const what of entry.facts ? badLimits(entry.facts) : [])
