@@ -536,6 +536,13 @@ enum file_sizes {
 	FILE_NAME = 128,      /* shorter than this, */
 	FILE_NAMES_END = 256, /* up to here: a power of two, like the one before */
 	FILE_IDENTITIES = 16,
+	FILE_CACHED = 2048, /* verdicts in file_cache */
+};
+
+/* The only value of file_cache (file_cache.h). */
+struct file_cache {
+	__u64 generation;            /* random and odd: another one makes all verdicts void; 0: none is used */
+	__u64 verdicts[FILE_CACHED]; /* each a hash of what it is about, with enum file_verdict in FILE_CACHED_BITS */
 };
 
 /* What comes after struct event where the reason is REASON_FILE. */

@@ -634,6 +634,20 @@ export const layouts = {
         }
       }
     },
+    "file_cache": {
+      "size": 16392,
+      "fields": {
+        "generation": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "verdicts": {
+          "offset": 8,
+          "type": "u64",
+          "count": 2048
+        }
+      }
+    },
     "endpoint_state": {
       "size": 20,
       "fields": {
