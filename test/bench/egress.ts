@@ -191,8 +191,8 @@ ${machineLine()}. ${rounds} pairs.
 ${table(["container", "connect + close, µs", "to no rules", "target", "sendto(): over empty programs, ns", "target", "the first to a destination"], rows, 1)}
 
 TCP connections to another namespace over a veth, of the class that the last rule names; datagrams of 64 bytes, by the
-kernel's BPF statistics, to the same: what was allowed is remembered from the first on. Medians (quartiles) of ABBA pairs, all on one CPU. Half of the rules name classes, half
-blocks of addresses. Made by \`npm run bench:egress\`.
+kernel's BPF statistics, to the same: what was allowed is remembered from the first on. Medians (quartiles) of ABBA pairs,
+all on one CPU. Half of the rules name classes, half blocks of addresses. Made by \`npm run bench:egress\`.
 `.trim();
 }
 
