@@ -290,7 +290,10 @@ describe("services: UDP sockets whose backend is gone", () => {
     const own = parseVipOptions(vips(two.port, two.port));
     await made.container.update({ ...made.container.policy, services: { own } });
     const ended = await endLostBackends(instance.loaded);
-    assert.deepEqual(ended.map(({ remote_port: port }) => port).sort(), [one.port, one.port, six.port].sort());
+    assert.deepEqual(
+      ended.map(({ remote_port: port }) => port).sort(),
+      [one.port, one.port, six.port].sort(),
+    );
     for (const fd of lost) assert.notEqual(await task.try(`write ${fd}`), "ok");
     for (const fd of others) assert.equal(await task.try(`write ${fd}`), "ok");
     assert.equal(await task.try(`send ${free} 10.77.0.56 53`), "ok");
