@@ -219,26 +219,41 @@ static __noinline void arm(struct tcp_sock *tcp, __u64 id, __u32 depth)
 		note->set = value == NO_PACING ? ~0ULL : value;
 }
 
+/* A walk from a socket's cgroup to the root. */
+struct arming {
+	struct tcp_sock *tcp;
+	struct cgroup *cgroup;
+	__u32 depth; /* containers so far */
+};
+
+/* A loop of the verifier's would be looked at for each way that 16 levels can go. */
+static long arm_level(__u32 i, struct arming *arming)
+{
+	struct cgroup *cgroup = arming->cgroup;
+	void *parent;
+	__u64 id;
+
+	if (!cgroup)
+		return 1;
+	id = BPF_CORE_READ(cgroup, kn, id);
+	if (bpf_map_lookup_elem(&bandwidths, &id))
+		arm(arming->tcp, id, arming->depth++);
+	parent = BPF_CORE_READ(cgroup, self.parent);
+	arming->cgroup = parent ? parent - bpf_core_field_offset(struct cgroup, self) : NULL;
+	return 0;
+}
+
 /* By an iterator, for each TCP socket of a network namespace. */
 static __always_inline void bandwidth_arm(struct sock_common *common)
 {
 	struct tcp_sock *tcp = common ? bpf_skc_to_tcp_sock(common) : NULL;
-	struct cgroup *cgroup;
-	__u32 depth = 0;
-	void *parent;
+	struct arming arming = {.tcp = tcp};
 
 	if (!tcp || BPF_CORE_READ(tcp, bpf_sock_ops_cb_flags) & BPF_SOCK_OPS_RTT_CB_FLAG ||
 	    BPF_CORE_READ(common, skc_state) != BPF_TCP_ESTABLISHED)
 		return;
-	cgroup = BPF_CORE_READ((struct sock *)tcp, sk_cgrp_data.cgroup);
-	for (int i = 0; i < 16 && cgroup; i++) {
-		__u64 id = BPF_CORE_READ(cgroup, kn, id);
-
-		if (bpf_map_lookup_elem(&bandwidths, &id))
-			arm(tcp, id, depth++);
-		parent = BPF_CORE_READ(cgroup, self.parent);
-		cgroup = parent ? parent - bpf_core_field_offset(struct cgroup, self) : NULL;
-	}
+	arming.cgroup = BPF_CORE_READ((struct sock *)tcp, sk_cgrp_data.cgroup);
+	bpf_loop(16, arm_level, &arming, 0);
 }
 
 static __always_inline void bandwidth_ops(struct bpf_sock_ops *ctx)

@@ -7,7 +7,7 @@
 #define V4_MAPPED_WORD bpf_htonl(0xffff)
 
 /* Which policies look at destinations. */
-#define DESTINATION_FLAGS (POLICY_COUNT_CONNECTIONS | POLICY_EGRESS)
+#define DESTINATION_FLAGS (POLICY_COUNT_CONNECTIONS | POLICY_EGRESS | POLICY_MARK_DESTINATIONS)
 
 /* Protocols whose connect() has a destination with a port. */
 static __always_inline bool has_destination(__u32 protocol)

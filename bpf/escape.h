@@ -104,21 +104,23 @@ static __always_inline int escape_sb_set_mnt_opts(struct super_block *sb)
 static __always_inline bool is_isolators(struct bpf_map *map)
 {
 	char policies[16] = "policies", counters[16] = "counters", owners[16] = "port_owners",
-	     notes[16] = "socket_notes", rings[16] = "event_rings", events[16] = "isolator_events",
-	     totals[16] = "connect_totals", sets[16] = "connect_sets", rules[16] = "connect_rules",
-	     sockets[16] = "sock_connects", closed[16] = "closed_connects", pass[16] = "connect_pass",
-	     rates[16] = "bandwidth_rules", bandwidths[16] = "bandwidths", paced[16] = "sock_bandwidth",
-	     files[16] = "file_rules", file_policies[16] = "file_policies", file_counts[16] = "file_counts",
-	     root[16] = "file_root", remaps[16] = "port_remaps", remap[16] = "remap_notes",
-	     endpoints[16] = "endpoint_sets", blocks[16] = "endpoint_blocks", states[16] = "endpoint_states",
-	     classes[16] = "owner_classes", addresses[16] = "host_addresses", one_set[16] = "endpoint_set",
-	     one_block[16] = "endpoint_block", holds[16] = "socket_holds", egress[16] = "egress_blocks",
-	     matrix[16] = "egress_classes", hits[16] = "egress_hits", tallies[16] = "socket_tallies",
-	     timewaits[16] = "timewaits", shares[16] = "connect_shares", terminated[16] = "terminations",
-	     listeners[16] = "listening", services[16] = "services", slots[16] = "service_slots",
-	     backends[16] = "service_backend", misses[16] = "service_misses", peers[16] = "service_notes",
-	     ends[16] = "service_ends", places[16] = "service_places", avoided[16] = "service_states",
-	     connected[16] = "service_sockets";
+	     bounds[16] = "port_bounds", notes[16] = "socket_notes", rings[16] = "event_rings",
+	     events[16] = "isolator_events", totals[16] = "connect_totals", sets[16] = "connect_sets",
+	     rules[16] = "connect_rules", sockets[16] = "sock_connects", closed[16] = "closed_connects",
+	     pass[16] = "connect_pass", rates[16] = "bandwidth_rules", bandwidths[16] = "bandwidths",
+	     paced[16] = "sock_bandwidth", files[16] = "file_rules", file_policies[16] = "file_policies",
+	     file_counts[16] = "file_counts", root[16] = "file_root", remaps[16] = "port_remaps",
+	     remap[16] = "remap_notes", endpoints[16] = "endpoint_sets", blocks[16] = "endpoint_blocks",
+	     states[16] = "endpoint_states", classes[16] = "owner_classes", addresses[16] = "host_addresses",
+	     one_set[16] = "endpoint_set", one_block[16] = "endpoint_block", holds[16] = "socket_holds",
+	     egress[16] = "egress_blocks", matrix[16] = "egress_classes", hits[16] = "egress_hits",
+	     tallies[16] = "socket_tallies", timewaits[16] = "timewaits", shares[16] = "connect_shares",
+	     terminated[16] = "terminations", listeners[16] = "listening", services[16] = "services",
+	     slots[16] = "service_slots", backends[16] = "service_backend", misses[16] = "service_misses",
+	     peers[16] = "service_notes", markings[16] = "marking_rules", marking_sets[16] = "marking_sets",
+	     marked[16] = "marking_notes", ends[16] = "service_ends", places[16] = "service_places",
+	     avoided[16] = "service_states", connected[16] = "service_sockets", recent[16] = "egress_recent",
+	     epoch[16] = "egress_epoch", verdicts[16] = "file_cache";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -128,21 +130,23 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
 		return same_name(name, counters);
 	case BPF_MAP_TYPE_ARRAY:
-		return same_name(name, owners) || same_name(name, sets) || same_name(name, pass) ||
-		       same_name(name, states) || same_name(name, holds) || same_name(name, shares) ||
-		       same_name(name, listeners) || same_name(name, remaps) || same_name(name, backends) ||
-		       same_name(name, avoided) || same_name(name, connected);
+		return same_name(name, owners) || same_name(name, bounds) || same_name(name, sets) ||
+		       same_name(name, pass) || same_name(name, states) || same_name(name, holds) ||
+		       same_name(name, shares) || same_name(name, listeners) || same_name(name, remaps) ||
+		       same_name(name, backends) || same_name(name, avoided) || same_name(name, connected) ||
+		       same_name(name, epoch) || same_name(name, verdicts);
 	case BPF_MAP_TYPE_SK_STORAGE:
 		return same_name(name, notes) || same_name(name, sockets) || same_name(name, remap) ||
-		       same_name(name, paced) || same_name(name, peers);
+		       same_name(name, paced) || same_name(name, peers) || same_name(name, marked);
 	case BPF_MAP_TYPE_HASH:
 		return same_name(name, totals) || same_name(name, rules) || same_name(name, closed) ||
 		       same_name(name, files) || same_name(name, file_policies) || same_name(name, file_counts) ||
 		       same_name(name, classes) || same_name(name, one_set) || same_name(name, matrix) ||
 		       same_name(name, hits) || same_name(name, tallies) || same_name(name, timewaits) ||
 		       same_name(name, rates) || same_name(name, bandwidths) || same_name(name, terminated) ||
-		       same_name(name, services) || same_name(name, slots) || same_name(name, ends) ||
-		       same_name(name, places) || same_name(name, misses);
+		       same_name(name, services) || same_name(name, slots) || same_name(name, misses) ||
+		       same_name(name, markings) || same_name(name, marking_sets) || same_name(name, ends) ||
+		       same_name(name, places);
 	case BPF_MAP_TYPE_CGROUP_ARRAY:
 		return same_name(name, root);
 	case BPF_MAP_TYPE_LPM_TRIE:
@@ -151,6 +155,8 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		return same_name(name, rings) || same_name(name, endpoints) || same_name(name, blocks);
 	case BPF_MAP_TYPE_RINGBUF:
 		return same_name(name, events);
+	case BPF_MAP_TYPE_PERCPU_ARRAY:
+		return same_name(name, recent);
 	default:
 		return false;
 	}

@@ -14,6 +14,8 @@
 #include "escape.h"
 #include "files.h"
 #include "marking.h"
+#include "marking_options.h"
+#include "marking_packets.h"
 #include "ports.h"
 #include "remap.h"
 #include "services.h"
@@ -89,16 +91,17 @@ int sendmsg4(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
 	__u32 service = 0;
+	bool own = false;
 	int verdict;
 
 	remap_sendmsg(ctx, policy, AF_INET);
 	verdict = services_sendmsg(ctx, policy, AF_INET, &service);
 	if (verdict == ALLOW)
-		verdict = ports_sendmsg(ctx, policy, AF_INET);
+		verdict = ports_sendmsg(ctx, policy, AF_INET, &own);
 	if (verdict == ALLOW)
-		verdict = egress_sendmsg(ctx, policy, AF_INET, service);
+		verdict = egress_sendmsg(ctx, policy, AF_INET, service, own);
 	if (verdict == ALLOW)
-		marking_sendmsg(ctx, policy);
+		marking_sendmsg(ctx, policy, AF_INET, service);
 	return verdict;
 }
 
@@ -107,16 +110,17 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
 	__u32 service = 0;
+	bool own = false;
 	int verdict;
 
 	remap_sendmsg(ctx, policy, AF_INET6);
 	verdict = services_sendmsg(ctx, policy, AF_INET6, &service);
 	if (verdict == ALLOW)
-		verdict = ports_sendmsg(ctx, policy, AF_INET6);
+		verdict = ports_sendmsg(ctx, policy, AF_INET6, &own);
 	if (verdict == ALLOW)
-		verdict = egress_sendmsg(ctx, policy, AF_INET6, service);
+		verdict = egress_sendmsg(ctx, policy, AF_INET6, service, own);
 	if (verdict == ALLOW)
-		marking_sendmsg(ctx, policy);
+		marking_sendmsg(ctx, policy, AF_INET6, service);
 	return verdict;
 }
 
@@ -144,7 +148,7 @@ static __always_inline int connecting(struct bpf_sock_addr *ctx, __u8 family)
 			connections_refused(ctx);
 	}
 	if (verdict == ALLOW)
-		marking_address(ctx, policy);
+		marking_connect(ctx, policy, &to, service);
 	return verdict;
 }
 
@@ -223,20 +227,62 @@ SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
 	ports_release(ctx);
+	return ALLOW;
+}
+
+/* Instead of the one before, where a policy counts connections. */
+SEC("cgroup/sock_release")
+int release_full(struct bpf_sock *ctx)
+{
+	ports_release(ctx);
 	connections_release(ctx);
 	return ALLOW;
+}
+
+/* The other side has closed, or has seen that this one did: nothing counts that. */
+static __always_inline bool changes_nothing(const struct bpf_sock_ops *ctx)
+{
+	return ctx->args[1] == BPF_TCP_FIN_WAIT2 || ctx->args[1] == BPF_TCP_CLOSE_WAIT;
 }
 
 SEC("sockops")
 int sock_ops(struct bpf_sock_ops *ctx)
 {
-	const struct policy *policy;
-
-	/* Most calls are for none of these: they do not pay for a look at the policy. */
+	/* Most calls are for none of these. */
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_STATE_CB:
+		if (!changes_nothing(ctx))
+			statistics_state(ctx);
+		break;
+	case BPF_SOCK_OPS_RETRANS_CB:
+		statistics_retransmitted(ctx);
+		break;
+	case BPF_SOCK_OPS_TCP_LISTEN_CB:
+		ports_listen(ctx, container_policy());
+		break;
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		ports_connect(ctx);
+		statistics_connecting(ctx);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		statistics_accepted(ctx);
+		break;
+	}
+	return ALLOW;
+}
+
+/* Instead of the one before, where a policy asks for more of a connection than that it is counted. */
+SEC("sockops")
+int sock_ops_full(struct bpf_sock_ops *ctx)
+{
+	const struct policy *policy;
+
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_STATE_CB:
+		if (changes_nothing(ctx))
+			break;
 		connections_state(ctx);
-		statistics_state(ctx);
+		statistics_state_apart(ctx);
 		services_state(ctx);
 		break;
 	case BPF_SOCK_OPS_RETRANS_CB:
@@ -292,10 +338,15 @@ SEC("cgroup_skb/egress")
 int egress_full(struct __sk_buff *skb)
 {
 	struct counters *counters = container_counters();
-	int verdict = egress_packet(skb);
+	const struct policy *policy;
+	int verdict = ALLOW;
 
-	if (verdict == ALLOW)
-		verdict = marking_egress(skb);
+	if (!is_marked_right(skb, counters)) {
+		policy = container_policy();
+		verdict = egress_packet(skb, policy);
+		if (verdict == ALLOW)
+			verdict = marking_egress(skb, policy, counters);
+	}
 	if (verdict == DENY)
 		count(&counters->tx_dropped, 1);
 	else
@@ -447,6 +498,13 @@ int egress_query(struct xdp_md *ctx)
 	return egress_answer(ctx);
 }
 
+/* On devices that the configuration names (isolator/containers/marking-devices.ts). */
+SEC("tc")
+int marking_rewrite(struct __sk_buff *skb)
+{
+	return marking_device(skb);
+}
+
 /*
  * Not one of the hooks' programs: attached for a moment when programs of another layout take over a container that
  * runs. It makes the kernel give the node its storage of these maps, so that the policy is written before any program
@@ -516,8 +574,8 @@ int BPF_PROG(bpf_prog, struct bpf_prog *program)
 }
 
 /*
- * Attached to no cgroup (files.h), so that they return what the system call gives: 0 or -errno. The name of each is
- * that of its hook, with "files_" for "inode_" or "file_".
+ * Attached to no cgroup (file_changes.h), so that they return what the system call gives: 0 or -errno. The name of
+ * each is that of its hook, with "files_" for "inode_" or "file_".
  */
 SEC("lsm/inode_create")
 int BPF_PROG(files_create, struct inode *directory, struct dentry *dentry)

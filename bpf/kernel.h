@@ -275,6 +275,8 @@ struct sk_buff {
 	__u16 transport_header;
 	__u16 network_header;
 	char cb[48];
+	unsigned char *head;
+	unsigned char *data;
 };
 
 struct inet_skb_parm {
@@ -293,10 +295,17 @@ struct hlist_head {
 	struct hlist_node *first;
 };
 
+struct mutex {
+	struct {
+		long counter;
+	} owner; /* 0: nobody holds it. Not there in kernels with PREEMPT_RT */
+};
+
 struct super_block {
 	unsigned long s_magic;
 	__u32 s_dev;
 	struct dentry *s_root;
+	struct mutex s_vfs_rename_mutex;
 };
 
 struct inode {
@@ -363,4 +372,18 @@ struct bpf_prog {
 	struct bpf_prog_aux *aux;
 };
 
+/* Came to the kernel with bpf_rdonly_cast(). */
+struct bpf_list_head {
+	__u64 first;
+};
+
 #pragma clang attribute pop
+
+/* Linux 6.2. Called where its kernel has it alone. */
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
+
+/* Whether a program may read the kernel's fields as its own, at the price of a load; else each costs a call. */
+static __always_inline bool reads_directly(void)
+{
+	return bpf_core_type_exists(struct bpf_list_head);
+}

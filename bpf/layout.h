@@ -60,6 +60,26 @@ enum policy_flags {
 	POLICY_COUNT_PORTS =
 	    2097152,           /* ports that the kernel chooses are counted, under connection_rules.max_ports */
 	POLICY_FAIR = 4194304, /* it gets no more of a destination than connect_shares says */
+	/* Of the marking too. */
+	POLICY_REWRITE_DSCP = 8388608,       /* a packet with another DSCP gets the right one on the device */
+	POLICY_MARK_DESTINATIONS = 16777216, /* it has an entry in marking_sets */
+};
+
+/* What is not among the parts is 0. Part of struct policy, from its mark on. */
+struct marking {
+	__u32 mark;      /* bits of mark_mask */
+	__u32 mark_mask; /* 0: none */
+	__u32 priority;
+	__u8 tos;   /* DSCP in its place in the traffic class: the upper six bits */
+	__u8 parts; /* which there are: the bits of policy_flags that say so, from POLICY_SET_DSCP on */
+	__u8 reserved[2];
+};
+
+/* Value of marking_sets, by cgroup id: the rules of a container that has markings by destination. */
+struct marking_set {
+	__u64 set;      /* they are in egress_blocks, egress_classes and marking_rules */
+	__u32 by_class; /* 1: there are rules that name classes */
+	__u32 reserved;
 };
 
 /* Mappings that a policy has in itself. */
@@ -94,13 +114,14 @@ struct policy {
 	__u32 max_connections_total;
 	__u32 connections_errno; /* what a connect() over a limit gives */
 	__u32 connection_rules;  /* of connect_rules */
-	/* Marking, where the flags say so. */
-	__u32 mark;      /* bits of mark_mask */
-	__u32 mark_mask; /* 0: none */
+	/* A struct marking: for what goes to a destination without one of its own. The flags are of them all. */
+	__u32 mark;
+	__u32 mark_mask;
 	__u32 priority;
-	__u8 tos;        /* DSCP in its place in the traffic class: the upper six bits */
+	__u8 tos;
+	__u8 marking_parts;
 	__u8 file_errno; /* of POLICY_FILES: what is refused gives it, EACCES or EPERM */
-	__u8 reserved[2];
+	__u8 reserved;
 	/* Of POLICY_REMAP: the first mappings, for bind() to look at nothing else. Ports in host byte order. */
 	__u16 remap_port[REMAPS_AT_HAND]; /* what a task asks for */
 	__u16 remap_host[REMAPS_AT_HAND]; /* what it gets */
@@ -124,6 +145,15 @@ struct policy {
  */
 struct port_owner {
 	__u64 chain[LEVELS];
+};
+
+/*
+ * Value of port_bounds: no port outside has an owner. Both 0: none has. Most ports that the kernel chooses lie
+ * outside, and a look here is cheaper than one into port_owners, which is too large for a processor's caches.
+ */
+struct port_bounds {
+	__u32 first;
+	__u32 last;
 };
 
 /*
@@ -182,7 +212,13 @@ struct counters {
 	__u64 tcp_out_segs;
 	__u64 tcp_timewaits;      /* closed, and in timewait or FIN-WAIT-2 without a process from then on */
 	__u64 tcp_timewaits_lost; /* of these, found no room in `timewaits` */
-	__u64 self; /* programs' own: the container's cgroup id, so that a datagram needs no look at the policy */
+	/* From here on programs' own, so that a packet needs no look at the policy. */
+	__u64 self;       /* the container's cgroup id */
+	__u64 marking[2]; /* a struct marking, which holds for the packets of one tick */
+	__u64 marking_at; /* of the clock (jiffies) */
+	/* Where there are markings by destination: of one socket's packets to one. */
+	__u64 marking_sk; /* its address; 0: of all packets */
+	__u64 marking_to[3];
 };
 
 /* One entry of an event ring. */
@@ -219,8 +255,17 @@ struct socket_note {
 	__u16 listener_port;   /* that the verdicts are for; host byte order */
 	__u8 marked_by;        /* 1 + the deepest level below the root container whose marking it has; 0: none */
 	__u8 dscp_excuse;      /* enum dscp_excuse */
-	__u8 tos;              /* policy.tos that was set on it, plus 1; 0: none */
-	__u8 reserved[3];
+	__u8 tos;              /* traffic class that was set on it, plus 1; 0: none */
+	__u8 rewrite;          /* traffic class that packets get at the device, plus 1; 0: none */
+	__u8 reserved[2];
+	__u32 rewrite_at; /* jiffies when that was said: it holds for a moment */
+};
+
+/* Key of marking_rules: the number of a rule of a set. */
+struct marking_rule {
+	__u64 set;
+	__u32 rule;
+	__u32 reserved;
 };
 
 /* Why packets of a socket may have no DSCP where the marking has one, and the task has not changed it. */
@@ -291,6 +336,14 @@ struct destination {
 	__u16 port;       /* host byte order */
 	__u16 protocol;   /* IPPROTO_*; MPTCP is TCP */
 	__u32 reserved;
+};
+
+/* What is remembered of a socket whose policy has markings by destination. */
+struct marking_note {
+	struct destination to; /* of the last connect() or send; cgroup_id 0: none */
+	struct marking marking;
+	__u32 before_mask; /* mark_mask and parts of the marking before that */
+	__u32 before_parts;
 };
 
 /*
@@ -483,6 +536,13 @@ enum file_sizes {
 	FILE_NAME = 128,      /* shorter than this, */
 	FILE_NAMES_END = 256, /* up to here: a power of two, like the one before */
 	FILE_IDENTITIES = 16,
+	FILE_CACHED = 2048, /* verdicts in file_cache */
+};
+
+/* The only value of file_cache (file_cache.h). */
+struct file_cache {
+	__u64 generation;            /* random and odd: another one makes all verdicts void; 0: none is used */
+	__u64 verdicts[FILE_CACHED]; /* each a hash of what it is about, with enum file_verdict in FILE_CACHED_BITS */
 };
 
 /* What comes after struct event where the reason is REASON_FILE. */
@@ -659,6 +719,7 @@ enum egress_sizes {
 	EGRESS_RANGES = 32, /* ranges of ports that rules make of a block or class, for a protocol */
 	EGRESS_RULES = 8192,
 	EGRESS_ACTION_BITS = 3, /* below the number of the rule */
+	EGRESS_RECENTS = 256,   /* destinations that a CPU remembers to have been allowed */
 };
 
 enum egress_action {
@@ -703,6 +764,22 @@ struct egress_hit {
 	__u64 cgroup_id;
 	__u32 rule;
 	enum egress_action action; /* what was done: EGRESS_DENY or EGRESS_AUDIT */
+};
+
+/*
+ * Where a container was allowed to go (egress_verdicts.h). Programs' own: it is here since builds with the same
+ * layouts share the map.
+ */
+struct egress_recent {
+	__u64 turn; /* odd: it is being written */
+	__u64 epoch;
+	__u64 cgroup_id;
+	__u64 set;
+	__u8 address[16]; /* network byte order; IPv4 as v4-mapped */
+	__u16 port;       /* host byte order */
+	__u16 protocol;
+	enum class_bit service; /* of the one that it was reached by, or 0 */
+	__u64 reserved;         /* to one line of a cache */
 };
 
 /* What a destination comes to by a set of rules. */
@@ -855,15 +932,18 @@ struct ended_socket {
 };
 
 _Static_assert(sizeof(struct policy) == 128, "policy has a hole");
+_Static_assert(sizeof(struct marking) == 16, "marking has a hole");
+_Static_assert(sizeof(struct socket_note) == 20, "socket_note has a hole");
 _Static_assert(sizeof(struct service_key) == 32, "service_key has a hole");
 _Static_assert(sizeof(struct service_slot) == 16, "service_slot has a hole");
 _Static_assert(sizeof(struct service_backend) == 64, "service_backend is one line");
 _Static_assert(sizeof(struct service_note) == 24 + 48 * SERVICE_PEERS, "service_note has a hole");
 _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
+_Static_assert(sizeof(struct egress_recent) == 64, "egress_recent has a hole");
 _Static_assert(sizeof(struct ended_socket) == 64, "ended_socket has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
-_Static_assert(sizeof(struct counters) == 8 * (20 + 2 * REASONS), "counters has a hole");
+_Static_assert(sizeof(struct counters) == 8 * (27 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tally has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");

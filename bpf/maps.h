@@ -27,6 +27,14 @@ struct {
 	__type(value, struct port_owner);
 } port_owners SEC(".maps");
 
+/* One entry, 0. It widens before a port gets its owner, and is made exact when a daemon starts. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct port_bounds);
+} port_bounds SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -181,6 +189,14 @@ struct {
 	__type(value, struct counters);
 } file_counts SEC(".maps");
 
+/* Verdicts that were found before (file_cache.h). User space makes them void by writing all anew. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct file_cache);
+} file_cache SEC(".maps");
+
 /* The instance's node: who is not below it is none of its containers. */
 struct {
 	__uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);
@@ -265,6 +281,26 @@ struct {
 	__type(value, struct egress_ranges);
 } egress_classes SEC(".maps");
 
+struct egress_recents {
+	struct egress_recent places[EGRESS_RECENTS];
+};
+
+/* Of each CPU. Programs' own. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct egress_recents);
+} egress_recent SEC(".maps");
+
+/* For which it holds. Written by user space only; 0: nothing is remembered. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} egress_epoch SEC(".maps");
+
 /* How often a rule has refused, or reported. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -273,6 +309,31 @@ struct {
 	__type(key, struct egress_hit);
 	__type(value, __u64);
 } egress_hits SEC(".maps");
+
+/* By cgroup id. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct marking_set);
+} marking_sets SEC(".maps");
+
+/* Markings of the rules of a set, by number. Written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct marking_rule);
+	__type(value, struct marking);
+} marking_rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct marking_note);
+} marking_notes SEC(".maps");
 
 /* By cgroup id. Written by user space only. */
 struct {

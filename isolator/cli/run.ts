@@ -6,17 +6,18 @@ import { egressFor, parseEgressOption } from "../config/egress.js";
 import { filesFor } from "../config/files.js";
 import { markingFor } from "../config/marking.js";
 import { Container } from "../containers/container.js";
+import { describeEnded } from "../containers/ended.js";
 import { Instance } from "../containers/instance.js";
 import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
 import { bandwidthStatistics, type BandwidthPolicy, type FullMode } from "../features/bandwidth.js";
 import { toStatisticsJson } from "../features/statistics.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
-import { ruleName, type EgressErrno } from "../features/egress.js";
+import { ruleName, type EGRESS_EXISTING, type EgressErrno } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
 import { makeRules, sortRules, type FileErrno, type FilesPolicy } from "../features/files.js";
 import type { EscapeMode } from "../features/escape.js";
-import type { ChangeMode, Mark, MarkingPolicy, WrongDscpMode } from "../features/marking.js";
+import { setsDscp, type ChangeMode, type Mark, type WrongDscpMode } from "../features/marking.js";
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
 import { checkMappings, hostPortsOf, parseMappings, requireWithin } from "../features/remap.js";
@@ -26,6 +27,9 @@ import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
 import { Watching } from "./watching.js";
 import { checkUsageFile, writeUsageFile } from "./usage-file.js";
+
+/** ms between two looks for connections that rules have come to deny. */
+const LOOK = 2_000;
 
 /** Options as the command line gives them. */
 export interface RunOptions {
@@ -66,6 +70,7 @@ export interface RunOptions {
   allowEgress: string[];
   egressDefault?: "allow" | "deny";
   egressErrno?: EgressErrno;
+  egressExisting?: (typeof EGRESS_EXISTING)[number];
   vip: string[];
   name?: string;
   instance: string;
@@ -148,15 +153,14 @@ function rulesOf(options: RunOptions): Pick<Policy, "classes" | "marking" | "fil
     ...(wrongDscp === undefined ? {} : { wrongDscp }),
   };
   const marking = { change: "ignore", wrongDscp: "count", ...ofClass, ...own } as const;
-  const { dscp: anyDscp, mark: anyMark, priority: anyPriority } = marking as Partial<MarkingPolicy>;
-  const marks = anyDscp !== undefined || anyMark !== undefined || anyPriority !== undefined;
+  const marks = ofClass !== undefined || dscp !== undefined || mark !== undefined || priority !== undefined;
   if (!marks && Object.keys(own).length > 0) {
     throw new IsolatorError(
       "bad-argument",
       "--marking-change and --wrong-dscp say what becomes of changes of a marking: give --dscp, --mark or --priority too",
     );
   }
-  if (wrongDscp !== undefined && anyDscp === undefined)
+  if (wrongDscp !== undefined && !setsDscp(marking))
     throw new IsolatorError("bad-argument", "--wrong-dscp has no effect without a DSCP: give --dscp too");
   return {
     ...(classes.length > 0 ? { classes } : {}),
@@ -207,14 +211,37 @@ function egressOf(options: RunOptions): Pick<Policy, "egress"> {
     ...denyEgress.map((text) => parseEgressOption(text, "deny", "--deny-egress")),
   ];
   const byDefault = egressDefault ?? ofClass?.byDefault ?? "allow";
-  if (own.length === 0 && !ofClass && byDefault === "allow") return {};
+  if (own.length === 0 && !ofClass && byDefault === "allow") {
+    if (options.egressExisting === undefined) return {};
+    throw new IsolatorError(
+      "bad-argument",
+      "--egress-existing has no effect without rules: give --deny-egress, --egress-default, or a --class that has some",
+    );
+  }
   const errno = egressErrno ?? ofClass?.errno;
+  const existing = options.egressExisting ?? ofClass?.existing;
   return {
     egress: {
       rules: [...own, ...(ofClass?.rules ?? [])],
       byDefault,
       ...(errno === undefined ? {} : { errno }),
+      ...(existing === "terminate" ? { existing } : {}),
     },
+  };
+}
+
+/** Ends connections that its rules have come to deny, for as long as the container is there. @returns what stops it */
+function endDenied(container: Container, { sockets }: Instance, reporter: Reporter): () => void {
+  if (container.policy.egress?.existing === undefined) return () => undefined;
+  sockets.onEnded = (all) => {
+    const own = all.filter(({ cgroup_id }) => cgroup_id === container.cgroupId);
+    if (own.length > 0) reporter.ended(describeEnded(own));
+  };
+  const timer = setInterval(() => {
+    sockets.soon();
+  }, LOOK).unref();
+  return () => {
+    clearInterval(timer);
   };
 }
 
@@ -293,11 +320,16 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
   });
   for (const gap of container.gaps()) reporter.gap(gap);
   // A daemon looks at them too: both write the same.
-  const addresses = policy.egress && new HostAddresses(instance.loaded.map("host_addresses"));
+  const addresses =
+    policy.egress || policy.marking?.destinations
+      ? new HostAddresses(instance.loaded.map("host_addresses"))
+      : undefined;
   const watching = new Watching(container, reporter);
-  const status = await runTask(container, instance, path, args, signals, watching).finally(() =>
-    addresses?.stop(),
-  );
+  const stopEnding = endDenied(container, instance, reporter);
+  const status = await runTask(container, instance, path, args, signals, watching).finally(() => {
+    addresses?.stop();
+    stopEnding();
+  });
   const usage = container.usage();
   const more = bandwidthStatistics(policy.bandwidth, container.finalBandwidth);
   reporter.summary(usage, Number(usage.eventsLost), more);

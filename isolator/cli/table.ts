@@ -123,13 +123,24 @@ export function classesText(classes: readonly bpf_isolator.ClassMembership[] = [
   );
 }
 
-/** "DSCP AF21, mark 0x10/0xff, priority 3"; "none". */
-export function markingText({ dscp, mark, mark_mask, priority }: bpf_isolator.Marking): string {
+function markingValuesText({ dscp, mark, mark_mask, priority }: bpf_isolator.Marking): string {
   return formatMarking({
     ...(dscp === undefined ? {} : { dscp }),
     ...(mark === undefined || mark_mask === undefined ? {} : { mark: { value: mark, mask: mark_mask } }),
     ...(priority === undefined ? {} : { priority }),
   });
+}
+
+/** "DSCP AF21, mark 0x10/0xff, priority 3; to class storage: DSCP EF; changes refused; wrong DSCP dropped"; "none". */
+export function markingText(marking: bpf_isolator.Marking): string {
+  const { destinations = [], change, wrong_dscp } = marking;
+  const wrong = wrong_dscp === "drop" ? "dropped" : wrong_dscp === "rewrite" ? "rewritten" : undefined;
+  return [
+    markingValuesText(marking),
+    ...destinations.map(({ to = "", marking: own = {} }) => `to ${to}: ${markingValuesText(own)}`),
+    ...(change === "deny" ? ["changes refused"] : []),
+    ...(wrong === undefined ? [] : [`wrong DSCP ${wrong}`]),
+  ].join("; ");
 }
 
 /** "egress 96.5Mbit of 100Mbit (throttled 12 s, dropped 3), ingress 0 of 1Gbit"; "none". */

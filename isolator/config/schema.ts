@@ -32,7 +32,13 @@ import {
 import { filesProblems, FilesSchema, toFiles, type FilesRule } from "./files.js";
 import { CONNECTION_KEYS, toConnections } from "./connections.js";
 import { endpointProblems, EndpointsSchema, toEndpoints, type EndpointsConfig } from "./endpoints.js";
-import { markingProblems, MarkingSchema, toMarking, type MarkingRule } from "./marking.js";
+import {
+  MarkingDevicesSchema,
+  markingProblems,
+  MarkingSchema,
+  toMarking,
+  type MarkingRule,
+} from "./marking.js";
 import { MATCH_KEYS, name, toMatch, type Match } from "./match.js";
 import type { Problem } from "./problem.js";
 import {
@@ -184,6 +190,7 @@ export const ConfigSchema = z
       .meta({ description: "Containers that are not enforced: the first entry that matches counts." }),
     classes: ClassesSchema,
     marking: MarkingSchema,
+    marking_devices: MarkingDevicesSchema,
     bandwidth: BandwidthSchema,
     statistics: StatisticsSchema,
     operator: OperatorSchema,
@@ -233,6 +240,8 @@ export interface Config {
   exemptions: Exemption[];
   classes: ContainerClass[];
   marking: MarkingRule[];
+  /** Network devices on which DSCPs are put right. */
+  markingDevices: string[];
   /** Undefined: nothing is limited. */
   bandwidth?: BandwidthConfig;
   statistics: StatisticsConfig;
@@ -340,6 +349,7 @@ export function toConfig(input: ConfigInput): Config {
     })),
     classes: toClasses(input.classes),
     marking: toMarking(input.marking),
+    markingDevices: input.marking_devices,
     ...(input.bandwidth ? { bandwidth: toBandwidth(input.bandwidth) } : {}),
     statistics: toStatistics(input.statistics),
     operator: toOperator(input.operator),

@@ -3,7 +3,7 @@ import { IsolatorError, messageOf, systemCode, type ErrorCode } from "../errors.
 import { bandwidthStatistics, type BandwidthUsage } from "../features/bandwidth.js";
 import { sumCounters, sumSome, type Usage } from "../features/accounting.js";
 import { keepConnections, type HeldConnections, type HeldDestination } from "../features/connections.js";
-import { egressSet, type EgressHits, type EgressPolicy } from "../features/egress.js";
+import { egressSet, type EgressHits } from "../features/egress.js";
 import { gapsOf, hooksOf, mustWatch, NO_RING, type Policy } from "../features/policy.js";
 import { subtractRanges, type PortRange } from "../features/ports.js";
 import { Rates, type RateOptions } from "../features/rates.js";
@@ -25,7 +25,7 @@ import { closeConnections, readConnections, readDestinations } from "./connectio
 import { requireFiles } from "./files.js";
 import { policyFaults, writePolicy, type PolicyTarget } from "./kernel-policy.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
-import { forgetHits, readHits, writeTermination } from "./egress.js";
+import { forgetHits, forgetMarkingSet, readHits, setsOf, writeTermination, type RuleSet } from "./egress.js";
 import { writeServices } from "./services.js";
 import { reach } from "./points.js";
 import { deleteMappings } from "./remap.js";
@@ -83,6 +83,12 @@ function sameRules({ egress: a }: Policy, { egress: b }: Policy): boolean {
   return a !== undefined && b !== undefined && egressSet(a) === egressSet(b);
 }
 
+/** Sets of rules that a container had and has no longer. */
+function goneSets(before: Policy, now: Policy): RuleSet[] {
+  const kept = new Set(setsOf(now).map(({ id }) => id));
+  return setsOf(before).filter(({ id }) => !kept.has(id));
+}
+
 /**
  * Takes back what was done, last first. What cannot be taken back keeps its record, unlocked, so that the next sweep
  * does it; the error that led here is the one to tell.
@@ -108,6 +114,16 @@ export class Container {
   private services: ServiceTable | undefined;
   /** All of it is gone. */
   private removed = false;
+  /** cgroup ids from the root container down to this one. */
+  readonly chain: Chain;
+  readonly cgroupId: bigint;
+  readonly name: string;
+  /** Of its entries in maps. */
+  private readonly key: Uint8Array;
+  /** Whether file_counts may have something of it; undefined: to be looked up. */
+  private countsFiles: boolean | undefined;
+  /** What the programs were told of ending connections; at first, what a daemon before this one may have told them. */
+  private ends = true;
 
   private constructor(
     private readonly instance: Instance,
@@ -118,10 +134,11 @@ export class Container {
     private readonly parent: Container | undefined,
     private readonly ownRing: EventRing | undefined,
     private readonly ringSlot: number,
-  ) {}
-
-  get name(): string {
-    return formatId(this.id);
+  ) {
+    this.chain = current.chain.map(BigInt);
+    this.cgroupId = this.chain.at(-1) ?? 0n;
+    this.name = formatId(current.id);
+    this.key = u64Key(this.cgroupId);
   }
 
   get id(): ContainerId {
@@ -140,15 +157,6 @@ export class Container {
   /** Whether its node is the agent's (placement.ts). */
   get isAgents(): boolean {
     return this.current.agentNode === true;
-  }
-
-  /** cgroup ids from the root container down to this one. */
-  get chain(): Chain {
-    return this.current.chain.map(BigInt);
-  }
-
-  get cgroupId(): bigint {
-    return this.chain.at(-1) ?? 0n;
   }
 
   /**
@@ -247,7 +255,8 @@ export class Container {
       closeBandwidth(programs, node.id);
       deleteMappings(programs.map("port_remaps"), node.id, policy.remap);
       forgetClasses(programs, node.id);
-      if (policy.egress) container.dropEgress(policy.egress);
+      container.dropSets(setsOf(policy));
+      forgetMarkingSet(programs, node.id);
       container.services?.clear();
     });
     undo.push(() => {
@@ -287,12 +296,13 @@ export class Container {
     const held = instance.records.take(key);
     const programs = instance.acquirePrograms();
     const container = new Container(instance, programs, held, node, record, parent, undefined, ring.slot);
-    if (container.glass !== "detach") {
+    const { glass } = container;
+    if (glass !== "detach") {
       node.withFd((fd) => {
         programs.ensureAttached(fd, container.name, hooksOf(record.policy));
       });
     }
-    container.applyPolicy();
+    container.applyPolicy(glass);
     return container;
   }
 
@@ -302,12 +312,13 @@ export class Container {
   }
 
   private get table(): PortTable {
-    return new PortTable(this.programs.map("port_owners"));
+    return new PortTable(this.programs.map("port_owners"), this.programs.map("port_bounds"));
   }
 
   /** Writes the policy to the kernel, less what `break-glass` has switched off. */
   applyPolicy(glass = this.glass): void {
     if (glass === "detach") return;
+    this.countsFiles = undefined;
     writeClasses(this.programs, this.cgroupId, this.policy.classes);
     this.services = writeServices(this.programs, this.cgroupId, this.policy.services, this.services);
     this.watchSockets();
@@ -368,15 +379,18 @@ export class Container {
   }
 
   /** Its rules are not wanted for it any more. */
-  private dropEgress(policy: EgressPolicy): void {
-    if (this.current.source === "agent") this.instance.dropEgressLater(policy);
-    else this.instance.dropEgress(this.programs, this.held.key, policy);
+  private dropSets(sets: readonly RuleSet[]): void {
+    if (this.current.source === "agent") this.instance.dropSetsLater(sets);
+    else this.instance.dropSets(this.programs, this.held.key, sets);
   }
 
   /** @returns whether its rules end connections that exist, as things are now */
   private writeTermination(): boolean {
-    const enforced = this.policy.enforce === "on" && this.glass === undefined;
-    return writeTermination(this.programs, enforced ? this.policy.egress : undefined, this.chain);
+    const { egress, enforce } = this.policy;
+    const ends = egress !== undefined && enforce === "on" && this.glass === undefined;
+    // Asked of every container at every pass.
+    if (!ends && !this.ends) return false;
+    return (this.ends = writeTermination(this.programs, ends ? egress : undefined, this.chain));
   }
 
   /** Another policy may have a use for other hooks of BPF LSM. */
@@ -439,7 +453,7 @@ export class Container {
       reach("update:released");
       this.applyPolicy();
       deleteMappings(this.programs.map("port_remaps"), this.cgroupId, before.remap, policy.remap);
-      if (before.egress && !sameRules(before, policy)) this.instance.dropEgressLater(before.egress);
+      this.instance.dropSetsLater(goneSets(before, policy));
       if (policy.egress?.existing) this.instance.sockets.soon();
       // Numbers of rules are others' now.
       if (before.egress && !sameRules(before, policy))
@@ -488,9 +502,11 @@ export class Container {
   usage(): Usage {
     if (this.final) return this.final.usage;
     const counters = this.programs.map("counters");
-    const key = u64Key(this.cgroupId);
-    const ofFiles = this.programs.map("file_counts").lookup(key);
-    const now = sumCounters([...(counters.lookupPerCpu(key) ?? []), ...(ofFiles ? [ofFiles] : [])]);
+    const ofFiles =
+      this.countsFiles === false ? undefined : this.programs.map("file_counts").lookup(this.key);
+    // What was counted under another policy stays.
+    this.countsFiles ??= ofFiles !== undefined || this.policy.files !== undefined;
+    const now = sumCounters([...(counters.lookupPerCpu(this.key) ?? []), ...(ofFiles ? [ofFiles] : [])]);
     return totalUsage(this.current, counters.id, now);
   }
 
@@ -498,7 +514,7 @@ export class Container {
   private socketCounts(): SocketCounts {
     // Carried over from another layout of the counters: rare.
     if (this.final || this.current.carried) return this.usage();
-    const values = this.programs.map("counters").lookupPerCpu(u64Key(this.cgroupId)) ?? [];
+    const values = this.programs.map("counters").lookupPerCpu(this.key) ?? [];
     return sumSome(values, ["tcpTimewaits", "tcpTimewaitsLost", "tcpInSegs", "tcpOutSegs"]);
   }
 
@@ -622,8 +638,9 @@ export class Container {
       if (this.policy.egress) {
         forgetHits(this.programs, this.cgroupId, this.policy.egress);
         writeTermination(this.programs, undefined, this.chain);
-        this.dropEgress(this.policy.egress);
       }
+      if (this.policy.marking?.destinations) forgetMarkingSet(this.programs, this.cgroupId);
+      this.dropSets(setsOf(this.policy));
       this.services?.clear();
       // Its last events are told by its name, which goes with the record.
       while (this.ownRing?.poll() === false);

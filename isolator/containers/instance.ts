@@ -6,7 +6,6 @@ import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import type { BandwidthUsage, HostBandwidth } from "../features/bandwidth.js";
-import { egressSet, type EgressPolicy } from "../features/egress.js";
 import { cgroupRoot, CgroupNode, children } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
 import type { BpfMap } from "../kernel/maps.js";
@@ -34,13 +33,22 @@ import {
   writeHostBandwidth,
   type BandwidthMaps,
 } from "./bandwidth.js";
-import { forgetHits, removeEgress, writeTermination, type EgressMaps } from "./egress.js";
+import {
+  forgetHits,
+  forgetMarkingSet,
+  removeSet,
+  setsOf,
+  writeTermination,
+  type EgressMaps,
+  type RuleSet,
+} from "./egress.js";
 import { closeConnections, type ConnectionMaps } from "./connections.js";
 import { dropSets, FileRules, forgetFiles } from "./files.js";
 import { readGlass, type GlassMode } from "./glass.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { forgetClasses, type OwnerMaps } from "./owner-classes.js";
 import { PortTable } from "./port-table.js";
+import { DEVICES_FILE, leaveDevices } from "./marking-devices.js";
 import { deleteMappings } from "./remap.js";
 import { agentNode, leaveNode } from "./placement.js";
 import { buildsOf, nodeNames, recordKey, Records, type ContainerRecord } from "./records.js";
@@ -55,7 +63,7 @@ function removeIfEmpty(directory: string): void {
 }
 
 /** ms after which no program is still looking at what a policy named before. */
-const EGRESS_GRACE = 1000;
+const SET_GRACE = 1000;
 /** For one container that was left behind. ms */
 const SWEEP_TIMEOUT = 3000;
 
@@ -75,6 +83,7 @@ const STATE_FILES = [
   SERVE_LOCK,
   PASS_LOCK,
   "break-glass",
+  DEVICES_FILE,
   "agent.json",
   PRINCIPALS_FILE,
   "isolator.sock",
@@ -93,11 +102,11 @@ export class Instance {
   private programs: Programs | undefined;
   private programUsers = 0;
   private serveLock: FileLock | undefined;
-  private egressTimer: NodeJS.Timeout | undefined;
+  private setsTimer: NodeJS.Timeout | undefined;
   /** Sets of rules that a container of this process had, until it is seen whether another one has them. */
-  private readonly droppedEgress = new Map<bigint, EgressPolicy>();
-  /** Rules of the containers of this process, where it is the daemon. */
-  egressInUse: () => Iterable<EgressPolicy> = () => [];
+  private readonly droppedSets = new Map<bigint, RuleSet>();
+  /** Those of the containers of this process, where it is the daemon. */
+  setsInUse: () => Iterable<RuleSet> = () => [];
   /**
    * Name of the container with this cgroup id, for as long as that may still use its ports; undefined: dead, so that its
    * ports may be taken over. A daemon knows better than the records, and sets its own.
@@ -369,40 +378,40 @@ export class Instance {
   }
 
   /**
-   * Removes a set of egress rules if no container has it any more. Under the lock.
-   * @param key of the record of the container that had it and is on its way out
+   * Removes sets of rules that no container has any more. Under the lock.
+   * @param key of the record of the container that had them and is on its way out
    */
-  dropEgress(programs: Programs, key: string, policy: EgressPolicy): void {
-    const set = egressSet(policy);
-    const others = this.records.keys().filter((other) => other !== key);
-    if (!others.some((other) => this.usesEgress(other, set))) removeEgress(programs, policy);
+  dropSets(programs: Programs, key: string, sets: readonly RuleSet[]): void {
+    const others = sets.length === 0 ? [] : this.records.keys().filter((other) => other !== key);
+    for (const set of sets)
+      if (!others.some((other) => this.usesSet(other, set.id))) removeSet(programs, set);
   }
 
-  private usesEgress(key: string, set: bigint): boolean {
-    const egress = this.records.read(key)?.policy.egress;
-    return egress !== undefined && egressSet(egress) === set;
+  private usesSet(key: string, set: bigint): boolean {
+    const record = this.records.read(key);
+    return record !== undefined && setsOf(record.policy).some(({ id }) => id === set);
   }
 
   /** The same in a moment, once no program can be looking at it, and with no record of this process's containers read. */
-  dropEgressLater(policy: EgressPolicy): void {
-    this.droppedEgress.set(egressSet(policy), policy);
-    this.egressTimer ??= setTimeout(() => {
-      this.egressTimer = undefined;
+  dropSetsLater(sets: readonly RuleSet[]): void {
+    for (const set of sets) this.droppedSets.set(set.id, set);
+    if (sets.length === 0) return;
+    this.setsTimer ??= setTimeout(() => {
+      this.setsTimer = undefined;
       void this.locked(() => {
-        this.removeDroppedEgress();
+        this.removeDroppedSets();
         return Promise.resolve();
       }).catch(() => undefined);
-    }, EGRESS_GRACE).unref();
+    }, SET_GRACE).unref();
   }
 
-  private removeDroppedEgress(): void {
-    for (const policy of this.egressInUse()) this.droppedEgress.delete(egressSet(policy));
+  private removeDroppedSets(): void {
+    for (const { id } of this.setsInUse()) this.droppedSets.delete(id);
     const runs =
-      this.droppedEgress.size === 0 ? [] : this.records.keys().filter((key) => this.records.isRuns(key));
-    for (const [set, policy] of this.droppedEgress)
-      if (this.programs && !runs.some((key) => this.usesEgress(key, set)))
-        removeEgress(this.programs, policy);
-    this.droppedEgress.clear();
+      this.droppedSets.size === 0 ? [] : this.records.keys().filter((key) => this.records.isRuns(key));
+    for (const [id, set] of this.droppedSets)
+      if (this.programs && !runs.some((key) => this.usesSet(key, id))) removeSet(this.programs, set);
+    this.droppedSets.clear();
   }
 
   /** Those that containers of this process use. */
@@ -454,6 +463,7 @@ export class Instance {
   removeIfUnused(): void {
     // Last what takes longest: the daemon comes by here with each container that ends.
     if (this.isServed() || this.glass || this.records.keys().length > 0) return;
+    leaveDevices(this);
     unpin(this.name);
     // A stray node keeps its directory, other instances keep the common ones.
     for (const directory of [this.guardNode(), this.root, dirname(this.root)]) removeIfEmpty(directory);
@@ -489,13 +499,17 @@ export class Instance {
         "owner_classes",
         "egress_hits",
         "terminations",
+        "marking_sets",
       ] as const;
       for (const name of names) {
         const map = openPinnedMap(this.name, build, name);
         if (!map) return;
         open.set(name, map);
       }
-      const maps: ConnectionMaps & BandwidthMaps & OwnerMaps & EgressMaps = {
+      const maps: ConnectionMaps &
+        BandwidthMaps &
+        OwnerMaps &
+        EgressMaps & { map: (name: "marking_sets") => BpfMap } = {
         map: (name: string) => {
           const map = open.get(name);
           if (!map) throw new Error(`no map ${name}`);
@@ -507,6 +521,7 @@ export class Instance {
       forgetClasses(maps, BigInt(chain.at(-1) ?? 0));
       if (policy.egress) forgetHits(maps, BigInt(chain.at(-1) ?? 0), policy.egress);
       if (policy.egress) writeTermination(maps, undefined, chain.map(BigInt));
+      if (policy.marking?.destinations) forgetMarkingSet(maps, BigInt(chain.at(-1) ?? 0));
     } finally {
       for (const map of open.values()) map.close();
     }

@@ -4,7 +4,7 @@ import { u64Key } from "../kernel/codec.js";
 import type { Programs } from "../kernel/programs.js";
 import { openBandwidth } from "./bandwidth.js";
 import { openConnections } from "./connections.js";
-import { writeEgress } from "./egress.js";
+import { forgetMarkingSet, writeSets } from "./egress.js";
 import type { Instance } from "./instance.js";
 import { writeMappings } from "./remap.js";
 
@@ -32,7 +32,7 @@ export function writePolicy(
 ): void {
   const { cgroupId } = target;
   const key = u64Key(cgroupId);
-  if (policy.egress) writeEgress(programs, policy.egress);
+  writeSets(programs, cgroupId, policy);
   openConnections(programs, cgroupId, policy.connections);
   openBandwidth(programs, cgroupId, policy);
   writeMappings(programs.map("port_remaps"), cgroupId, policy.remap);
@@ -44,6 +44,7 @@ export function writePolicy(
   }
   programs.map("policies").update(key, value);
   if (!policy.files) programs.map("file_policies").delete(key);
+  if (!policy.marking?.destinations) forgetMarkingSet(programs, cgroupId);
 }
 
 /** What is not in the kernel as writePolicy() wrote it, in words. */

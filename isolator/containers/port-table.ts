@@ -1,7 +1,7 @@
-/** The machine's ports and their owners: the map port_owners, with claims checked. */
+/** The machine's ports and their owners: the maps port_owners and port_bounds, with claims checked. */
 import { IsolatorError } from "../errors.js";
 import { formatPorts, listPorts, mergeRanges, type PortRange } from "../features/ports.js";
-import { encode, u32Key } from "../kernel/codec.js";
+import { decode, encode, u32Key } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import type { BpfMap } from "../kernel/maps.js";
 
@@ -31,7 +31,11 @@ function equal(a: Chain, b: Chain): boolean {
 }
 
 export class PortTable {
-  constructor(private readonly map: BpfMap) {}
+  /** @param bounds the map port_bounds; without, the table is for reading and for giving back */
+  constructor(
+    private readonly map: BpfMap,
+    private readonly bounds?: BpfMap,
+  ) {}
 
   /** Each of some ports, with its owner. */
   private *ownersOf(ports: readonly PortRange[]): Generator<[port: number, owner: Chain]> {
@@ -143,15 +147,19 @@ export class PortTable {
   rebuild(desired: ReadonlyMap<number, Chain>, isForeign: (cgroupId: bigint) => boolean): number {
     const wrong = new Map<string, { chain: Chain; ports: number[] }>();
     const owned = new Map(this.owned());
+    const right: number[] = [];
     for (const port of new Set([...owned.keys(), ...desired.keys()])) {
       const owner = owned.get(port) ?? NOBODY;
       const chain = desired.get(port) ?? NOBODY;
-      if (equal(owner, chain) || (chain.length === 0 && isForeign(owner.at(-1) ?? 0n))) continue;
+      const stays = chain.length === 0 && isForeign(owner.at(-1) ?? 0n);
+      if (chain.length > 0 || stays) right.push(port);
+      if (equal(owner, chain) || stays) continue;
       const group = wrong.get(chain.join()) ?? { chain, ports: [] };
       group.ports.push(port);
       wrong.set(chain.join(), group);
     }
     for (const { chain, ports } of wrong.values()) this.write(ports, chain);
+    this.writeBounds(right);
     return [...wrong.values()].reduce((total, { ports }) => total + ports.length, 0);
   }
 
@@ -170,8 +178,27 @@ export class PortTable {
   }
 
   private write(ports: number[], chain: Chain): void {
+    if (chain.length > 0) this.widen(ports);
     const value = encode(layouts.structs.port_owner, { chain: [...chain] });
     const keys = new Uint8Array(new Uint32Array(ports).buffer);
     this.map.updateBatch(keys, Buffer.concat(ports.map(() => value)), ports.length);
+  }
+  /** Under the instance's lock, as all changes: no other process widens at the same time. */
+  private widen(ports: readonly number[]): void {
+    const value = this.bounds?.lookup(u32Key(0));
+    if (!value || ports.length === 0) return;
+    const { first, last } = decode(layouts.structs.port_bounds, value);
+    const known = last === 0 ? [] : [first, last];
+    if (known.length === 0 || ports.some((port) => port < first || port > last))
+      this.writeBounds([...known, ...ports]);
+  }
+
+  private writeBounds(ports: readonly number[]): void {
+    const first = ports.reduce((a, b) => Math.min(a, b), 65536);
+    const last = ports.reduce((a, b) => Math.max(a, b), 0);
+    this.bounds?.update(
+      u32Key(0),
+      encode(layouts.structs.port_bounds, { first: last === 0 ? 0 : first, last }),
+    );
   }
 }

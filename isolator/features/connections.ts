@@ -224,7 +224,7 @@ export function keepConnections(
 
 /** Names of the hooks that the policy needs. */
 export function connectionHooks(policy?: ConnectionsPolicy): string[] {
-  return policy ? ["connect4", "connect6"] : [];
+  return policy ? ["connect4", "connect6", "sock_ops_full", "release_full"] : [];
 }
 
 /** A destination of the host's view. */

@@ -271,8 +271,9 @@ export function encodeEgressClass(
 export const EGRESS_BLOCK_SIZE: number = layouts.structs.egress_block.size;
 export const EGRESS_CLASS_SIZE: number = layouts.structs.egress_class.size;
 
-/** The set that a key of egress_blocks or egress_classes belongs to. */
+/** The set that a key of egress_blocks, egress_classes or marking_rules belongs to. */
 export function setOfKey(key: Uint8Array): bigint {
+  // Those of the last two begin alike and are as long.
   if (key.length === EGRESS_CLASS_SIZE) return decode(layouts.structs.egress_class, key).set;
   const [low = 0, high = 0] = decode(layouts.structs.egress_block, key).set;
   return BigInt(low) | (BigInt(high) << 32n);

@@ -176,7 +176,7 @@ export function fileFields(policy?: FilesPolicy, filter: FileFilter = WHOLE_FILT
     file_errno: policy ? constants.errno[policy.errno] : 0,
     file_set: policy ? fileSetNumber(policy) : 0n,
     file_filter: policy ? filter : [0n, 0n],
-    reserved: new Uint8Array(2),
+    reserved: 0,
   };
 }
 

@@ -2,15 +2,22 @@
  * Marking: DSCP, mark and priority of what a container sends, which its task cannot change. The kernel's side is
  * bpf/marking.h; README.md, "Marking", is the user's.
  */
+import { createHash } from "node:crypto";
 import { IsolatorError } from "../errors.js";
+import { encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
+import type { EgressDestination, EgressPolicy } from "./egress.js";
 
 export const CHANGE_MODES = ["ignore", "deny"] as const;
 /** What becomes of a setsockopt() that would change it: done as far as the task can tell, or EPERM. */
 export type ChangeMode = (typeof CHANGE_MODES)[number];
 
-export const WRONG_DSCP_MODES = ["count", "drop"] as const;
-/** What becomes of a packet with another DSCP: counted, or dropped with an event. */
+/** From the mildest on. */
+export const WRONG_DSCP_MODES = ["count", "rewrite", "drop"] as const;
+/**
+ * What becomes of a packet with another DSCP: counted; counted, and given the right one by the program on the device, if
+ * there is one; or dropped with an event.
+ */
 export type WrongDscpMode = (typeof WRONG_DSCP_MODES)[number];
 
 /** Bits of skb->mark. */
@@ -21,13 +28,24 @@ export interface Mark {
   mask: number;
 }
 
-/** What is undefined is the task's own. At least one of the first three is there. */
-export interface MarkingPolicy {
+/** What is undefined is the task's own. */
+export interface MarkingValues {
   /** 0 to 63: of IPv4's TOS and IPv6's traffic class without the two ECN bits. */
   dscp?: number;
   mark?: Mark;
   /** skb->priority, which queueing disciplines and VLAN devices go by. */
   priority?: number;
+}
+
+/** Of what goes to some destinations: what it does not say is as for all others. */
+export interface DestinationMarking extends MarkingValues {
+  to: EgressDestination;
+}
+
+/** At least one of the values is there, or a destination. */
+export interface MarkingPolicy extends MarkingValues {
+  /** The first that fits holds. Undefined: none. */
+  destinations?: DestinationMarking[];
   change: ChangeMode;
   wrongDscp: WrongDscpMode;
 }
@@ -105,8 +123,7 @@ export function formatDscp(dscp: number): string {
 }
 
 /** "DSCP AF21, mark 0x10/0xff, priority 3"; "none". */
-export function formatMarking(marking: Partial<MarkingPolicy> = {}): string {
-  const { dscp, mark, priority } = marking;
+export function formatMarking({ dscp, mark, priority }: MarkingValues = {}): string {
   const parts = [
     ...(dscp === undefined ? [] : [`DSCP ${formatDscp(dscp)}`]),
     ...(mark === undefined ? [] : [`mark ${formatMark(mark)}`]),
@@ -119,7 +136,7 @@ export function formatMarking(marking: Partial<MarkingPolicy> = {}): string {
  * Whether it only puts a container behind the others: nobody gains by it. DSCP CS1 and LE are lower effort (RFC 3662,
  * RFC 8622); what a mark or a priority means is the operator's.
  */
-export function isLowerEffort({ dscp, mark, priority }: MarkingPolicy): boolean {
+export function isLowerEffort({ dscp, mark, priority }: MarkingValues): boolean {
   return (
     mark === undefined && priority === undefined && (dscp === DSCP_NAMES["CS1"] || dscp === DSCP_NAMES["LE"])
   );
@@ -127,68 +144,153 @@ export function isLowerEffort({ dscp, mark, priority }: MarkingPolicy): boolean 
 
 const { policy_flags: flags } = layouts.enums;
 
+/** Of struct marking. */
+const PARTS_SHIFT = Math.log2(flags.POLICY_SET_DSCP);
+
+/** Bits of enum policy_flags that say which values there are. */
+function valueFlags({ dscp, mark, priority }: MarkingValues): number {
+  return (
+    (dscp === undefined ? 0 : flags.POLICY_SET_DSCP) |
+    (mark === undefined ? 0 : flags.POLICY_SET_MARK) |
+    (priority === undefined ? 0 : flags.POLICY_SET_PRIORITY)
+  );
+}
+
 /** Bits of enum policy_flags. */
 export function markingFlags(marking?: MarkingPolicy): number {
   if (!marking) return 0;
+  const { destinations = [], change, wrongDscp } = marking;
   const bits = [
-    marking.dscp === undefined ? 0 : flags.POLICY_SET_DSCP,
-    marking.mark === undefined ? 0 : flags.POLICY_SET_MARK,
-    marking.priority === undefined ? 0 : flags.POLICY_SET_PRIORITY,
-    marking.change === "deny" ? flags.POLICY_DENY_MARKING : 0,
-    marking.wrongDscp === "drop" ? flags.POLICY_DROP_DSCP : 0,
+    ...[marking, ...destinations].map(valueFlags),
+    destinations.length > 0 ? flags.POLICY_MARK_DESTINATIONS : 0,
+    change === "deny" ? flags.POLICY_DENY_MARKING : 0,
+    wrongDscp === "drop" ? flags.POLICY_DROP_DSCP : 0,
+    wrongDscp === "rewrite" ? flags.POLICY_REWRITE_DSCP : 0,
   ];
   return bits.reduce((all, bit) => all | bit, 0);
 }
 
-/** Fields of struct policy. */
-export function markingFields(marking?: MarkingPolicy): {
-  mark: number;
-  mark_mask: number;
-  priority: number;
-  tos: number;
-} {
+/** Fields of struct marking. */
+function valueFields(values: MarkingValues) {
   return {
-    mark: marking?.mark?.value ?? 0,
-    mark_mask: marking?.mark?.mask ?? 0,
-    priority: marking?.priority ?? 0,
-    tos: (marking?.dscp ?? 0) << 2,
+    mark: values.mark?.value ?? 0,
+    mark_mask: values.mark?.mask ?? 0,
+    priority: values.priority ?? 0,
+    tos: (values.dscp ?? 0) << 2,
   };
 }
 
-/** What markingFlags() and markingFields() were given. */
+/** Fields of struct policy. */
+export function markingFields(marking: MarkingPolicy | undefined) {
+  const values = marking ?? {};
+  return {
+    ...valueFields(values),
+    marking_parts: valueFlags(values) >> PARTS_SHIFT,
+  };
+}
+
+/**
+ * The rules as those of egress are compiled: by their numbers the kernel finds the marking. What only lowers holds for
+ * destinations that claim to be of a class, too.
+ */
+export function markingRules({ destinations = [] }: MarkingPolicy): EgressPolicy {
+  return {
+    rules: destinations.map(({ to, ...values }, i) => ({
+      name: `marking ${i + 1}`,
+      to,
+      action: isLowerEffort(values) ? ("audit" as const) : ("allow" as const),
+    })),
+    byDefault: "allow",
+  };
+}
+
+/** Names a set of rules in the kernel, by what is in it, beside those of egress. */
+export function markingSet({ destinations = [], dscp, mark, priority }: MarkingPolicy): bigint {
+  const text = JSON.stringify(["marking", destinations, dscp, mark, priority]);
+  return createHash("sha256").update(text).digest().readBigUInt64LE() | 1n;
+}
+
+/** Value of the map marking_sets. */
+export function encodeMarkingSet(marking: MarkingPolicy): Uint8Array {
+  return encode(layouts.structs.marking_set, {
+    set: markingSet(marking),
+    by_class: marking.destinations?.some(({ to }) => to.class !== undefined) ? 1 : 0,
+    reserved: 0,
+  });
+}
+
+const RULE = layouts.structs.marking_rule;
+export const MARKING_RULE_SIZE: number = RULE.size;
+
+/** Entries of the map marking_rules: a destination has what its rule says, and else what holds for all. */
+export function encodeMarkingRules(marking: MarkingPolicy): { key: Uint8Array; value: Uint8Array }[] {
+  const { destinations = [], ...all } = marking;
+  const set = markingSet(marking);
+  return destinations.map((own, i) => {
+    const values = { ...all, ...own };
+    return {
+      key: encode(RULE, { set, rule: i + 1, reserved: 0 }),
+      value: encode(layouts.structs.marking, {
+        ...valueFields(values),
+        parts: valueFlags(values) >> PARTS_SHIFT,
+        reserved: new Uint8Array(2),
+      }),
+    };
+  });
+}
+
+/** What markingFlags() and markingFields() were given, but for destinations, which are not in it. */
 export function decodeMarking(value: {
   flags: number;
   mark: number;
   mark_mask: number;
   priority: number;
   tos: number;
+  marking_parts: number;
 }): MarkingPolicy | undefined {
   const has = (bit: number): boolean => (value.flags & bit) !== 0;
-  if (!has(flags.POLICY_SET_DSCP | flags.POLICY_SET_MARK | flags.POLICY_SET_PRIORITY)) return undefined;
+  const hasPart = (bit: number): boolean => ((value.marking_parts << PARTS_SHIFT) & bit) !== 0;
+  if (value.marking_parts === 0) return undefined;
   return {
-    ...(has(flags.POLICY_SET_DSCP) ? { dscp: value.tos >> 2 } : {}),
-    ...(has(flags.POLICY_SET_MARK) ? { mark: { value: value.mark, mask: value.mark_mask } } : {}),
-    ...(has(flags.POLICY_SET_PRIORITY) ? { priority: value.priority } : {}),
+    ...(hasPart(flags.POLICY_SET_DSCP) ? { dscp: value.tos >> 2 } : {}),
+    ...(hasPart(flags.POLICY_SET_MARK) ? { mark: { value: value.mark, mask: value.mark_mask } } : {}),
+    ...(hasPart(flags.POLICY_SET_PRIORITY) ? { priority: value.priority } : {}),
     change: has(flags.POLICY_DENY_MARKING) ? "deny" : "ignore",
-    wrongDscp: has(flags.POLICY_DROP_DSCP) ? "drop" : "count",
+    wrongDscp: has(flags.POLICY_DROP_DSCP) ? "drop" : has(flags.POLICY_REWRITE_DSCP) ? "rewrite" : "count",
   };
+}
+
+function areValues(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { dscp, mark, priority } = value as Partial<Record<keyof MarkingValues, unknown>>;
+  const within = (number: unknown, most: number): boolean =>
+    Number.isInteger(number) && (number as number) >= 0 && (number as number) <= most;
+  const isMark = ({ value: bits, mask }: Partial<Mark>): boolean =>
+    within(bits, MAX_MARK) && within(mask, MAX_MARK);
+  return (
+    (dscp === undefined || within(dscp, MAX_DSCP)) &&
+    (mark === undefined || (typeof mark === "object" && mark !== null && isMark(mark))) &&
+    (priority === undefined || within(priority, MAX_PRIORITY))
+  );
 }
 
 /** Whether a value that was stored is a marking. */
 export function isMarking(value: unknown): value is MarkingPolicy {
-  if (typeof value !== "object" || value === null) return false;
-  const { dscp, mark, priority, change, wrongDscp } = value as Partial<Record<keyof MarkingPolicy, unknown>>;
-  const within = (number: unknown, most: number): boolean =>
-    Number.isInteger(number) && (number as number) >= 0 && (number as number) <= most;
-  const isMark = ({ value, mask }: Partial<Mark>): boolean =>
-    within(value, MAX_MARK) && within(mask, MAX_MARK);
+  if (!areValues(value)) return false;
+  const { change, wrongDscp, destinations = [] } = value as Partial<Record<keyof MarkingPolicy, unknown>>;
   return (
-    (dscp === undefined || within(dscp, MAX_DSCP)) &&
-    (mark === undefined || (typeof mark === "object" && mark !== null && isMark(mark))) &&
-    (priority === undefined || within(priority, MAX_PRIORITY)) &&
     CHANGE_MODES.includes(change as ChangeMode) &&
-    WRONG_DSCP_MODES.includes(wrongDscp as WrongDscpMode)
+    WRONG_DSCP_MODES.includes(wrongDscp as WrongDscpMode) &&
+    Array.isArray(destinations) &&
+    destinations.every(
+      (each: unknown) => areValues(each) && typeof (each as Partial<DestinationMarking>).to === "object",
+    )
   );
+}
+
+/** Whether packets of some sort have a DSCP. */
+export function setsDscp({ dscp, destinations = [] }: MarkingPolicy): boolean {
+  return dscp !== undefined || destinations.some((each) => each.dscp !== undefined);
 }
 
 /** Names of the hooks that the policy needs. */
@@ -196,8 +298,9 @@ export function markingHooks(marking?: MarkingPolicy): string[] {
   if (!marking) return [];
   return [
     "egress_full",
+    "sock_ops_full",
     "setsockopt",
     "getsockopt",
-    ...(marking.dscp === undefined ? [] : ["connect4", "connect6"]),
+    ...(setsDscp(marking) || marking.destinations ? ["connect4", "connect6"] : []),
   ];
 }

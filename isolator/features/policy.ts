@@ -217,7 +217,7 @@ function keyOf<K extends string>(values: Record<K, number>, value: number, other
 }
 
 /**
- * What encodePolicy() was given, but for the ports, mappings and connections, which are not in it. A policy that was never written is one that
+ * What encodePolicy() was given, but for the ports, mappings, connections and rules for destinations, which are not in it. A policy that was never written is one that
  * allows nothing.
  */
 export function decodePolicy(bytes: Uint8Array): Policy & { inheritsPorts: boolean } {

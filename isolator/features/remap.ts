@@ -194,5 +194,9 @@ export function remapFields(mappings: readonly PortMapping[] = []) {
 /** Names of the hooks that the policy needs. */
 export function remapHooks(mappings: readonly PortMapping[] = []): string[] {
   if (mappings.length === 0) return [];
-  return ["connect", "recvmsg", "getsockname", "getpeername"].flatMap((name) => [`${name}4`, `${name}6`]);
+  const both = ["connect", "recvmsg", "getsockname", "getpeername"].flatMap((name) => [
+    `${name}4`,
+    `${name}6`,
+  ]);
+  return [...both, "sock_ops_full"];
 }

@@ -368,7 +368,8 @@ export function serviceFields(policy: ServicesPolicy | undefined) {
 /** Names of the hooks that the policy needs. */
 export function serviceHooks(policy?: ServicesPolicy): string[] {
   if (!policy) return [];
-  return ["connect", "recvmsg", "getpeername"].flatMap((name) => [`${name}4`, `${name}6`]);
+  const both = ["connect", "recvmsg", "getpeername"].flatMap((name) => [`${name}4`, `${name}6`]);
+  return [...both, "sock_ops_full"];
 }
 
 /** Whether a stored value is a policy for services. */

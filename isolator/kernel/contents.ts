@@ -9,6 +9,7 @@ export const MAPS = {
   policies: layouts.structs.policy.size,
   counters: layouts.structs.counters.size,
   port_owners: layouts.structs.port_owner.size,
+  port_bounds: layouts.structs.port_bounds.size,
   event_rings: 4,
   socket_notes: layouts.structs.socket_note.size,
   connect_totals:
@@ -32,6 +33,7 @@ export const MAPS = {
   file_rules: 4,
   file_policies: layouts.structs.policy.size,
   file_counts: layouts.structs.counters.size,
+  file_cache: layouts.structs.file_cache.size,
   file_root: 4,
   endpoint_sets: 4,
   endpoint_blocks: 4,
@@ -41,6 +43,11 @@ export const MAPS = {
   egress_blocks: layouts.structs.egress_ranges.size,
   egress_classes: layouts.structs.egress_ranges.size,
   egress_hits: 8,
+  marking_sets: layouts.structs.marking_set.size,
+  marking_rules: layouts.structs.marking.size,
+  marking_notes: 0,
+  egress_recent: 0,
+  egress_epoch: 8,
   terminations: layouts.structs.termination.size,
   listening: layouts.structs.listening_ports.size,
   services:
@@ -78,4 +85,7 @@ export const CALLS = ["files_identify"] as const;
 export type CallName = (typeof CALLS)[number];
 /** Programs that user space runs, with a question as their packet (query.ts). */
 export const QUERIES = ["endpoint_query", "egress_query"] as const;
+/** Programs that are put on devices (devices.ts). */
+export const DEVICE_PROGRAMS = ["marking_rewrite"] as const;
+export type DeviceProgram = (typeof DEVICE_PROGRAMS)[number];
 export type QueryName = (typeof QUERIES)[number];

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
-import { CALLS, ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
+import { CALLS, DEVICE_PROGRAMS, ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
 import { HOOKS, LSM_MAC, MACHINE_HOOKS, type Hook, type MachineHook } from "./hooks.js";
 import { activeSecurityModules, kernelIsAtLeast } from "./machine.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
@@ -60,6 +60,7 @@ export function load(directory: string, maps?: string): void {
       pin(programFd(object, iteratorProgram(iterator)), `iterator_${iterator.name}`);
     for (const name of CALLS) pin(programFd(object, name), `call_${name}`);
     for (const name of QUERIES) pin(programFd(object, name), `query_${name}`);
+    for (const name of DEVICE_PROGRAMS) pin(programFd(object, name), `device_${name}`);
     for (const name of MAP_NAMES) pin(libbpf().findMapFd(object, name), `map_${name}`);
     renameSync(temporary, directory);
   } catch (error) {
@@ -109,8 +110,34 @@ export function loadMachine(directory?: string): boolean {
   }
 }
 
+/** What loadAhead() has loaded, until load() has a use for it. */
+let ahead: Loaded | undefined;
+
+/**
+ * Loads everything in a thread, while this one does something else, for the load() to come: the kernel takes half a second
+ * to verify all programs. What it refuses is left to load(), which says why.
+ */
+export async function loadAhead(): Promise<void> {
+  const hooks = mayHaveLsm() && loadsAnyLsm() ? HOOKS : HOOKS.filter(({ lsm }) => !lsm);
+  const object = openObject(hooks);
+  const errno = await libbpf().objectLoadAsync(object);
+  if (errno < 0) libbpf().objectClose(object);
+  else ahead = { object, hooks };
+}
+
+/** Gives back what loadAhead() has loaded and nobody had a use for: programs and maps that are pinned already. */
+export function dropAhead(): void {
+  if (ahead) libbpf().objectClose(ahead.object);
+  ahead = undefined;
+}
+
 /** @throws load-failed */
 export function loadObject(maps?: string): Loaded {
+  if (ahead && maps === undefined) {
+    const loaded = ahead;
+    ahead = undefined;
+    return loaded;
+  }
   // A kernel may have BPF LSM and yet refuse its programs (lockdown, seccomp): only trying tells, and one small program
   // is tried first, since verifying all of them takes half a second.
   const everything = mayHaveLsm() && loadsAnyLsm() ? tryLoad(HOOKS, maps) : undefined;

@@ -1,6 +1,7 @@
 /**
  * All programs and maps of an instance: loaded once, pinned, and opened by every process that runs containers there.
  */
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import {
   attachAll,
@@ -14,16 +15,21 @@ import {
 } from "./attach.js";
 import {
   CALLS,
+  DEVICE_PROGRAMS,
   ITERATORS,
   MAP_NAMES,
   MAPS,
   PRIMER,
   QUERIES,
   type CallName,
+  type DeviceProgram,
   type IteratorName,
   type MapName,
   type QueryName,
 } from "./contents.js";
+import { Epoch, EPOCH_MAPS } from "./epoch.js";
+import { LITTLE, u32Key } from "./codec.js";
+import { layouts } from "./gen/layout.js";
 import { HOOKS, MACHINE_HOOKS } from "./hooks.js";
 import { attachedToMachine, attachToMachine } from "./links.js";
 import { iteratorProgram, load, loadMachine, loadObject, programFd } from "./load.js";
@@ -32,6 +38,9 @@ import { ensureBpffs } from "./mounts.js";
 import { libbpf, libc, type Pointer } from "./native.js";
 import { buildId, checkLayouts } from "./object.js";
 import { exists, pinRoot, Pins } from "./pins.js";
+
+const FIRST = u32Key(0);
+const GENERATION = layouts.structs.file_cache.fields.generation.offset;
 
 /** Programs and maps by name; every one is there. Owns their file descriptors until close(). */
 export class Programs {
@@ -42,11 +51,17 @@ export class Programs {
     /** To be run by name: iterators, and what user space calls. */
     private readonly run: ReadonlyMap<IteratorName | CallName, number>,
     private readonly queries: ReadonlyMap<QueryName, number>,
+    private readonly devices: ReadonlyMap<DeviceProgram, number>,
     /** Of what is pinned. */
     private readonly pins: { directory: string; instance: string } | undefined,
     /** What owns the file descriptors when nothing is pinned. */
     private readonly object: Pointer = null,
-  ) {}
+  ) {
+    const epoch = new Epoch((value) => {
+      this.map("egress_epoch").update(FIRST, value);
+    });
+    for (const name of EPOCH_MAPS) this.map(name).epoch = epoch;
+  }
 
   /**
    * Opens what is pinned for this build, or loads and pins it. The caller holds the instance's lock.
@@ -68,7 +83,8 @@ export class Programs {
       ...CALLS.map((name) => [name, pins.get(`call_${name}`)] as const),
     ]);
     const queries = new Map(QUERIES.map((name) => [name, pins.get(`query_${name}`)]));
-    return new Programs(programs, maps, primer, run, queries, { directory, instance });
+    const devices = new Map(DEVICE_PROGRAMS.map((name) => [name, pins.get(`device_${name}`)]));
+    return new Programs(programs, maps, primer, run, queries, devices, { directory, instance });
   }
 
   /**
@@ -91,6 +107,7 @@ export class Programs {
         ...CALLS.map((name) => [name, programFd(object, name)] as const),
       ]),
       new Map(QUERIES.map((name) => [name, programFd(object, name)])),
+      new Map(DEVICE_PROGRAMS.map((name) => [name, programFd(object, name)])),
       undefined,
       object,
     );
@@ -125,6 +142,13 @@ export class Programs {
     return fd;
   }
 
+  /** File descriptor of a program to be put on devices (devices.ts). */
+  device(name: DeviceProgram): number {
+    const fd = this.devices.get(name);
+    if (fd === undefined) throw new Error(`no program ${name}`);
+    return fd;
+  }
+
   /**
    * Loads the programs that are for the whole machine (MACHINE_HOOKS) where they are not. Under the instance's lock.
    * @returns false where this kernel cannot have them
@@ -152,9 +176,23 @@ export class Programs {
     );
   }
 
-  /** Attaches them (links.ts). Safe to repeat. @throws attach-failed, load-failed */
+  /**
+   * Attaches them (links.ts). Safe to repeat. What was remembered while they were not attached, and nobody told of
+   * directories that moved, is forgotten.
+   * @throws attach-failed, load-failed
+   */
   attachToMachine(): void {
-    if (this.pins && this.loadForMachine()) attachToMachine(this.pins.directory, this.programs);
+    if (!this.pins || !this.loadForMachine()) return;
+    attachToMachine(this.pins.directory, this.programs);
+    this.forgetVerdicts();
+  }
+
+  /** Makes verdicts on files void (bpf/file_cache.h): to be called after entries of file_rules, or policies, changed. */
+  forgetVerdicts(): void {
+    const value = new Uint8Array(MAPS.file_cache);
+    const generation = randomBytes(8).readBigUInt64LE() | 1n;
+    new DataView(value.buffer).setBigUint64(GENERATION, generation, LITTLE);
+    this.map("file_cache").update(u32Key(0), value);
   }
 
   /**
@@ -219,7 +257,7 @@ export class Programs {
       libbpf().objectClose(this.object);
       return;
     }
-    const others = [...this.run.values(), ...this.queries.values(), this.primer];
+    const others = [...this.run.values(), ...this.queries.values(), ...this.devices.values(), this.primer];
     for (const fd of [...this.programs.values(), ...others]) libc().close(fd);
     for (const map of this.maps.values()) map.close();
   }

@@ -55,7 +55,7 @@ function noPorts(cgroupId: bigint): Uint8Array {
     max_connections_total: 0,
     connections_errno: 0,
     connection_rules: 0,
-    ...{ mark: 0, mark_mask: 0, priority: 0, tos: 0, reserved: new Uint8Array(2) },
+    ...{ mark: 0, mark_mask: 0, priority: 0, tos: 0, marking_parts: 0, reserved: 0 },
     ...{
       remap_port: [],
       remap_host: [],

@@ -10,12 +10,12 @@ import type { ContainerRecord } from "../containers/records.js";
 import { type BandwidthPolicy, type BandwidthUsage, type BandwidthUse } from "../features/bandwidth.js";
 import { REASONS, type Reason, type Usage } from "../features/accounting.js";
 import { MAX_LIMIT, type ConnectionRule } from "../features/connections.js";
-import { ruleName } from "../features/egress.js";
+import { formatDestination, ruleName } from "../features/egress.js";
 import { escapeUntrusted, type Denial } from "../features/events.js";
 import type { EnforceMode, Policy } from "../features/policy.js";
 import { toResourceStatistics, type ContainerStatistics } from "../features/statistics.js";
 import type { FileMode, FilesPolicy } from "../features/files.js";
-import type { MarkingPolicy } from "../features/marking.js";
+import type { MarkingPolicy, MarkingValues } from "../features/marking.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { bpf_isolator, fromContainerId, type mesos } from "../mesos/messages.js";
 
@@ -53,7 +53,23 @@ function toCounts(counts: Record<Reason, bigint>): bpf_isolator.Count[] {
   return REASONS.filter((reason) => counts[reason] > 0n).map((name) => ({ name, count: counts[name] }));
 }
 
-function toMarking({ dscp, mark, priority }: MarkingPolicy): bpf_isolator.Marking {
+function toMarking({ destinations, change, wrongDscp, ...values }: MarkingPolicy): bpf_isolator.Marking {
+  return {
+    ...toMarkingValues(values),
+    ...(destinations
+      ? {
+          destinations: destinations.map(({ to, ...own }) => ({
+            to: formatDestination(to),
+            marking: toMarkingValues(own),
+          })),
+        }
+      : {}),
+    ...(change === "deny" ? { change } : {}),
+    ...(wrongDscp === "count" ? {} : { wrong_dscp: wrongDscp }),
+  };
+}
+
+function toMarkingValues({ dscp, mark, priority }: MarkingValues): bpf_isolator.Marking {
   return {
     ...(dscp === undefined ? {} : { dscp }),
     ...(mark === undefined ? {} : { mark: mark.value, mark_mask: mark.mask }),

@@ -28,6 +28,7 @@ const DEFAULTS: Config = {
   exemptions: [],
   classes: [],
   marking: [],
+  markingDevices: [],
   statistics: { interval: 10 },
   operator: { hosts: [] },
   files: [],
@@ -93,6 +94,7 @@ marking:
   - { class: prod-1, dscp: af21, mark: 0x10/0xff, priority: 3, change: deny, wrong_dscp: drop }
   - { class: shop, dscp: 46, mark: 0x1F }
   - { priority: 0 }
+marking_devices: [eth0]
 statistics: { interval: 2.5, rates: { window: 60, interval: 0.5 } }
 operator: { address: "[::1]:5059", hosts: [node1.example], token_file: /etc/token }
 files:
@@ -111,6 +113,7 @@ files:
       judged: { begin: 31000, end: 32000 },
       connectErrno: "EAGAIN",
       trustedRoles: ["ops", "*"],
+      markingDevices: ["eth0"],
       exemptions: [
         {
           role: "storage",

@@ -7,6 +7,7 @@ import { after, before, describe, it } from "node:test";
 import { renderList, summaryToJson } from "../../isolator/cli/list.js";
 import { renderUsage } from "../../isolator/cli/usage.js";
 import type { ContainerFacts } from "../../isolator/config/facts.js";
+import { badMarks } from "../../isolator/config/marking.js";
 import { policyFor } from "../../isolator/config/policy.js";
 import type { Config } from "../../isolator/config/schema.js";
 import {
@@ -69,10 +70,125 @@ marking:
     }
   });
 
+  it("is what labels ask for in trusted roles, and else only if that lowers, over that of its class", () => {
+    const labels: ContainerFacts["labels"] = [
+      ["bpf-isolator.dscp", "ef"],
+      ["bpf-isolator.dscp", "1"],
+      ["bpf-isolator.mark", "0x1/0xf"],
+      ["bpf-isolator.priority", "7"],
+    ];
+    assert.equal(marking(config, { roles: ["ops"], labels }), "DSCP EF, mark 0x1/0xf, priority 7");
+    assert.equal(
+      marking(config, { roles: ["ops"], labels: [...tier("gold"), ...labels.slice(3)] }),
+      "DSCP EF, mark 0x20/0xf0, priority 7",
+    );
+    assert.equal(marking(config, { roles: ["web"], labels }), "none");
+    assert.match(marking(config, { roles: ["prod"], labels }), /^DSCP AF21, mark 0x10\/0xff, priority 3$/);
+    const lower: ContainerFacts["labels"] = [["bpf-isolator.dscp", "LE"], ...labels.slice(2)];
+    assert.equal(marking(config, { roles: ["web"], labels: lower }), "DSCP LE");
+    assert.equal(marking(config, { roles: ["prod"], labels: lower }), "DSCP LE, mark 0x10/0xff, priority 3");
+    assert.equal(marking(config, { nested: true, labels: lower }), "none", "its parent's is");
+    assert.equal(marking(config, { nested: true, roles: ["ops"], labels: lower.slice(0, 1) }), "DSCP LE");
+  });
+
+  it("tells of labels that come to nothing", () => {
+    const bad = (values: Partial<ContainerFacts>): string[] => {
+      const none = { ports: [], ownNetwork: false, nested: false, roles: [], labels: [], labelsIgnored: 0 };
+      return badMarks({ ...none, ...values }, ["ops"], undefined);
+    };
+    const wrong: ContainerFacts["labels"] = [
+      ["bpf-isolator.dscp", "64"],
+      ["bpf-isolator.mark", "0x100/0xff"],
+      ["bpf-isolator.priority", "-1"],
+    ];
+    assert.deepEqual(bad({ roles: ["ops"], labels: wrong }), [
+      'its label bpf-isolator.dscp is none: bad DSCP "64": give 0 to 63, or a name as CS1, AF21 or EF',
+      'its label bpf-isolator.mark is none: bad mark "0x100/0xff": its value has bits that are not in its mask',
+      'its label bpf-isolator.priority is none: bad priority "-1": give 0 to 2147483647',
+    ]);
+    const much: ContainerFacts["labels"] = [
+      ["bpf-isolator.dscp", "EF"],
+      ["bpf-isolator.mark", "1"],
+    ];
+    assert.deepEqual(bad({ roles: ["ops"], labels: much }), []);
+    assert.deepEqual(bad({ roles: ["web"], labels: much }), [
+      "its label bpf-isolator.dscp counts in trusted_roles only, but for CS1 and LE",
+      "its label bpf-isolator.mark counts in trusted_roles only",
+    ]);
+    assert.match(bad({ nested: true, labels: [["bpf-isolator.dscp", "CS1"]] }).join(), /has its parent's/);
+  });
+
   it("is that of a rule without a class where no other is before it", () => {
     const all = yaml(`${CLASSES}\nmarking: [{ class: production, dscp: 1 }, { dscp: 0 }]`);
     assert.equal(marking(all, {}), "DSCP DF");
     assert.equal(marking(all, { roles: ["prod"] }), "DSCP LE");
+  });
+});
+
+describe("a marking by destination", () => {
+  const config = yaml(`${CLASSES}
+marking:
+  - { class: production, to: batch, dscp: CS1 }
+  - { class: production, dscp: AF21, mark: 0x10/0xff, change: deny }
+  - { class: production, to: { cidr: 10.0.0.0/8, ports: "9000-9001,22", protocol: tcp }, mark: 0x20/0xf0, wrong_dscp: rewrite, dscp: EF }
+  - { class: gold, to: gold, priority: 6 }
+  - { to: { cidr: "fd00::1" }, priority: 1 }
+`);
+  const markingIn = (values: Partial<ContainerFacts>): MarkingPolicy | undefined =>
+    policyFor(config, {
+      ...{ ports: [], ownNetwork: false, nested: false, roles: [], labels: [], labelsIgnored: 0 },
+      ...values,
+    }).marking;
+  const everybodys = { to: { cidr: "fd00::1" }, priority: 1 };
+
+  it("is that of all rules for the container, in their order, beside the one for all destinations", () => {
+    assert.deepEqual(markingIn({ roles: ["prod"] }), {
+      ...{ dscp: 18, mark: { value: 16, mask: 255 }, change: "deny", wrongDscp: "rewrite" },
+      destinations: [
+        { to: { class: "batch" }, dscp: 8 },
+        {
+          to: {
+            cidr: "10.0.0.0/8",
+            ports: [
+              { begin: 22, end: 22 },
+              { begin: 9000, end: 9001 },
+            ],
+            protocol: "tcp",
+          },
+          ...{ dscp: 46, mark: { value: 32, mask: 240 } },
+        },
+        everybodys,
+      ],
+    });
+    // A claimed class raises nothing.
+    const plain = { destinations: [everybodys], change: "ignore", wrongDscp: "count" };
+    assert.deepEqual(markingIn({ roles: ["web"], labels: [["tier", "gold"]] }), plain);
+  });
+
+  it("is told by its place where it is wrong", () => {
+    const text = `${CLASSES}marking:
+  - { to: silver, dscp: 1 }
+  - { to: { class: lead, ports: "80" }, dscp: 1 }
+  - { to: { class: gold, cidr: 10.0.0.0/8 }, dscp: 1 }
+  - { to: { cidr: 10.0.0.0/33 }, dscp: 1 }
+  - { to: { cidr: 10.0.0.1, ports: "99999" }, dscp: 1 }
+  - { to: gold }
+marking_devices: [eth0, a/b]
+`;
+    const said = problems(text);
+    for (const [line, what] of [
+      [7, /marking\[0\]\.to: there is no class "silver" in classes/],
+      [8, /marking\[1\]\.to\.class: there is no class "lead"/],
+      [9, /marking\[2\]\.to: has both a class and a block/],
+      [10, /marking\[3\]\.to.*10\.0\.0\.0\/33/],
+      [11, /marking\[4\]\.to.*99999/],
+      [12, /marking\[5\]: sets nothing/],
+      [13, /marking_devices\[1\]: is no name of a network device/],
+    ] as const) {
+      const found = said.split("\n").filter((problem) => problem.startsWith(`${line}:`));
+      assert.equal(found.length, 1, said);
+      assert.match(found[0] ?? "", what);
+    }
   });
 });
 
@@ -150,6 +266,17 @@ describe("what is shown", () => {
     assert.match(renderUsage(summary), /marking +DSCP AF21, mark 0x10\/0xff, priority 3\n/);
     assert.deepEqual((summaryToJson(summary) as { marking: unknown }).marking, summary.marking);
     assert(!renderList([{ container_id: { value: "c" } }]).includes("MARKING"));
+    const whole: bpf_isolator.ContainerSummary = {
+      ...summary,
+      marking: {
+        ...{ ...summary.marking, change: "deny", wrong_dscp: "drop" },
+        destinations: [{ to: "class gold", marking: { dscp: 46 } }],
+      },
+    };
+    const text =
+      /DSCP AF21, mark 0x10\/0xff, priority 3; to class gold: DSCP EF; changes refused; wrong DSCP dropped\n/;
+    assert.match(renderList([whole]), text);
+    assert.match(renderUsage(whole), text);
   });
 });
 

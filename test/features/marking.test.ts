@@ -12,6 +12,12 @@ import { toDenial } from "../../isolator/features/events.js";
 import { REASONS } from "../../isolator/features/accounting.js";
 import type { MarkingPolicy } from "../../isolator/features/marking.js";
 import type { CgroupNode } from "../../isolator/kernel/cgroup.js";
+import { EndpointDirectory } from "../../isolator/cluster/directory.js";
+import { HostAddresses } from "../../isolator/cluster/host-addresses.js";
+import { ClaimMap } from "../../isolator/cluster/source.js";
+import { MarkingDevices } from "../../isolator/containers/marking-devices.js";
+import { keyOf } from "../../isolator/features/endpoints.js";
+import { EndpointTable } from "../../isolator/kernel/endpoint-table.js";
 import { Capture, HERE, MARKING, THERE, type Packet } from "../support/capture.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
@@ -36,7 +42,7 @@ const EPERM = 1;
 
 enterOwnNetwork();
 sh("sysctl", "-qw", "net.ipv4.ping_group_range=0 65535");
-const { cell } = testInstance();
+const { instance, cell } = testInstance();
 let far: Capture;
 let box: Cell;
 /** Refuses and drops instead. */
@@ -398,6 +404,184 @@ describe("getsockopt()", () => {
     );
     if (!round) test.skip("this kernel has no 32-bit calls");
     else assert.equal(round.told["sent-tos"], 0x28, "the packets have it, so it is the truth");
+  });
+});
+
+/** Of the far host too: in class gold by the cluster's endpoints. */
+const GOLD = { 4: "10.98.0.3", 6: "fd98::3" } as const;
+const GOLD_TARGETS = [
+  { name: "IPv4", words: `family=4 to=${GOLD[4]}` },
+  { name: "IPv6", words: `family=6 to=${GOLD[6]}` },
+  { name: "IPv4 over an IPv6 socket", words: `family=6 to=::ffff:${GOLD[4]}` },
+];
+
+describe("a marking by destination", () => {
+  let directory: EndpointDirectory;
+  let addresses: HostAddresses;
+  let to: Cell;
+
+  before(async () => {
+    far.host.run("ip", "address", "add", `${GOLD[4]}/24`, "dev", "v1");
+    far.host.run("ip", "-6", "address", "add", `${GOLD[6]}/64`, "dev", "v1", "nodad");
+    directory = new EndpointDirectory(new EndpointTable(instance.loaded), (message) => assert.fail(message));
+    addresses = new HostAddresses(instance.loaded.map("host_addresses"));
+    const claims = new ClaimMap();
+    for (const text of Object.values(GOLD)) {
+      claims.add(keyOf({ address: text, port: SERVER }), { classes: [{ name: "gold" }], task: "" });
+    }
+    directory.sink("static", 0).replace(claims);
+    await directory.settled();
+    to = await cell(
+      ["to"],
+      policy("20750-20899", {
+        marking: {
+          ...MARKS,
+          destinations: [
+            { to: { class: "gold" }, dscp: 46, mark: { value: 0x20, mask: 0xff }, priority: 5 },
+            { to: { cidr: `${THERE[4]}/32`, protocol: "udp" }, dscp: 8 },
+          ],
+        },
+      }),
+    );
+  });
+  after(() => {
+    directory.stop();
+    addresses.stop();
+  });
+
+  /** @returns all packets, and the last of them */
+  async function all(words: string, node = to.container.node): Promise<Packet[] | undefined> {
+    const port = nextPort;
+    nextPort = Math.max(20750, savedPort);
+    const held = await exchange(node, words);
+    savedPort = nextPort;
+    nextPort = port;
+    return held?.packets;
+  }
+  let savedPort = 20750;
+
+  for (const { name: protocol, words: kind } of PROTOCOLS) {
+    it(`is on each packet of ${protocol} to a class, whatever the task does, and on no other`, async (test) => {
+      let tried = 0;
+      for (const [i, { name, words }] of GOLD_TARGETS.entries()) {
+        const wishes = "late-tos=0x28 late-tclass=0x28 late-mark=5 late-priority=2";
+        const packets = await all(`${kind} ${words} ${wishes}`);
+        if (!packets) continue;
+        tried++;
+        // The class of a datagram's destination is not known before its hook runs.
+        const late =
+          ["UDP, not connected,", "UDP-Lite"].includes(protocol) && marksLate[words.includes("fd98") ? 6 : 4];
+        for (const [n, packet] of packets.entries())
+          assert.deepEqual(seen(packet), [late && n === 0 ? 18 : 46, 0x20, 5], `${name}, packet ${n}`);
+        const other = await all(`${kind} ${TARGETS[i]?.words ?? ""}`);
+        // By a block, for UDP over IPv4; UDP-Lite is judged with it.
+        const lower = protocol.startsWith("UDP") && !words.includes("fd98");
+        const dscp =
+          lower && !(protocol === "UDP, not connected," && marksLate[4]) ? 8 : lower ? undefined : 18;
+        for (const packet of other ?? []) {
+          if (dscp !== undefined && protocol !== "UDP-Lite") assert.equal(packet.dscp, dscp, name);
+          assert.deepEqual([packet.mark, packet.priority], [0x10, 3], name);
+        }
+      }
+      if (tried === 0) test.skip("this kernel has no such socket");
+    });
+  }
+
+  it("is on what a server answers to it, and on raw and ping sockets' packets", async () => {
+    const raw = await cell(
+      ["raw"],
+      policy("20900-20909", {
+        marking: {
+          ...{ change: "ignore", wrongDscp: "count" },
+          destinations: [{ to: { cidr: "10.98.0.2" }, dscp: 46, mark: { value: 7, mask: 15 }, priority: 5 }],
+        },
+      }),
+    );
+    const [file = "", ...args] = inNode(raw.container.node, [
+      ...[MARKING, "send", "proto=tcp", "listen=1", "family=4", "bind=20900"],
+    ]);
+    const child = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
+    await once(createInterface({ input: child.stdout }), "line");
+    const closed = once(child, "close");
+    const client = far.host.command(MARKING, "send", "proto=tcp", "family=4", `to=${HERE[4]}`, "port=20900");
+    assert.equal((await execute(client)).status, 0);
+    await closed;
+    const isOurs = ({ source, protocol }: Packet): boolean => source === 20900 && protocol === TCP;
+    await far.wait((packet) => isOurs(packet) && (packet.flags & FIN) !== 0);
+    for (const packet of far.packets.filter(isOurs))
+      assert.deepEqual(seen(packet), packet.flags & SYN ? [0, 0, 0] : [46, 7, 5]);
+    for (const [proto, where, expected] of [
+      ["raw", THERE[4], [7, 5]],
+      ["ping", THERE[4], [7, 5]],
+      ["raw", GOLD[4], [0, 0]],
+    ] as const) {
+      far.packets.length = 0;
+      if (!(await send(raw.container.node, `proto=${proto} family=4 to=${where}`))) continue;
+      const [packet] = await far.wait(({ protocol, type }) => protocol === 1 && type === 8);
+      assert.deepEqual([packet?.mark, packet?.priority], expected, `${proto} ${where}`);
+    }
+  });
+});
+
+describe("a wrong DSCP where the device has the program", () => {
+  it("is put right, with its ECN and its checksum, and counted", async () => {
+    const rewritten = await cell(
+      ["rewrites"],
+      policy("20910-20999", { marking: { ...MARKS, wrongDscp: "rewrite" } }),
+    );
+    const problems: string[] = [];
+    const devices = new MarkingDevices(
+      instance,
+      () => instance.loaded.device("marking_rewrite"),
+      (message) => problems.push(message),
+    );
+    devices.use(["v0", "nothere"]);
+    const errors = (): string =>
+      /^Ip: \d.*$/m.exec(far.host.run("cat", "/proc/net/snmp"))?.[0]?.split(" ")[4] ?? "";
+    const before = { errors: errors(), count: rewritten.container.usage().audited.marking };
+    const udp = `proto=udp family=4 to=${THERE[4]}`;
+    const udp6 = `proto=udp family=6 to=${THERE[6]}`;
+    let wrong = 0;
+    for (const [words, ecn] of [
+      [`${udp} cmsg-tos=0x2a`, 2],
+      [`${udp6} cmsg-tclass=0x29`, 1],
+      [`${udp} plain=1`, 0],
+      [`${udp6} plain=1`, 0],
+      // To a server: where nobody takes the first, the second gives ECONNREFUSED.
+      [`${udp} connect=1 count=2 bind=20911 how=int80 late-tos=0x28`, 0],
+      [`proto=udp family=6 to=${MAPPED} cmsg-tos=0x28`, 0],
+    ] as const) {
+      const connected = words.includes("connect=1");
+      const port = connected ? SERVER : nextPort++;
+      const told = await send(rewritten.container.node, `${words} port=${port}`);
+      if (!told) continue;
+      const packets = await far.wait(
+        ({ source, destination }) => destination === port && (!connected || source === 20911),
+        connected ? 2 : 1,
+      );
+      for (const packet of packets)
+        assert.deepEqual([...seen(packet), packet.ecn], [18, 0x10, 3, ecn], words);
+      if (!words.includes("plain")) wrong++;
+    }
+    far.packets.length = 0;
+    if (await send(rewritten.container.node, `proto=raw family=4 to=${THERE[4]} header=0x28`)) {
+      const [packet] = await far.wait(({ protocol }) => protocol === 253);
+      assert.deepEqual(packet && seen(packet), [18, 0x10, 3]);
+    }
+    assert.equal(errors(), before.errors, "checksums of headers");
+    const counted = rewritten.container.usage();
+    assert(counted.audited.marking - before.count >= BigInt(wrong));
+    assert.equal(counted.denied.marking, 0n);
+    // Others' packets are as they are.
+    const port = nextPort++;
+    await send(undefined, `${udp} cmsg-tos=0x28 port=${port}`);
+    const [others] = await far.wait(({ destination }) => destination === port);
+    assert.deepEqual([others?.dscp, others?.mark], [10, 0]);
+    assert.match(problems.join(), /^marking_devices names nothere, and there is no such network device/);
+    assert.match(sh("tc", "filter", "show", "dev", "v0", "egress"), /marking_rewrite/);
+    devices.use([]);
+    assert.doesNotMatch(sh("tc", "filter", "show", "dev", "v0", "egress"), /marking_rewrite/);
+    devices.stop();
   });
 });
 

@@ -53,6 +53,21 @@ describeUnless(SKIPPED, "the module with a daemon", async () => {
     await until(async () => !(await agent.find("web")), "the daemon cleans it up");
   });
 
+  it("shows the mark of a container as its class id, from what prepare() was answered", async () => {
+    await daemon.reload("marking: [{ mark: 4242 }]");
+    assert.deepEqual((await module.prepare("marked", { resources: [ports("31003")] })).ready, {});
+    process.kill(daemon.pid, "SIGSTOP");
+    try {
+      const { ready } = await module.of("marked", "status");
+      assert.deepEqual(ready, { cgroup_info: { net_cls: { classid: 4242 } } });
+    } finally {
+      process.kill(daemon.pid, "SIGCONT");
+    }
+    await module.of("marked", "cleanup");
+    assert.deepEqual((await module.of("marked", "status")).ready, {});
+    await daemon.reload("");
+  });
+
   it("says what the daemon refuses, in its words", async () => {
     await module.prepare("one", { resources: [ports("31005")] });
     const { failed } = await module.prepare("two", { resources: [ports("31005")] });

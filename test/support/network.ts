@@ -1,6 +1,7 @@
 /** Namespaces of a test's own, so that two runs at once never meet and nothing of the machine is touched. */
 import { execFileSync, type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { libc } from "../../isolator/kernel/native.js";
 
 const CLONE_NEWNET = 0x40000000;
@@ -19,6 +20,21 @@ export function enterOwnNetwork(): void {
   if (libc().unshare(CLONE_NEWNET) !== 0)
     throw new Error("unshare(CLONE_NEWNET) failed: the tests need root");
   sh("ip", "link", "set", "lo", "up");
+}
+
+/**
+ * Sockets in timewait last in this network namespace, whatever comes late on a machine with much to do: a packet that finds
+ * only the listener left is answered by RST, which would end its timewait socket (RFC 1337).
+ */
+export function keepTimewait(): void {
+  writeFileSync("/proc/sys/net/ipv4/tcp_rfc1337", "1");
+}
+
+/** How many sockets in timewait, FIN-WAIT-2 without a process included, the kernel has of connections to a port. */
+export function kernelTimewait(port: number): number {
+  return (
+    sh("ss", "-tnH", "state", "time-wait", "state", "fin-wait-2", `dport = :${port}`).split("\n").length - 1
+  );
 }
 
 /** The same for mounts: what is mounted from then on, the test and its children see, and nobody else. */

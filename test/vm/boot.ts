@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Cache } from "./cache.js";
 import { makeProjectImage, provideBase } from "./image.js";
 import { provideKernel } from "./kernels.js";
-import { VmFailure, VmStandstill, VmUnavailable, lastLines, requireTool, run, say } from "./tools.js";
+import { VmFailure, VmMachineFault, VmUnavailable, lastLines, requireTool, run, say } from "./tools.js";
 
 /** How the guest mounts control groups: as newer distributions do, as most Mesos agents have it, v1 only, not at all. */
 export type GuestLayout = "pure" | "hybrid" | "v1" | "none";
@@ -56,6 +56,12 @@ const DEFAULT_TIMEOUT_MS = 8 * 60_000;
  * stands still says nothing about what was asked of it, so it is booted again, and that is said.
  */
 const SILENCE_MS = 90_000;
+/**
+ * Another failure of the machine itself. A kernel that changes its code (as it does to call a BPF LSM program) has a
+ * breakpoint there meanwhile, and all processors stop before it forgets that. One that qemu emulates in a thread of its own
+ * may still run what it translated before, and comes upon the breakpoint too late.
+ */
+const STALE_CODE = /(?:^|\s)int3: 0000 \[#1\]/m;
 const BOOTS = 3;
 /** So long before the time is up the guest says what runs in it. */
 const LAST_WORDS_MS = 20_000;
@@ -63,7 +69,8 @@ const LAST_WORDS_MS = 20_000;
  * Console with warnings and worse; a panic or an oops ends qemu (-no-reboot). qemu keeps translated code by its address:
  * without norandmaps each start of a program is translated anew, and takes three times as long.
  */
-const CMDLINE = "console=ttyS0 loglevel=5 panic=-1 oops=panic norandmaps";
+/** preempt=full: programs are interrupted anywhere, as they may be on any kernel, and seldom are on most. */
+const CMDLINE = "console=ttyS0 loglevel=5 panic=-1 oops=panic norandmaps preempt=full";
 const MEMORY_MIB = 2048;
 const CPUS = 2;
 const RESULT_BYTES = 256 << 20;
@@ -89,7 +96,7 @@ export async function vmSkipReason(kernel = "6.1-cloud"): Promise<string | undef
 }
 
 /**
- * Runs a command in a VM to its end. From its start again where the machine stood still: not where the command did.
+ * Runs a command in a VM to its end. From its start again where the emulated machine failed: not where the command did.
  * @throws VmUnavailable where this machine's apt lacks the kernel
  * @throws VmFailure when the guest panics, hangs, or stops before the command ends
  */
@@ -98,7 +105,7 @@ export async function bootVm(options: VmOptions): Promise<VmResult> {
     try {
       return await bootOnce(options);
     } catch (error) {
-      if (!(error instanceof VmStandstill) || boot === BOOTS) throw error;
+      if (!(error instanceof VmMachineFault) || boot === BOOTS) throw error;
       say(options.kernel ?? "6.1-cloud", `${error.message}\n--- boot ${boot} of ${BOOTS} failed: once more`);
     }
   }
@@ -250,7 +257,7 @@ async function collect(directory: string, name: string, end: QemuEnd): Promise<V
   if (trouble !== undefined || exitCode === undefined || finished === undefined) {
     const tail = `${lastLines(console, 40)}\n--- end of the command's output:\n${lastLines(end.output, 10)}`;
     const message = `vm ${name}: ${panic ?? trouble ?? "no exit code"}\n--- end of the console (${directory}):\n${tail}`;
-    if (end.silent && panic === undefined) throw new VmStandstill(message);
+    if ((end.silent && panic === undefined) || STALE_CODE.test(console)) throw new VmMachineFault(message);
     const processes = control.split("\n").filter((line) => line.startsWith("process "));
     throw new VmFailure(
       [message, ...(processes.length > 0 ? ["--- what ran:", ...processes] : [])].join("\n"),

@@ -2,19 +2,22 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { CheckReport } from "../../isolator/cli/check.js";
-import { HOOKS } from "../../isolator/kernel/hooks.js";
-import { NEEDS } from "../../isolator/features/needs.js";
+import { NEEDS, type Assessment, type FeatureNeeds } from "../../isolator/features/needs.js";
+import { PROBES } from "../../isolator/kernel/probes.js";
 import { bootVm, vmSkipReason } from "./boot.js";
 import type { VmOptions } from "./boot.js";
-
-/** Features with a gap where there is no BPF LSM; all others do without. */
-const LSM_FEATURES = new Set(["ports", "sockets", "escape"]);
 
 const skip = (await vmSkipReason()) ?? false;
 const NEWER = "6.12-cloud";
 const skipNewer = (await vmSkipReason(NEWER)) ?? false;
 
-const LSM_PROBES = HOOKS.filter(({ lsm }) => lsm).map(({ name }) => `lsm_${name}`);
+const LSM_PROBES = PROBES.map(({ name }) => name).filter((name) => name.startsWith("lsm_"));
+
+/** What is left of a feature where there is no BPF LSM. */
+function withoutLsm({ requires, prefers }: FeatureNeeds): Assessment["status"] {
+  if (requires.some((probe) => LSM_PROBES.includes(probe))) return "fails";
+  return prefers.some(({ probe }) => LSM_PROBES.includes(probe)) ? "limited" : "works";
+}
 
 /** What check says in a VM, and its exit code. */
 async function checkIn(machine: Omit<VmOptions, "command">): Promise<CheckReport & { exitCode: number }> {
@@ -43,15 +46,19 @@ describe("check in a VM", { skip }, () => {
     assert.deepEqual(new Set(Object.values(statuses(report))), new Set(["works"]));
   });
 
-  it("LSM without bpf, hybrid cgroup2, no bpffs: works, with a limit for ports", async () => {
+  it("LSM without bpf, hybrid cgroup2, no bpffs: works, with limits, and without rules for files", async () => {
     const report = await checkIn({ cmdline: "lsm=apparmor", layout: "hybrid", bpffs: false });
     assert.deepEqual([report.exitCode, report.works], [0, true]);
     assert.deepEqual(report.cgroup2, { path: "/sys/fs/cgroup/unified", layout: "hybrid", writable: true });
     assert.equal(report.lsm.config, "y");
     assert.ok(report.lsm.active?.includes("apparmor") && !report.lsm.active.includes("bpf"));
     assert.deepEqual(codes(report), Object.fromEntries(LSM_PROBES.map((name) => [name, "lsm-not-active"])));
-    const expected = NEEDS.map(({ feature }) => [feature, LSM_FEATURES.has(feature) ? "limited" : "works"]);
-    assert.deepEqual(statuses(report), Object.fromEntries(expected));
+    const expected = Object.fromEntries(NEEDS.map((needs) => [needs.feature, withoutLsm(needs)]));
+    assert.deepEqual(
+      [expected["files"], expected["escape"], expected["marking"]],
+      ["fails", "limited", "works"],
+    );
+    assert.deepEqual(statuses(report), expected);
     const reasons = report.features.find(({ feature }) => feature === "sockets")?.reasons;
     assert.deepEqual(reasons, [
       "packet, vsock and XDP sockets cannot be refused",

@@ -13,8 +13,8 @@ export class VmFailure extends Error {
   override readonly name = "VmFailure";
 }
 
-/** The machine itself stood still: what was asked of it says nothing about the project. */
-export class VmStandstill extends VmFailure {}
+/** The emulated machine itself failed: what was asked of it says nothing about the project. */
+export class VmMachineFault extends VmFailure {}
 
 /** A progress line, on stderr: stdout is for what the guest prints. */
 export function say(subject: string, text: string): void {

@@ -308,14 +308,17 @@ export const layouts = {
           "offset": 60,
           "type": "u8"
         },
-        "file_errno": {
+        "marking_parts": {
           "offset": 61,
           "type": "u8"
         },
-        "reserved": {
+        "file_errno": {
           "offset": 62,
-          "type": "u8",
-          "count": 2
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 63,
+          "type": "u8"
         },
         "remap_port": {
           "offset": 64,
@@ -367,7 +370,7 @@ export const layouts = {
       }
     },
     "counters": {
-      "size": 672,
+      "size": 696,
       "fields": {
         "rx_packets": {
           "offset": 0,
@@ -458,6 +461,15 @@ export const layouts = {
         "self": {
           "offset": 664,
           "type": "u64"
+        },
+        "marking": {
+          "offset": 672,
+          "type": "u64",
+          "count": 2
+        },
+        "marking_at": {
+          "offset": 688,
+          "type": "u64"
         }
       }
     },
@@ -471,8 +483,21 @@ export const layouts = {
         }
       }
     },
+    "port_bounds": {
+      "size": 8,
+      "fields": {
+        "first": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "last": {
+          "offset": 4,
+          "type": "u32"
+        }
+      }
+    },
     "socket_note": {
-      "size": 16,
+      "size": 20,
       "fields": {
         "listener": {
           "offset": 0,
@@ -500,10 +525,18 @@ export const layouts = {
           "offset": 12,
           "type": "u8"
         },
-        "reserved": {
+        "rewrite": {
           "offset": 13,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 14,
           "type": "u8",
-          "count": 3
+          "count": 2
+        },
+        "rewrite_at": {
+          "offset": 16,
+          "type": "u32"
         }
       }
     },
@@ -694,6 +727,48 @@ export const layouts = {
         }
       }
     },
+    "egress_recent": {
+      "size": 64,
+      "fields": {
+        "turn": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "epoch": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "cgroup_id": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "set": {
+          "offset": 24,
+          "type": "u64"
+        },
+        "address": {
+          "offset": 32,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 48,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 50,
+          "type": "u16"
+        },
+        "service": {
+          "offset": 52,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 56,
+          "type": "u64"
+        }
+      }
+    },
     "egress_hit": {
       "size": 16,
       "fields": {
@@ -708,6 +783,70 @@ export const layouts = {
         "action": {
           "offset": 12,
           "type": "u32"
+        }
+      }
+    },
+    "marking_set": {
+      "size": 16,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "by_class": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "marking_rule": {
+      "size": 16,
+      "fields": {
+        "set": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "rule": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 12,
+          "type": "u32"
+        }
+      }
+    },
+    "marking": {
+      "size": 16,
+      "fields": {
+        "mark": {
+          "offset": 0,
+          "type": "u32"
+        },
+        "mark_mask": {
+          "offset": 4,
+          "type": "u32"
+        },
+        "priority": {
+          "offset": 8,
+          "type": "u32"
+        },
+        "tos": {
+          "offset": 12,
+          "type": "u8"
+        },
+        "parts": {
+          "offset": 13,
+          "type": "u8"
+        },
+        "reserved": {
+          "offset": 14,
+          "type": "u8",
+          "count": 2
         }
       }
     },
@@ -1219,7 +1358,9 @@ export const layouts = {
       "POLICY_DENY_MARKING": 524288,
       "POLICY_DROP_DSCP": 1048576,
       "POLICY_COUNT_PORTS": 2097152,
-      "POLICY_FAIR": 4194304
+      "POLICY_FAIR": 4194304,
+      "POLICY_REWRITE_DSCP": 8388608,
+      "POLICY_MARK_DESTINATIONS": 16777216
     },
     "enforcement": {
       "ENFORCE_UNSET": 0,
@@ -1252,7 +1393,8 @@ export const layouts = {
     "egress_sizes": {
       "EGRESS_RANGES": 32,
       "EGRESS_RULES": 8192,
-      "EGRESS_ACTION_BITS": 3
+      "EGRESS_ACTION_BITS": 3,
+      "EGRESS_RECENTS": 256
     },
     "egress_action": {
       "EGRESS_ALLOW": 1,

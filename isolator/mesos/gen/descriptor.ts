@@ -776,6 +776,32 @@ export const descriptor = {
       "priority": {
        "type": "uint32",
        "id": 4
+      },
+      "destinations": {
+       "rule": "repeated",
+       "type": "MarkingDestination",
+       "id": 5
+      },
+      "change": {
+       "type": "string",
+       "id": 6
+      },
+      "wrong_dscp": {
+       "type": "string",
+       "id": 7
+      }
+     }
+    },
+    "MarkingDestination": {
+     "edition": "proto2",
+     "fields": {
+      "to": {
+       "type": "string",
+       "id": 1
+      },
+      "marking": {
+       "type": "Marking",
+       "id": 2
       }
      }
     },

@@ -445,6 +445,20 @@ export namespace bpf_isolator {
     /** Bits of `mark` that are set; the others are the task's. */
     readonly mark_mask?: number | undefined;
     readonly priority?: number | undefined;
+    /** Of what goes to some destinations; the first that fits holds. */
+    readonly destinations?: readonly bpf_isolator.MarkingDestination[] | undefined;
+    /** What becomes of a setsockopt() that would change it: "deny"; absent: ignored. */
+    readonly change?: string | undefined;
+    /** What becomes of a packet with another DSCP: "rewrite" or "drop"; absent: counted. */
+    readonly wrong_dscp?: string | undefined;
+    /** Fields that this program does not know, as they came. */
+    readonly $unknowns?: readonly Uint8Array[];
+  }
+  export interface MarkingDestination {
+    /** In words: "class storage, tcp, ports 9000". */
+    readonly to?: string | undefined;
+    /** What it says; all else is as for other destinations. */
+    readonly marking?: bpf_isolator.Marking | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }

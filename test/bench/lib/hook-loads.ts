@@ -13,8 +13,12 @@ export interface Load {
   hooks: readonly Hook[];
   /** The hook that meets the data of a bulk load: there one run is for a GSO or GRO packet, of up to 45 segments. */
   bulk?: Hook;
-  /** Of a container with port mappings. */
-  mapped?: true;
+  /** Of a container with port mappings, or with a marking, also by destination. */
+  of?: "mapped" | "marked" | "marked-to";
+  /** Compared with a container that only counts, in the place of empty programs. */
+  over?: "counting";
+  /** ns more than what it is compared with, where it is another target than that of the hook. */
+  targets?: Partial<Record<Hook, number>>;
 }
 
 /** Bytes of a TCP segment: an MTU of 1500 less the headers with timestamps. */
@@ -41,7 +45,7 @@ export const LOADS: readonly Load[] = [
     command: () => `bindto ${MAPPED_PORT} 4 tcp`,
     count: 20_000,
     hooks: ["bind4"],
-    mapped: true,
+    of: "mapped",
   },
   {
     name: "bind() to a mapped port, UDP, IPv6",
@@ -49,7 +53,7 @@ export const LOADS: readonly Load[] = [
     command: () => `bindto ${MAPPED_PORT} 6 udp`,
     count: 20_000,
     hooks: ["bind6"],
-    mapped: true,
+    of: "mapped",
   },
   {
     name: "bind() to the last of 101 mapped ports, TCP, IPv4",
@@ -57,7 +61,7 @@ export const LOADS: readonly Load[] = [
     command: () => `bindto ${MAPPED_PORT_OF_MANY} 4 tcp`,
     count: 20_000,
     hooks: ["bind4"],
-    mapped: true,
+    of: "mapped",
   },
   {
     name: "64-byte UDP sent",
@@ -72,6 +76,46 @@ export const LOADS: readonly Load[] = [
     command: () => `udp ${PEER_ADDRESS6} ${PEER_PORT}`,
     count: 30_000,
     hooks: ["sendmsg6", "egress"],
+  },
+  {
+    name: "64-byte UDP sent, marked, over counting",
+    worker: "task",
+    command: ({ host }) => `udp ${host.peerAddress} ${PEER_PORT}`,
+    count: 30_000,
+    hooks: ["sendmsg4", "egress"],
+    of: "marked",
+    over: "counting",
+    targets: { sendmsg4: 10, egress: 10 },
+  },
+  {
+    name: "64-byte UDP sent, IPv6, marked, over counting",
+    worker: "task",
+    command: () => `udp ${PEER_ADDRESS6} ${PEER_PORT}`,
+    count: 30_000,
+    hooks: ["sendmsg6", "egress"],
+    of: "marked",
+    over: "counting",
+    targets: { sendmsg6: 10, egress: 10 },
+  },
+  {
+    name: "64-byte UDP sent, marked by destination, over counting",
+    worker: "task",
+    command: ({ host }) => `udp ${host.peerAddress} ${PEER_PORT}`,
+    count: 30_000,
+    hooks: ["sendmsg4", "egress"],
+    of: "marked-to",
+    over: "counting",
+    targets: { egress: 10 },
+  },
+  {
+    name: "TCP request/response, marked by destination, over counting",
+    worker: "peer",
+    command: ({ host, port }) => `rr ${host.address} ${port}`,
+    count: 10_000,
+    hooks: ["egress"],
+    of: "marked-to",
+    over: "counting",
+    targets: { egress: 10 },
   },
   {
     name: "64-byte UDP received",
