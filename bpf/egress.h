@@ -10,6 +10,7 @@
 #pragma once
 
 #include "destination.h"
+#include "egress_verdicts.h"
 #include "endpoints.h"
 
 #define EGRESS_PREFIX (96 + 128)
@@ -156,42 +157,49 @@ static __noinline int judge_egress(const struct policy *policy, const struct des
 {
 	struct endpoint_key key = {.port = to->port, .protocol = to->protocol};
 	struct egress_verdict verdict = {};
+	struct egress_recent *recent;
+	bool allowed;
+	__u64 epoch;
 
+	if (denied_below())
+		return ALLOW;
 	__builtin_memcpy(key.address, to->address, sizeof(key.address));
-	if (denied_below() || is_own(policy, &key))
-		return ALLOW;
-	judge_destination(policy->egress_set, &key, policy->egress_classes, service, &verdict);
-	if ((verdict.rule & EGRESS_ACTION) == EGRESS_ALLOW)
-		return ALLOW;
-	return refuse_destination(policy, to, verdict.rule);
+	recent = begin_verdict(policy, to, &epoch);
+	allowed = is_own(policy, &key);
+	if (!allowed) {
+		judge_destination(policy->egress_set, &key, policy->egress_classes, service, &verdict);
+		allowed = (verdict.rule & EGRESS_ACTION) == EGRESS_ALLOW;
+	}
+	if (recent) {
+		if (allowed)
+			remember(recent, epoch, policy, to, service);
+		end_verdict(recent);
+	}
+	return allowed ? ALLOW : refuse_destination(policy, to, verdict.rule);
 }
 
 static __always_inline int egress_connect(const struct policy *policy, const struct destination *to, __u32 service)
 {
-	return policy->flags & POLICY_EGRESS ? judge_egress(policy, to, service) : ALLOW;
+	if (!(policy->flags & POLICY_EGRESS) || was_allowed(policy, to, service))
+		return ALLOW;
+	return judge_egress(policy, to, service);
 }
 
-static __noinline int judge_send(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family, __u32 service)
+/*
+ * A datagram with an address.
+ * @param answers from a port of the container's own: a server answers whoever has asked
+ */
+static __always_inline int egress_sendmsg(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family,
+                                          __u32 service, bool answers)
 {
 	struct destination to = {};
-	struct bpf_sock *sk = ctx->sk;
-	const struct port_owner *owner;
 
-	if (!sk)
-		return DENY;
-	/* A server answers whoever has asked. */
-	owner = owner_of(sk->src_port);
-	if (owner && owns(policy, owner))
+	if (!(policy->flags & POLICY_EGRESS) || answers)
 		return ALLOW;
 	read_destination(ctx, family, &to);
+	if (was_allowed(policy, &to, service))
+		return ALLOW;
 	return judge_egress(policy, &to, service);
-}
-
-/* A datagram with an address. */
-static __always_inline int egress_sendmsg(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family,
-                                          __u32 service)
-{
-	return policy->flags & POLICY_EGRESS ? judge_send(ctx, policy, family, service) : ALLOW;
 }
 
 static __noinline int judge_packet(struct __sk_buff *skb, const struct policy *policy)

@@ -63,7 +63,7 @@ static __always_inline __u32 recall(const struct file_cache *cache, __u64 hash)
 	return found > FILE_CACHED_BITS ? 0 : (found ^ hash) & FILE_CACHED_BITS;
 }
 
-static __always_inline void remember(struct file_cache *cache, __u64 hash, enum file_verdict verdict)
+static __always_inline void remember_file(struct file_cache *cache, __u64 hash, enum file_verdict verdict)
 {
 	/* Of the others the reason may be gone the next time. */
 	if (verdict <= FILE_DENY)
@@ -89,7 +89,7 @@ static __always_inline __u64 read_generation(struct file_cache *cache)
  * between.
  * @returns the generation that the verdict is for; 0: it cannot be remembered
  */
-static __always_inline __u64 begin_verdict(struct file_cache *cache, struct super_block *sb)
+static __always_inline __u64 begin_file_verdict(struct file_cache *cache, struct super_block *sb)
 {
 	__u64 generation;
 

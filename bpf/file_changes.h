@@ -87,7 +87,7 @@ static __always_inline int judge_place(const struct policy *policy, const struct
 	address.dentry = place->directory;
 	verdict = rule_of_address(policy, &address);
 	if (change->generation)
-		remember(cache, verdict_hash(change->generation, policy, FILE_IN_IT, &place->in), verdict);
+		remember_file(cache, verdict_hash(change->generation, policy, FILE_IN_IT, &place->in), verdict);
 	return forbids(verdict, true) ? verdict : FILE_NO_RULE;
 }
 
@@ -119,14 +119,14 @@ __noinline int judge_change(const struct policy *policy, const struct file_chang
 	return 0;
 }
 
-/* Finds out by walks. A policy that was looked up before begin_verdict() may be older than what that gave. */
+/* Finds out by walks. A policy that was looked up before begin_file_verdict() may be older than what that gave. */
 static __always_inline int judge_by_walk(__u64 cgroup_id, struct file_change *change)
 {
 	struct file_cache *cache = verdict_cache();
 	const struct policy *policy;
 
 	/* Both places are on one file system. */
-	change->generation = cache ? begin_verdict(cache, (void *)change->places[0].sb) : 0;
+	change->generation = cache ? begin_file_verdict(cache, (void *)change->places[0].sb) : 0;
 	change->may_walk = 1;
 	policy = bpf_map_lookup_elem(&file_policies, &cgroup_id);
 	return policy ? judge_change(policy, change) : 0;

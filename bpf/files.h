@@ -37,7 +37,7 @@ static __noinline enum file_verdict walk_from_open(struct file *file)
 {
 	struct file_cache *cache = verdict_cache();
 	struct dentry *dentry = file->f_path.dentry, *parent = dentry->d_parent;
-	__u64 generation = cache ? begin_verdict(cache, dentry->d_sb) : 0;
+	__u64 generation = cache ? begin_file_verdict(cache, dentry->d_sb) : 0;
 	/* Once more: the caller's may be older than the generation. */
 	const struct policy *policy = container_policy();
 	struct file_inode itself = inode_of(dentry);
@@ -48,13 +48,13 @@ static __noinline enum file_verdict walk_from_open(struct file *file)
 		if (verdict)
 			return verdict;
 		if (generation && cache)
-			remember(cache, verdict_hash(generation, policy, FILE_ITSELF, &itself), FILE_NO_RULE);
+			remember_file(cache, verdict_hash(generation, policy, FILE_ITSELF, &itself), FILE_NO_RULE);
 	}
 	verdict = rule_of(policy, parent);
 	if (generation && cache) {
 		struct file_inode directory = inode_of(parent);
 
-		remember(cache, verdict_hash(generation, policy, FILE_IN_IT, &directory), verdict);
+		remember_file(cache, verdict_hash(generation, policy, FILE_IN_IT, &directory), verdict);
 	}
 	return verdict;
 }

@@ -91,14 +91,15 @@ int sendmsg4(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
 	__u32 service = 0;
+	bool own = false;
 	int verdict;
 
 	remap_sendmsg(ctx, policy, AF_INET);
 	verdict = services_sendmsg(ctx, policy, AF_INET, &service);
 	if (verdict == ALLOW)
-		verdict = ports_sendmsg(ctx, policy, AF_INET);
+		verdict = ports_sendmsg(ctx, policy, AF_INET, &own);
 	if (verdict == ALLOW)
-		verdict = egress_sendmsg(ctx, policy, AF_INET, service);
+		verdict = egress_sendmsg(ctx, policy, AF_INET, service, own);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy, AF_INET, service);
 	return verdict;
@@ -109,14 +110,15 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 {
 	const struct policy *policy = container_policy();
 	__u32 service = 0;
+	bool own = false;
 	int verdict;
 
 	remap_sendmsg(ctx, policy, AF_INET6);
 	verdict = services_sendmsg(ctx, policy, AF_INET6, &service);
 	if (verdict == ALLOW)
-		verdict = ports_sendmsg(ctx, policy, AF_INET6);
+		verdict = ports_sendmsg(ctx, policy, AF_INET6, &own);
 	if (verdict == ALLOW)
-		verdict = egress_sendmsg(ctx, policy, AF_INET6, service);
+		verdict = egress_sendmsg(ctx, policy, AF_INET6, service, own);
 	if (verdict == ALLOW)
 		marking_sendmsg(ctx, policy, AF_INET6, service);
 	return verdict;
@@ -465,13 +467,21 @@ int list_udp(struct bpf_iter__udp *ctx)
 SEC("iter/udp")
 int services_udp(struct bpf_iter__udp *ctx)
 {
-	services_pass(ctx->udp_sk);
+	struct ended_socket found = {.ended = 1};
+	struct udp_sock *sk = ctx->udp_sk;
+
+	if (has_lost_backend(sk, &found) && tell_of(ctx->meta, &found))
+		bpf_sock_destroy((struct sock_common *)sk);
 	return 0;
 }
 
 SEC("iter/udp")
-int services_keep(struct bpf_iter__udp *ctx)
+int services_list(struct bpf_iter__udp *ctx)
 {
+	struct ended_socket found = {};
+
+	if (has_lost_backend(ctx->udp_sk, &found))
+		tell_of(ctx->meta, &found);
 	return 0;
 }
 

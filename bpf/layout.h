@@ -216,6 +216,9 @@ struct counters {
 	__u64 self;       /* the container's cgroup id */
 	__u64 marking[2]; /* a struct marking, which holds for the packets of one tick */
 	__u64 marking_at; /* of the clock (jiffies) */
+	/* Where there are markings by destination: of one socket's packets to one. */
+	__u64 marking_sk; /* its address; 0: of all packets */
+	__u64 marking_to[3];
 };
 
 /* One entry of an event ring. */
@@ -717,6 +720,7 @@ enum egress_sizes {
 	EGRESS_RANGES = 32, /* ranges of ports that rules make of a block or class, for a protocol */
 	EGRESS_RULES = 8192,
 	EGRESS_ACTION_BITS = 3, /* below the number of the rule */
+	EGRESS_RECENTS = 256,   /* destinations that a CPU remembers to have been allowed */
 };
 
 enum egress_action {
@@ -761,6 +765,22 @@ struct egress_hit {
 	__u64 cgroup_id;
 	__u32 rule;
 	enum egress_action action; /* what was done: EGRESS_DENY or EGRESS_AUDIT */
+};
+
+/*
+ * Where a container was allowed to go (egress_verdicts.h). Programs' own: it is here since builds with the same
+ * layouts share the map.
+ */
+struct egress_recent {
+	__u64 turn; /* odd: it is being written */
+	__u64 epoch;
+	__u64 cgroup_id;
+	__u64 set;
+	__u8 address[16]; /* network byte order; IPv4 as v4-mapped */
+	__u16 port;       /* host byte order */
+	__u16 protocol;
+	enum class_bit service; /* of the one that it was reached by, or 0 */
+	__u64 reserved;         /* to one line of a cache */
 };
 
 /* What a destination comes to by a set of rules. */
@@ -921,9 +941,10 @@ _Static_assert(sizeof(struct service_backend) == 64, "service_backend is one lin
 _Static_assert(sizeof(struct service_note) == 24 + 48 * SERVICE_PEERS, "service_note has a hole");
 _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
+_Static_assert(sizeof(struct egress_recent) == 64, "egress_recent has a hole");
 _Static_assert(sizeof(struct ended_socket) == 64, "ended_socket has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
-_Static_assert(sizeof(struct counters) == 8 * (23 + 2 * REASONS), "counters has a hole");
+_Static_assert(sizeof(struct counters) == 8 * (27 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tally has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");

@@ -281,6 +281,26 @@ struct {
 	__type(value, struct egress_ranges);
 } egress_classes SEC(".maps");
 
+struct egress_recents {
+	struct egress_recent places[EGRESS_RECENTS];
+};
+
+/* Of each CPU. Programs' own. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct egress_recents);
+} egress_recent SEC(".maps");
+
+/* For which it holds. Written by user space only; 0: nothing is remembered. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} egress_epoch SEC(".maps");
+
 /* How often a rule has refused, or reported. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -209,8 +209,10 @@ static __noinline int refuse_sendmsg(struct bpf_sock_addr *ctx, const struct pol
 /*
  * Unconnected UDP send: a socket that was never bound has its port by now (inet_autobind), and can receive from
  * anybody on it. Connected sockets come here by sendto() only.
+ * @param own becomes whether it is sent from a port of the container's own
  */
-static __always_inline int ports_sendmsg(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family)
+static __always_inline int ports_sendmsg(struct bpf_sock_addr *ctx, const struct policy *policy, __u8 family,
+                                         bool *own)
 {
 	struct bpf_sock *sk = ctx->sk;
 	const struct port_owner *owner;
@@ -220,7 +222,8 @@ static __always_inline int ports_sendmsg(struct bpf_sock_addr *ctx, const struct
 	owner = owner_of(sk->src_port);
 	if (!owner)
 		return DENY;
-	if (owner->chain[0] ? owns(policy, owner) : may_use_chosen(policy))
+	*own = owner->chain[0] && owns(policy, owner);
+	if (*own || (!owner->chain[0] && may_use_chosen(policy)))
 		return ALLOW;
 	return refuse_sendmsg(ctx, policy, owner, family);
 }

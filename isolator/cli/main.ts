@@ -4,7 +4,7 @@ import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 
 import { IsolatorError, messageOf } from "../errors.js";
 import { FULL_MODES, parseBurst, parseRate } from "../features/bandwidth.js";
 import { CONNECT_ERRNOS, MAX_LIMIT } from "../features/connections.js";
-import { EGRESS_ERRNOS } from "../features/egress.js";
+import { EGRESS_ERRNOS, EGRESS_EXISTING } from "../features/egress.js";
 import { ESCAPE_MODES } from "../features/escape.js";
 import { FILE_ERRNOS, parseFilePath } from "../features/files.js";
 import { CHANGE_MODES, parseDscp, parseMark, parsePriority, WRONG_DSCP_MODES } from "../features/marking.js";
@@ -172,6 +172,12 @@ program
     new Option("--egress-errno <errno>", "what connect() and sendmsg() then give (default: EPERM)").choices(
       EGRESS_ERRNOS,
     ),
+  )
+  .addOption(
+    new Option(
+      "--egress-existing <what>",
+      "connections that these, classes or endpoints come to deny (default: keep)",
+    ).choices(EGRESS_EXISTING),
   )
   .option(
     "--vip <address=backends>",

@@ -43,6 +43,11 @@ export class Reporter {
     this.line(event, `not closed: ${what}; "bpf-isolator check" says what this kernel lacks`);
   }
 
+  /** @param what connections that were ended, in words */
+  ended(what: string): void {
+    this.line({ event: "ended", container: this.container, what }, what);
+  }
+
   /** A process that the rules do not hold for any more. */
   escaped(found: EscapedProcess): void {
     const { pid, process, cgroup } = found;

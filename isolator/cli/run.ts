@@ -6,13 +6,14 @@ import { egressFor, parseEgressOption } from "../config/egress.js";
 import { filesFor } from "../config/files.js";
 import { markingFor } from "../config/marking.js";
 import { Container } from "../containers/container.js";
+import { describeEnded } from "../containers/ended.js";
 import { Instance } from "../containers/instance.js";
 import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
 import { bandwidthStatistics, type BandwidthPolicy, type FullMode } from "../features/bandwidth.js";
 import { toStatisticsJson } from "../features/statistics.js";
 import type { ConnectErrno, ConnectionsPolicy } from "../features/connections.js";
-import { ruleName, type EgressErrno } from "../features/egress.js";
+import { ruleName, type EGRESS_EXISTING, type EgressErrno } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
 import { makeRules, sortRules, type FileErrno, type FilesPolicy } from "../features/files.js";
 import type { EscapeMode } from "../features/escape.js";
@@ -26,6 +27,9 @@ import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
 import { Watching } from "./watching.js";
 import { checkUsageFile, writeUsageFile } from "./usage-file.js";
+
+/** ms between two looks for connections that rules have come to deny. */
+const LOOK = 2_000;
 
 /** Options as the command line gives them. */
 export interface RunOptions {
@@ -66,6 +70,7 @@ export interface RunOptions {
   allowEgress: string[];
   egressDefault?: "allow" | "deny";
   egressErrno?: EgressErrno;
+  egressExisting?: (typeof EGRESS_EXISTING)[number];
   vip: string[];
   name?: string;
   instance: string;
@@ -206,14 +211,37 @@ function egressOf(options: RunOptions): Pick<Policy, "egress"> {
     ...denyEgress.map((text) => parseEgressOption(text, "deny", "--deny-egress")),
   ];
   const byDefault = egressDefault ?? ofClass?.byDefault ?? "allow";
-  if (own.length === 0 && !ofClass && byDefault === "allow") return {};
+  if (own.length === 0 && !ofClass && byDefault === "allow") {
+    if (options.egressExisting === undefined) return {};
+    throw new IsolatorError(
+      "bad-argument",
+      "--egress-existing has no effect without rules: give --deny-egress, --egress-default, or a --class that has some",
+    );
+  }
   const errno = egressErrno ?? ofClass?.errno;
+  const existing = options.egressExisting ?? ofClass?.existing;
   return {
     egress: {
       rules: [...own, ...(ofClass?.rules ?? [])],
       byDefault,
       ...(errno === undefined ? {} : { errno }),
+      ...(existing === "terminate" ? { existing } : {}),
     },
+  };
+}
+
+/** Ends connections that its rules have come to deny, for as long as the container is there. @returns what stops it */
+function endDenied(container: Container, { sockets }: Instance, reporter: Reporter): () => void {
+  if (container.policy.egress?.existing === undefined) return () => undefined;
+  sockets.onEnded = (all) => {
+    const own = all.filter(({ cgroup_id }) => cgroup_id === container.cgroupId);
+    if (own.length > 0) reporter.ended(describeEnded(own));
+  };
+  const timer = setInterval(() => {
+    sockets.soon();
+  }, LOOK).unref();
+  return () => {
+    clearInterval(timer);
   };
 }
 
@@ -297,9 +325,11 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
       ? new HostAddresses(instance.loaded.map("host_addresses"))
       : undefined;
   const watching = new Watching(container, reporter);
-  const status = await runTask(container, instance, path, args, signals, watching).finally(() =>
-    addresses?.stop(),
-  );
+  const stopEnding = endDenied(container, instance, reporter);
+  const status = await runTask(container, instance, path, args, signals, watching).finally(() => {
+    addresses?.stop();
+    stopEnding();
+  });
   const usage = container.usage();
   const more = bandwidthStatistics(policy.bandwidth, container.finalBandwidth);
   reporter.summary(usage, Number(usage.eventsLost), more);

@@ -274,6 +274,14 @@ export class EndpointDirectory {
     }
   }
 
+  /** The same into the one in use: one change, as far as programs are told. */
+  private writeUsed(set: EndpointSet, keys: readonly PlaceKey[]): void {
+    this.table.change(() => {
+      this.writeInto(set, keys);
+      this.table.showKinds();
+    });
+  }
+
   private async writeDirty(): Promise<void> {
     const set = this.table.set;
     if (!set) return;
@@ -283,8 +291,7 @@ export class EndpointDirectory {
       for (const key of keys) this.dirty.add(key);
       return;
     }
-    this.writeInto(set, keys);
-    this.table.showKinds();
+    this.writeUsed(set, keys);
     await breathe();
   }
 
@@ -348,7 +355,6 @@ export class EndpointDirectory {
     for (const key of keys) since.add(key);
     const live = this.table.set;
     if (!live || this.total() > live.capacity) return;
-    this.writeInto(live, keys);
-    this.table.showKinds();
+    this.writeUsed(live, keys);
   }
 }

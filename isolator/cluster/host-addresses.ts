@@ -92,8 +92,10 @@ export class HostAddresses {
     if (all === this.seen) return;
     this.seen = all;
     const next = new Set([...localBlocksV4(texts[0]), ...localBlocksV6(texts[1])]);
-    for (const key of next) if (!this.known.has(key)) this.map.update(encodeBlock(key), PRESENT);
-    for (const key of this.known) if (!next.has(key)) this.map.delete(encodeBlock(key));
+    this.map.change(() => {
+      for (const key of next) if (!this.known.has(key)) this.map.update(encodeBlock(key), PRESENT);
+      for (const key of this.known) if (!next.has(key)) this.map.delete(encodeBlock(key));
+    });
     this.known = next;
   }
 

@@ -21,6 +21,7 @@ import {
 import { parsePorts } from "../features/ports.js";
 import { isServiceName } from "../features/services.js";
 import { classNames, CLASS_NAME } from "./classes.js";
+import { uselessRules } from "./egress-order.js";
 import type { Problem } from "./problem.js";
 
 /** Room for the rules that are there without being written. */
@@ -203,32 +204,6 @@ export function egressFor(
   };
 }
 
-/** What an earlier rule makes useless of a later one: it is for the same or more containers and destinations. */
-function covers(earlier: RuleInput, later: RuleInput): boolean {
-  if (earlier.from !== ANY && earlier.from !== later.from) return false;
-  const [a, b] = [toDestination(earlier.to), toDestination(later.to)];
-  if (a.protocol !== undefined && a.protocol !== b.protocol) return false;
-  if (
-    a.ports &&
-    !(b.ports ?? []).every((y) => (a.ports ?? []).some((x) => x.begin <= y.begin && y.end <= x.end))
-  )
-    return false;
-  if (a.ports && !b.ports) return false;
-  if (a.service !== undefined || b.service !== undefined)
-    return a.service === b.service && a.class === b.class;
-  if (a.class !== undefined) return a.class === b.class;
-  if (a.cidr === undefined) return true;
-  if (b.cidr === undefined) return false;
-  const [outer, inner] = [parseCidr(a.cidr), parseCidr(b.cidr)];
-  return outer.mask.every(
-    (byte, i) =>
-      (byte & ~(inner.mask[i] ?? 0)) === 0 && ((inner.address[i] ?? 0) & byte) === outer.address[i],
-  );
-}
-
-/** Pairs of rules are looked at where there are not too many. */
-const LINTED = 500;
-
 /** What no key alone shows. @param egress, classes any values of the keys */
 export function egressProblems(egress: unknown, classes: unknown): Problem[] {
   const parsed = EgressSchema.safeParse(egress);
@@ -257,13 +232,6 @@ export function egressProblems(egress: unknown, classes: unknown): Problem[] {
         path: [...at, "to"],
         message: "has a service and a class or a block: give one of them",
       });
-    if (i >= LINTED) return;
-    const before = rules.slice(0, i).findIndex((earlier) => covers(earlier, rule));
-    if (before >= 0)
-      problems.push({
-        path: at,
-        message: `can never hold: egress[${before}] fits all that it fits. Put it before that one, or take it away`,
-      });
   });
   if (problems.length > 0) return problems;
   try {
@@ -271,7 +239,16 @@ export function egressProblems(egress: unknown, classes: unknown): Problem[] {
     compileEgress({ rules: toEgressRules(rules), byDefault: "allow" });
   } catch (error) {
     if (!(error instanceof IsolatorError)) throw error;
-    problems.push({ path: ["egress"], message: error.message });
+    return [{ path: ["egress"], message: error.message }];
+  }
+  for (const { rule, by } of uselessRules(toEgressRules(rules))) {
+    const names = by.slice(0, 4).map((each) => `egress[${each}]`);
+    const [fit, those] = by.length === 1 ? ["fits", "that one"] : ["together fit", "them"];
+    const list = [...names, ...(by.length > names.length ? [`${by.length - names.length} more`] : [])];
+    problems.push({
+      path: ["egress", rule],
+      message: `can never hold: ${list.join(", ")} ${fit} all that it fits. Put it before ${those}, or take it away`,
+    });
   }
   return problems;
 }

@@ -56,8 +56,11 @@ export function writeSets(maps: RuleMaps, cgroupId: bigint, policy: Policy): voi
     if (marking)
       for (const { key, value } of encodeMarkingRules(marking)) maps.map("marking_rules").update(key, value);
     const { blocks, classes } = compileEgress(rules);
-    for (const entry of blocks) maps.map("egress_blocks").update(encodeEgressBlock(id, entry), entry.value);
-    for (const entry of classes) maps.map("egress_classes").update(encodeEgressClass(id, entry), entry.value);
+    maps.map("egress_blocks").change(() => {
+      for (const entry of blocks) maps.map("egress_blocks").update(encodeEgressBlock(id, entry), entry.value);
+      for (const entry of classes)
+        maps.map("egress_classes").update(encodeEgressClass(id, entry), entry.value);
+    });
     if (marking) maps.map("marking_sets").update(u64Key(cgroupId), encodeMarkingSet(marking));
   }
 }
@@ -65,8 +68,10 @@ export function writeSets(maps: RuleMaps, cgroupId: bigint, policy: Policy): voi
 /** Removes a set, which no program may be about to look at. Under the instance's lock. */
 export function removeSet(maps: RuleMaps, { id, rules, marking }: RuleSet): void {
   const { blocks, classes } = compileEgress(rules);
-  for (const entry of blocks) maps.map("egress_blocks").delete(encodeEgressBlock(id, entry));
-  for (const entry of classes) maps.map("egress_classes").delete(encodeEgressClass(id, entry));
+  maps.map("egress_blocks").change(() => {
+    for (const entry of blocks) maps.map("egress_blocks").delete(encodeEgressBlock(id, entry));
+    for (const entry of classes) maps.map("egress_classes").delete(encodeEgressClass(id, entry));
+  });
   if (marking) for (const { key } of encodeMarkingRules(marking)) maps.map("marking_rules").delete(key);
 }
 
@@ -75,7 +80,10 @@ export function forgetMarkingSet(maps: { map: (name: "marking_sets") => BpfMap }
   maps.map("marking_sets").delete(u64Key(cgroupId));
 }
 
-/** Removes the sets that nobody uses, which an earlier process may have left. Under the instance's lock. */
+/**
+ * Removes the sets that nobody uses, which an earlier process may have left. Under the instance's lock. Ends what programs
+ * remember of verdicts, since that process may have been killed in a change.
+ */
 export function sweepSets(maps: RuleMaps, used: ReadonlySet<bigint>): void {
   for (const [name, size] of [
     ["egress_blocks", EGRESS_BLOCK_SIZE],
@@ -83,7 +91,9 @@ export function sweepSets(maps: RuleMaps, used: ReadonlySet<bigint>): void {
     ["marking_rules", MARKING_RULE_SIZE],
   ] as const) {
     const map = maps.map(name);
-    for (const key of map.keys(size)) if (!used.has(setOfKey(key))) map.delete(key);
+    map.change(() => {
+      for (const key of map.keys(size)) if (!used.has(setOfKey(key))) map.delete(key);
+    });
   }
 }
 

@@ -10,6 +10,7 @@ import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
 import { badLimits } from "../config/connections.js";
 import { badPaths } from "../config/files.js";
+import { badMarks } from "../config/marking.js";
 import {
   bandwidthOf,
   factsOf,
@@ -22,8 +23,8 @@ import {
 } from "../config/facts.js";
 import { policyFor, type AgentAddress } from "../config/policy.js";
 import { IsolatorError, messageOf } from "../errors.js";
-import { formatAddress, parseAddress } from "../features/addresses.js";
-import { formatPlace, placeKey, PROTOCOL_NUMBERS } from "../features/endpoints.js";
+import { parseAddress } from "../features/addresses.js";
+import { placeKey, PROTOCOL_NUMBERS } from "../features/endpoints.js";
 import { tooManyClasses } from "../features/classes.js";
 import { ruleName } from "../features/egress.js";
 import { toDenial } from "../features/events.js";
@@ -37,6 +38,7 @@ import type { EndedSocket } from "../kernel/terminate.js";
 import { bpf_isolator, codecs, mesos } from "../mesos/messages.js";
 import { readAgentAddress, writeAgentAddress } from "./agent-address.js";
 import { Container } from "./container.js";
+import { describeEnded } from "./ended.js";
 import { EscapePatrol } from "./escape-patrol.js";
 import type { EventLog } from "./event-log.js";
 import { HostShare } from "./host-share.js";
@@ -59,8 +61,6 @@ import { describeViolation, limitationOf, Violations } from "./violations.js";
 const CLEANUP_TIMEOUT = 1_000;
 const RETRY_FIRST = 1_000;
 const RETRY_MOST = 30_000;
-/** Connections that were ended and that one event names. */
-const MOST_ENDED = 10;
 /** ms between two looks at denials that were not shown. */
 const FLUSH = 1_000;
 
@@ -70,11 +70,6 @@ function withoutBandwidth(facts: ContainerFacts): ContainerFacts {
   delete rest.networkBandwidth;
   delete rest.cpus;
   return rest;
-}
-
-function describeSocket({ protocol, remote, remote_port: port }: EndedSocket): string {
-  const name = protocol === PROTOCOL_NUMBERS.udp ? "udp" : "tcp";
-  return formatPlace({ address: formatAddress(remote), port, protocol: name });
 }
 
 function groupBy<T, K>(all: readonly T[], keyOf: (one: T) => K): Map<K, T[]> {
@@ -797,13 +792,8 @@ export class Isolator {
 
   /** Connections that rules had come to deny. */
   private tellEnded(sockets: readonly EndedSocket[]): void {
-    for (const [cgroupId, own] of groupBy(sockets, ({ cgroup_id }) => cgroup_id)) {
-      const shown = own.slice(0, MOST_ENDED).map(describeSocket);
-      const more = own.length > shown.length ? ` and ${own.length - shown.length} more` : "";
-      const what =
-        own.length === 1 ? "a connection that its rules deny now" : "connections that its rules deny now";
-      this.log.add("ended", this.nameOf(cgroupId) ?? "", `${what}: ended ${shown.join(", ")}${more}`);
-    }
+    for (const [cgroupId, own] of groupBy(sockets, ({ cgroup_id }) => cgroup_id))
+      this.log.add("ended", this.nameOf(cgroupId) ?? "", describeEnded(own));
   }
 
   private tellTakeOver(name: string, ports: readonly PortRange[], owner: bigint): void {
@@ -879,13 +869,17 @@ export class Isolator {
 
   private register(entry: Entry): void {
     this.registry.add(entry);
-    if (entry.container) this.violations.look(entry.name, entry.container.usage().denied, Date.now());
+    if (entry.container && this.violations.counts)
+      this.violations.look(entry.name, entry.container.usage().denied, Date.now());
     const gaps = entry.container?.gaps() ?? [];
     if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
     for (const what of entry.facts ? badLimits(entry.facts) : [])
       this.log.add("warning", entry.name, `no limit for connections: ${what}`);
     for (const what of entry.facts ? badPaths(entry.facts) : [])
       this.log.add("warning", entry.name, `no rule for files: ${what}`);
+    const marking = entry.container?.policy.marking;
+    for (const what of entry.facts ? badMarks(entry.facts, this.config.trustedRoles, marking) : [])
+      this.log.add("warning", entry.name, `no marking: ${what}`);
     const unknown = tooManyClasses(entry.container?.policy.classes);
     if (unknown !== undefined) this.log.add("warning", entry.name, unknown);
     const watch = entry.container?.escapeWatch();

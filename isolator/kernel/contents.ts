@@ -46,6 +46,8 @@ export const MAPS = {
   marking_sets: layouts.structs.marking_set.size,
   marking_rules: layouts.structs.marking.size,
   marking_notes: 0,
+  egress_recent: 0,
+  egress_epoch: 8,
   terminations: layouts.structs.termination.size,
   listening: layouts.structs.listening_ports.size,
   services:
@@ -75,8 +77,7 @@ export const ITERATORS = [
   { name: "bandwidth_arms" },
   { name: "end_tcp", plain: "list_tcp" },
   { name: "end_udp", plain: "list_udp" },
-  // Without it such sockets stay.
-  { name: "services_udp", plain: "services_keep" },
+  { name: "services_udp", plain: "services_list" },
 ] as const satisfies readonly { name: string; plain?: string }[];
 export type IteratorName = (typeof ITERATORS)[number]["name"];
 /** Programs that user space calls, as it does system calls. */

@@ -7,6 +7,7 @@
  */
 import { IsolatorError } from "../errors.js";
 import { LITTLE, u32Key } from "./codec.js";
+import type { Epoch } from "./epoch.js";
 import { layouts } from "./gen/layout.js";
 import { BpfMap } from "./maps.js";
 import { errnoName, libbpf, libc } from "./native.js";
@@ -215,6 +216,11 @@ export class EndpointSet {
     this.blocks.delete(key);
   }
 
+  /** From now on programs look there. */
+  useIn(epoch: Epoch | undefined): void {
+    this.endpoints.epoch = this.blocks.epoch = epoch;
+  }
+
   /** Makes it the kernel's for a slot. */
   placeIn(maps: EndpointMaps, slot: number): void {
     maps.map("endpoint_sets").update(u32Key(slot), u32Key(this.endpoints.fd));
@@ -277,6 +283,7 @@ export class EndpointTable {
     next.placeIn(this.maps, slot);
     const before = this.live;
     this.live = next;
+    next.useIn(this.maps.map("endpoint_sets").epoch);
     this.current = (this.current & CURRENT.ENDPOINTS_HOST) | next.kinds | slot;
     this.write(() => undefined);
     before?.close();
@@ -290,6 +297,11 @@ export class EndpointTable {
   private clear(slot: number): void {
     this.maps.map("endpoint_sets").delete(u32Key(slot));
     this.maps.map("endpoint_blocks").delete(u32Key(slot));
+  }
+
+  /** Makes several changes of the set in use, of which programs need not see each. */
+  change(make: () => void): void {
+    this.maps.map("endpoint_states").change(make);
   }
 
   /** To be called after entries were put into the set in use, and before such ones of a new kind count. */

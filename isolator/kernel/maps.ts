@@ -1,6 +1,7 @@
 /** One BPF map, by its file descriptor. Keys and values are raw bytes; codec.ts gives them meaning. */
 import { IsolatorError } from "../errors.js";
 import { LITTLE } from "./codec.js";
+import type { Epoch } from "./epoch.js";
 import { errnoName, libbpf, libc } from "./native.js";
 
 const E2BIG = 7;
@@ -18,6 +19,8 @@ export const UNDER_LOCK = 4;
 
 export class BpfMap {
   private knownId: number | undefined;
+  /** Of maps that verdicts on egress depend on: every change of the map is one of it. */
+  epoch: Epoch | undefined;
 
   /**
    * @param name for error messages
@@ -107,12 +110,17 @@ export class BpfMap {
     return values;
   }
 
+  /** Makes several changes of the map, and others of the same programs, that need not be seen one by one. */
+  change<T>(make: () => T): T {
+    return this.epoch ? this.epoch.change(make) : make();
+  }
+
   /**
    * @param how UNDER_LOCK: under the lock that the value begins with, which a program may have taken
    * @throws map-full when it has no room for a new key, map-failed
    */
   update(key: Uint8Array, value: Uint8Array, how = 0): void {
-    const result = libbpf().mapUpdate(this.fd, key, value, how);
+    const result = this.change(() => libbpf().mapUpdate(this.fd, key, value, how));
     if (result < 0) throw this.failure("write", result);
   }
 
@@ -131,19 +139,14 @@ export class BpfMap {
   /** Writes `count` entries in one call: keys and values one after another. @throws map-full, map-failed */
   updateBatch(keys: Uint8Array, values: Uint8Array, count: number): void {
     if (count === 0) return;
-    const result = libbpf().mapUpdateBatch(
-      this.fd,
-      keys,
-      values,
-      new Uint8Array(new Uint32Array([count]).buffer),
-      null,
-    );
+    const counted = new Uint8Array(new Uint32Array([count]).buffer);
+    const result = this.change(() => libbpf().mapUpdateBatch(this.fd, keys, values, counted, null));
     if (result < 0) throw this.failure("write", result);
   }
 
   /** @returns false when there was no such key */
   delete(key: Uint8Array): boolean {
-    const result = libbpf().mapDelete(this.fd, key);
+    const result = this.change(() => libbpf().mapDelete(this.fd, key));
     if (result === -ENOENT) return false;
     if (result < 0) throw this.failure("delete from", result);
     return true;

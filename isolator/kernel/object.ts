@@ -39,6 +39,7 @@ export const STRUCTS = [
   "egress_class",
   "egress_ranges",
   "egress_hit",
+  "egress_recent",
   "egress_verdict",
   "termination",
   "listening_ports",

@@ -9,7 +9,8 @@ import { isDeepStrictEqual } from "node:util";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import type { ProgramFds } from "./attach.js";
 import { readMapLayout, type Layout } from "./btf.js";
-import { decode, encode, u64Key } from "./codec.js";
+import { decode, encode, u32Key, u64Key } from "./codec.js";
+import { Epoch, EPOCH_MAPS } from "./epoch.js";
 import { BpfMap } from "./maps.js";
 import { BPFFS } from "./mounts.js";
 import { errnoName, libbpf, libc } from "./native.js";
@@ -201,12 +202,31 @@ export function openPinnedMap(
 ): BpfMap | undefined {
   const fd = libbpf().objectGet(join(pinRoot(instance), build, `map_${name}`));
   if (fd < 0) return undefined;
-  if (build === buildId()) return new BpfMap(name, fd, MAPS[name]);
   const struct = isOwn(name) ? undefined : STRUCT_OF[name];
-  if (struct && isDeepStrictEqual(readMapLayout(fd, struct), layouts.structs[struct]))
-    return new BpfMap(name, fd, MAPS[name]);
-  libc().close(fd);
-  return undefined;
+  if (
+    build !== buildId() &&
+    !(struct && isDeepStrictEqual(readMapLayout(fd, struct), layouts.structs[struct]))
+  ) {
+    libc().close(fd);
+    return undefined;
+  }
+  const map = new BpfMap(name, fd, MAPS[name]);
+  if (EPOCH_MAPS.has(name)) map.epoch = pinnedEpoch(instance, build);
+  return map;
+}
+
+/** That of a build's programs: opened for each write, which are few. A build from before there was one has none. */
+function pinnedEpoch(instance: string, build: string): Epoch {
+  return new Epoch((value) => {
+    const fd = libbpf().objectGet(join(pinRoot(instance), build, "map_egress_epoch"));
+    if (fd < 0) return;
+    const map = new BpfMap("egress_epoch", fd, MAPS.egress_epoch);
+    try {
+      map.update(u32Key(0), value);
+    } finally {
+      map.close();
+    }
+  });
 }
 
 /**

@@ -27,6 +27,7 @@ import {
   type MapName,
   type QueryName,
 } from "./contents.js";
+import { Epoch, EPOCH_MAPS } from "./epoch.js";
 import { LITTLE, u32Key } from "./codec.js";
 import { layouts } from "./gen/layout.js";
 import { HOOKS, MACHINE_HOOKS } from "./hooks.js";
@@ -38,6 +39,7 @@ import { libbpf, libc, type Pointer } from "./native.js";
 import { buildId, checkLayouts } from "./object.js";
 import { exists, pinRoot, Pins } from "./pins.js";
 
+const FIRST = u32Key(0);
 const GENERATION = layouts.structs.file_cache.fields.generation.offset;
 
 /** Programs and maps by name; every one is there. Owns their file descriptors until close(). */
@@ -54,7 +56,12 @@ export class Programs {
     private readonly pins: { directory: string; instance: string } | undefined,
     /** What owns the file descriptors when nothing is pinned. */
     private readonly object: Pointer = null,
-  ) {}
+  ) {
+    const epoch = new Epoch((value) => {
+      this.map("egress_epoch").update(FIRST, value);
+    });
+    for (const name of EPOCH_MAPS) this.map(name).epoch = epoch;
+  }
 
   /**
    * Opens what is pinned for this build, or loads and pins it. The caller holds the instance's lock.

@@ -1,14 +1,16 @@
 /** `bpf-isolator run` with rules of egress: real programs that go to hosts near and far. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { activeSecurityModules } from "../../isolator/kernel/machine.js";
 import { assertNothingLeft, instanceName } from "../support/instance.js";
 import { enterOwnNetwork, Host, sh } from "../support/network.js";
-import { runIsolator } from "../support/process.js";
+import { isolator, runIsolator } from "../support/process.js";
 import { until } from "../support/wait.js";
 
 enterOwnNetwork();
@@ -130,5 +132,48 @@ egress:
       [bad.status, bad.stderr.includes('--deny-egress "10.81.1.2:x" cannot be read')],
       [125, true],
     );
+  });
+
+  it("ends connections that its rules come to deny, where that is asked for, and says so", async () => {
+    const server = createServer((socket) => socket.on("error", () => undefined).write("x")).listen(
+      0,
+      "127.0.0.1",
+    );
+    await once(server, "listening");
+    after(() => server.close());
+    const { port } = server.address() as AddressInfo;
+    const file = join(directory, "ends.yaml");
+    writeFileSync(file, "classes: [{name: batch, match: {role: x}}]\n");
+    const client = `
+import socket, sys
+s = socket.create_connection(("127.0.0.1", ${port}))
+s.recv(1)
+print("connected", flush=True)
+try:
+    s.recv(1)
+except OSError as error:
+    print(error.strerror)`;
+    const options = ["--egress-existing", "terminate", "--deny-egress", "class:batch"];
+    const start = (name: string, ...args: string[]) => {
+      const [command = "", ...rest] = isolator("run", "--instance", instance, "--name", name, ...args);
+      return spawn(command, rest, { stdio: ["ignore", "pipe", "pipe"] });
+    };
+    const task = start("ended", ...options, "--", "python3", "-c", client);
+    let [out, errors] = ["", ""];
+    task.stdout.on("data", (data) => (out += String(data)));
+    task.stderr.on("data", (data) => (errors += String(data)));
+    const ended = once(task, "close");
+    await until(() => out.includes("connected") || undefined, "it is connected");
+    // From now on the port is that of a container of the class.
+    const owner = ["--config", file, "--class", "batch", "--ports", String(port)];
+    const holder = start("holder", ...owner, "--", "sleep", "60");
+    const held = once(holder, "close");
+    await ended;
+    holder.kill("SIGTERM");
+    await held;
+    assert.match(out, /Software caused connection abort/);
+    assert.match(errors, new RegExp(`a connection that its rules deny now: ended tcp 127.0.0.1:${port}\\n`));
+    const idle = await run(["--egress-existing", "terminate"], "true");
+    assert.deepEqual([idle.status, idle.stderr.includes("--egress-existing has no effect")], [125, true]);
   });
 });

@@ -26,6 +26,10 @@
  *	race THREADS N KIND ADDRESS PORT	the same, N by each thread at once
  *	cycles THREADS N HOW ADDRESS PORT	open, connect and end, N by each thread; how=close|abort|mptcp|udp|
  *					udplite|unspec (twice)|nonblock (before it is there)|fast (with data)|ring
+ *	spray THREADS N ADDRESS PORT	N datagrams by each thread, two to each IPv4 address: 16 times 16 from there
+ *					on, by the last bytes. "ok WRONG": EPERM where their sum is even, or another
+ *					answer where it is odd
+ *	pin				to one CPU from now on
  *	closeall
  */
 #define _GNU_SOURCE
@@ -37,6 +41,7 @@
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -49,6 +54,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MPTCP   262
@@ -252,6 +258,72 @@ static void run(int threads, struct work *work)
 	for (int i = 0; i < threads; i++)
 		pthread_join(ids[i], NULL);
 	printf("ok %d %d %d\n", connected, refused, others);
+}
+
+struct spray {
+	pthread_t id;
+	int number;
+	int count;
+	const struct target *first;
+};
+
+/*
+ * Every other thread goes before those that it shares the CPU with, and wakes up in the midst of what they are at: in
+ * their system calls too, where the kernel lets it.
+ */
+static void *spray(void *argument)
+{
+	const struct spray *spray = argument;
+	struct sockaddr_in to = *(const struct sockaddr_in *)&spray->first->address;
+	struct sched_param first = {.sched_priority = 1};
+	struct timespec nap = {.tv_nsec = 1000 * (20 + spray->number)};
+	unsigned base = ntohl(to.sin_addr.s_addr), random = spray->number;
+	bool before = spray->number % 2 && !pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	for (int i = 0; i < spray->count; i++) {
+		unsigned high = random >> 28, low = random >> 24 & 15;
+		bool denied;
+
+		to.sin_addr.s_addr = htonl(base + high * 256 + low);
+		denied = sendto(fd, "x", 1, 0, (void *)&to, sizeof(to)) < 0 && errno == EPERM;
+		if (denied != (high + low) % 2)
+			others++;
+		if (i % 2)
+			random = random * 1664525 + 1013904223;
+		if (before && i % 16 == 0)
+			nanosleep(&nap, NULL);
+	}
+	close(fd);
+	return NULL;
+}
+
+static int spray_all(int threads, int count, const struct target *first)
+{
+	struct spray sprays[64];
+
+	others = 0;
+	threads = threads > 64 ? 64 : threads;
+	for (int i = 0; i < threads; i++) {
+		sprays[i] = (struct spray){.number = i, .count = count, .first = first};
+		pthread_create(&sprays[i].id, NULL, spray, &sprays[i]);
+	}
+	for (int i = 0; i < threads; i++)
+		pthread_join(sprays[i].id, NULL);
+	return others;
+}
+
+static int pin(void)
+{
+	cpu_set_t cpus, one;
+	int cpu = 0;
+
+	sched_getaffinity(0, sizeof(cpus), &cpus);
+	while (!CPU_ISSET(cpu, &cpus))
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	return sched_setaffinity(0, sizeof(one), &one);
 }
 
 static void close_all(void)
@@ -511,6 +583,12 @@ static void obey(char *line)
 		                    .cycles = *command == 'c'};
 
 		run(atoi(first), &work);
+	} else if (!strcmp(command, "pin")) {
+		answer(pin());
+	} else if (!strcmp(command, "spray") && words == 5) {
+		struct target to = target_of(third, atoi(fourth));
+
+		answer(spray_all(atoi(first), atoi(second), &to));
 	} else if (words == 4) {
 		struct target to = target_of(second, atoi(third));
 		int fd = atoi(first);

@@ -69,7 +69,8 @@ const LAST_WORDS_MS = 20_000;
  * Console with warnings and worse; a panic or an oops ends qemu (-no-reboot). qemu keeps translated code by its address:
  * without norandmaps each start of a program is translated anew, and takes three times as long.
  */
-const CMDLINE = "console=ttyS0 loglevel=5 panic=-1 oops=panic norandmaps";
+/** preempt=full: programs are interrupted anywhere, as they may be on any kernel, and seldom are on most. */
+const CMDLINE = "console=ttyS0 loglevel=5 panic=-1 oops=panic norandmaps preempt=full";
 const MEMORY_MIB = 2048;
 const CPUS = 2;
 const RESULT_BYTES = 256 << 20;

@@ -370,7 +370,7 @@ export const layouts = {
       }
     },
     "counters": {
-      "size": 696,
+      "size": 728,
       "fields": {
         "rx_packets": {
           "offset": 0,
@@ -470,6 +470,15 @@ export const layouts = {
         "marking_at": {
           "offset": 688,
           "type": "u64"
+        },
+        "marking_sk": {
+          "offset": 696,
+          "type": "u64"
+        },
+        "marking_to": {
+          "offset": 704,
+          "type": "u64",
+          "count": 3
         }
       }
     },
@@ -738,6 +747,48 @@ export const layouts = {
         "kind": {
           "offset": 12,
           "type": "u32"
+        }
+      }
+    },
+    "egress_recent": {
+      "size": 64,
+      "fields": {
+        "turn": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "epoch": {
+          "offset": 8,
+          "type": "u64"
+        },
+        "cgroup_id": {
+          "offset": 16,
+          "type": "u64"
+        },
+        "set": {
+          "offset": 24,
+          "type": "u64"
+        },
+        "address": {
+          "offset": 32,
+          "type": "u8",
+          "count": 16
+        },
+        "port": {
+          "offset": 48,
+          "type": "u16"
+        },
+        "protocol": {
+          "offset": 50,
+          "type": "u16"
+        },
+        "service": {
+          "offset": 52,
+          "type": "u32"
+        },
+        "reserved": {
+          "offset": 56,
+          "type": "u64"
         }
       }
     },
@@ -1365,7 +1416,8 @@ export const layouts = {
     "egress_sizes": {
       "EGRESS_RANGES": 32,
       "EGRESS_RULES": 8192,
-      "EGRESS_ACTION_BITS": 3
+      "EGRESS_ACTION_BITS": 3,
+      "EGRESS_RECENTS": 256
     },
     "egress_action": {
       "EGRESS_ALLOW": 1,
