@@ -502,7 +502,8 @@ export class Container {
   usage(): Usage {
     if (this.final) return this.final.usage;
     const counters = this.programs.map("counters");
-    const ofFiles = this.countsFiles === false ? undefined : this.programs.map("file_counts").lookup(this.key);
+    const ofFiles =
+      this.countsFiles === false ? undefined : this.programs.map("file_counts").lookup(this.key);
     // What was counted under another policy stays.
     this.countsFiles ??= ofFiles !== undefined || this.policy.files !== undefined;
     const now = sumCounters([...(counters.lookupPerCpu(this.key) ?? []), ...(ofFiles ? [ofFiles] : [])]);
@@ -596,7 +597,8 @@ export class Container {
    * @throws cgroup-failed
    */
   async killAll(timeout?: number): Promise<void> {
-    if (!this.isAgents && this.node.populated()) this.node.kill();
+    if (!this.node.populated()) return;
+    if (!this.isAgents) this.node.kill();
     await this.node.emptied(timeout);
   }
 
