@@ -120,7 +120,7 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 	     peers[16] = "service_notes", markings[16] = "marking_rules", marking_sets[16] = "marking_sets",
 	     marked[16] = "marking_notes", ends[16] = "service_ends", places[16] = "service_places",
 	     avoided[16] = "service_states", connected[16] = "service_sockets", recent[16] = "egress_recent",
-	     epoch[16] = "egress_epoch";
+	     epoch[16] = "egress_epoch", verdicts[16] = "file_cache";
 	char name[16] = {};
 
 	bpf_core_read(name, sizeof(name), &map->name);
@@ -134,7 +134,7 @@ static __always_inline bool is_isolators(struct bpf_map *map)
 		       same_name(name, pass) || same_name(name, states) || same_name(name, holds) ||
 		       same_name(name, shares) || same_name(name, listeners) || same_name(name, remaps) ||
 		       same_name(name, backends) || same_name(name, avoided) || same_name(name, connected) ||
-		       same_name(name, epoch);
+		       same_name(name, epoch) || same_name(name, verdicts);
 	case BPF_MAP_TYPE_SK_STORAGE:
 		return same_name(name, notes) || same_name(name, sockets) || same_name(name, remap) ||
 		       same_name(name, paced) || same_name(name, peers) || same_name(name, marked);

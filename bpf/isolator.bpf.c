@@ -467,13 +467,21 @@ int list_udp(struct bpf_iter__udp *ctx)
 SEC("iter/udp")
 int services_udp(struct bpf_iter__udp *ctx)
 {
-	services_pass(ctx->udp_sk);
+	struct ended_socket found = {.ended = 1};
+	struct udp_sock *sk = ctx->udp_sk;
+
+	if (has_lost_backend(sk, &found) && tell_of(ctx->meta, &found))
+		bpf_sock_destroy((struct sock_common *)sk);
 	return 0;
 }
 
 SEC("iter/udp")
-int services_keep(struct bpf_iter__udp *ctx)
+int services_list(struct bpf_iter__udp *ctx)
 {
+	struct ended_socket found = {};
+
+	if (has_lost_backend(ctx->udp_sk, &found))
+		tell_of(ctx->meta, &found);
 	return 0;
 }
 
@@ -566,8 +574,8 @@ int BPF_PROG(bpf_prog, struct bpf_prog *program)
 }
 
 /*
- * Attached to no cgroup (files.h), so that they return what the system call gives: 0 or -errno. The name of each is
- * that of its hook, with "files_" for "inode_" or "file_".
+ * Attached to no cgroup (file_changes.h), so that they return what the system call gives: 0 or -errno. The name of
+ * each is that of its hook, with "files_" for "inode_" or "file_".
  */
 SEC("lsm/inode_create")
 int BPF_PROG(files_create, struct inode *directory, struct dentry *dentry)

@@ -295,10 +295,17 @@ struct hlist_head {
 	struct hlist_node *first;
 };
 
+struct mutex {
+	struct {
+		long counter;
+	} owner; /* 0: nobody holds it. Not there in kernels with PREEMPT_RT */
+};
+
 struct super_block {
 	unsigned long s_magic;
 	__u32 s_dev;
 	struct dentry *s_root;
+	struct mutex s_vfs_rename_mutex;
 };
 
 struct inode {

@@ -216,6 +216,9 @@ struct counters {
 	__u64 self;       /* the container's cgroup id */
 	__u64 marking[2]; /* a struct marking, which holds for the packets of one tick */
 	__u64 marking_at; /* of the clock (jiffies) */
+	/* Where there are markings by destination: of one socket's packets to one. */
+	__u64 marking_sk; /* its address; 0: of all packets */
+	__u64 marking_to[3];
 };
 
 /* One entry of an event ring. */
@@ -533,6 +536,14 @@ enum file_sizes {
 	FILE_NAME = 128,      /* shorter than this, */
 	FILE_NAMES_END = 256, /* up to here: a power of two, like the one before */
 	FILE_IDENTITIES = 16,
+	FILE_CACHED = 8192,     /* verdicts in file_cache */
+	FILE_CACHED_SHIFT = 51, /* what is left of a hash of 64 bits is the number of one */
+};
+
+/* The only value of file_cache (file_cache.h). */
+struct file_cache {
+	__u64 generation;            /* random and odd: another one makes all verdicts void; 0: none is used */
+	__u64 verdicts[FILE_CACHED]; /* each a hash of what it is about, with enum file_verdict in FILE_CACHED_BITS */
 };
 
 /* What comes after struct event where the reason is REASON_FILE. */
@@ -933,7 +944,7 @@ _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");
 _Static_assert(sizeof(struct egress_recent) == 64, "egress_recent has a hole");
 _Static_assert(sizeof(struct ended_socket) == 64, "ended_socket has a hole");
 _Static_assert(sizeof(struct port_owner) == 8 * LEVELS, "port_owner has a hole");
-_Static_assert(sizeof(struct counters) == 8 * (23 + 2 * REASONS), "counters has a hole");
+_Static_assert(sizeof(struct counters) == 8 * (27 + 2 * REASONS), "counters has a hole");
 _Static_assert(sizeof(struct socket_tally) == 32 + 4 * RTT_BUCKETS, "socket_tally has a hole");
 _Static_assert(sizeof(struct connection_count) == 112, "connection_count has a hole");
 _Static_assert(sizeof(struct connection_rule) == 48, "connection_rule has a hole");

@@ -189,6 +189,14 @@ struct {
 	__type(value, struct counters);
 } file_counts SEC(".maps");
 
+/* Verdicts that were found before (file_cache.h). User space makes them void by writing all anew. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct file_cache);
+} file_cache SEC(".maps");
+
 /* The instance's node: who is not below it is none of its containers. */
 struct {
 	__uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);

@@ -338,9 +338,12 @@ static __always_inline void marking_sendmsg(struct bpf_sock_addr *ctx, const str
 	if (!sk)
 		return;
 	if (policy->flags & POLICY_MARK_DESTINATIONS) {
+		const struct marking_note *note = bpf_sk_storage_get(&marking_notes, sk, 0, 0);
 		struct destination to = {};
 
 		read_destination(ctx, family, &to);
+		if (note && goes_to(note, policy, &to))
+			return;
 		mark_destination(ctx, policy, &to, service, true);
 	}
 	if (!(policy->flags & POLICY_SET_DSCP))

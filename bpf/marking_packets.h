@@ -117,57 +117,110 @@ static __always_inline bool read_packet(struct __sk_buff *skb, struct bpf_sock *
 	return true;
 }
 
-static __noinline int mark_by_destination(struct __sk_buff *skb, const struct policy *policy)
+/*
+ * What tells where a packet goes: address and ports, at their places in the headers.
+ * @returns whether it is all there is: no options, no extension headers
+ */
+static __always_inline bool packet_ends(struct __sk_buff *skb, __u64 to[3])
+{
+	__u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	if (data + 24 > end)
+		return false;
+	if (data[0] == 0x45) {
+		to[0] = *(__u64 *)(data + 16);
+		to[1] = 0;
+		to[2] = 4;
+		return true;
+	}
+	if (data + 44 > end || data[0] >> 4 != 6 || (data[6] != IPPROTO_TCP && data[6] != IPPROTO_UDP))
+		return false;
+	to[0] = *(__u64 *)(data + 24);
+	to[1] = *(__u64 *)(data + 32);
+	to[2] = (__u64) * (__u32 *)(data + 40) << 8 | 6;
+	return true;
+}
+
+static __always_inline bool goes_where_remembered(struct __sk_buff *skb, const struct counters *counters)
+{
+	__u64 to[3];
+
+	return counters->marking_sk == (__u64)skb->sk && packet_ends(skb, to) && to[0] == counters->marking_to[0] &&
+	       to[1] == counters->marking_to[1] && to[2] == counters->marking_to[2];
+}
+
+/*
+ * Whether nothing more need be looked at: of the marking as it was for a packet a moment ago, which is in what is
+ * counted in, since a look at the policy takes longer than all else. Another policy holds from the next tick on.
+ */
+static __always_inline bool is_marked_right(struct __sk_buff *skb, const struct counters *counters)
+{
+	__u64 now = bpf_jiffies64();
+
+	/* Read after that, so that no register is kept over what the compiler takes for a call. */
+	barrier();
+	if (counters->marking_at != now)
+		return false;
+	if (counters->marking_sk && !goes_where_remembered(skb, counters))
+		return false;
+	return !wrong_parts(skb, (const void *)counters->marking);
+}
+
+/* What comes between is a packet of the same tick. @param sk, to of which packets it is, or 0 */
+static __always_inline void remember_marking(struct counters *counters, const struct marking *marking, __u64 sk,
+                                             const __u64 to[3])
+{
+	__u64 now = bpf_jiffies64();
+
+	counters->marking_at = 0;
+	barrier();
+	*(struct marking *)counters->marking = *marking;
+	counters->marking_sk = sk;
+	if (to)
+		__builtin_memcpy(counters->marking_to, to, sizeof(counters->marking_to));
+	barrier();
+	counters->marking_at = now;
+}
+
+static __noinline int mark_by_destination(struct __sk_buff *skb, const struct policy *policy,
+                                          struct counters *counters)
 {
 	struct marking marking = *plain_marking(policy);
 	struct bpf_sock *sk = skb->sk;
 	struct destination to = {};
+	struct marking_note *note;
+	__u64 ends[3];
 
-	if (sk)
+	if (sk) {
+		note = bpf_sk_storage_get(&marking_notes, sk, 0, 0);
+		if (note && note->to.cgroup_id == policy->cgroup_id)
+			marking = note->marking;
 		sk = bpf_sk_fullsock(sk);
+	}
 	if (sk && goes_anywhere(sk)) {
+		marking = *plain_marking(policy);
 		if (read_packet(skb, sk, &to))
 			find_marking(policy, &to, 0, &marking);
-	} else if (sk) {
-		marking = *marking_of(policy, sk);
 	}
+	if (sk && !(policy->flags & POLICY_EGRESS) && packet_ends(skb, ends))
+		remember_marking(counters, &marking, (__u64)sk, ends);
 	return wrong_parts(skb, &marking) ? correct(skb, policy, &marking) : ALLOW;
-}
-
-/*
- * Whether nothing more need be looked at: of the policy's marking as it was a moment ago, since that is in what is
- * counted in, and a look at the policy takes longer than all else. Another policy holds from the next tick on.
- */
-static __always_inline bool is_marked_right(struct __sk_buff *skb, const struct counters *counters)
-{
-	return counters->marking_at == bpf_jiffies64() && !wrong_parts(skb, (const void *)counters->marking);
-}
-
-/* Egress rules judge packets too, and know nothing of this. What comes between is a packet of the same tick. */
-static __always_inline void remember_marking(struct counters *counters, const struct policy *policy)
-{
-	struct marking *marking = (void *)counters->marking;
-	__u64 now = bpf_jiffies64();
-
-	if (policy->flags & POLICY_EGRESS || counters->marking_at == now)
-		return;
-	counters->marking_at = 0;
-	barrier();
-	*marking = *plain_marking(policy);
-	barrier();
-	counters->marking_at = now;
 }
 
 /* Every packet that a socket of the container sends: as it should be, nearly always. */
 static __always_inline int marking_egress(struct __sk_buff *skb, const struct policy *policy,
                                           struct counters *counters)
 {
+	const struct marking *marking = plain_marking(policy);
+
 	if (!marks(policy))
 		return ALLOW;
 	if (policy->flags & POLICY_MARK_DESTINATIONS)
-		return mark_by_destination(skb, policy);
-	remember_marking(counters, policy);
-	return wrong_parts(skb, plain_marking(policy)) ? correct(skb, policy, plain_marking(policy)) : ALLOW;
+		return mark_by_destination(skb, policy, counters);
+	/* Rules of egress judge packets too, and know nothing of this. */
+	if (!(policy->flags & POLICY_EGRESS))
+		remember_marking(counters, marking, 0, NULL);
+	return wrong_parts(skb, marking) ? correct(skb, policy, marking) : ALLOW;
 }
 
 /* Where the IP header is, from skb->data on: on devices that have headers of their own behind those. */

@@ -188,22 +188,24 @@ static __always_inline bool is_connected_to(struct udp_sock *sk, const struct se
 }
 
 /*
- * A UDP socket that is connected to a backend which is gone: send() on it runs no hook, so it is taken from it, and
- * its task connects again.
+ * A UDP socket that is connected to a backend which is gone: send() on it runs no hook, so it is ended, and its task
+ * connects again.
  */
-static __always_inline void services_pass(struct udp_sock *sk)
+static __always_inline bool has_lost_backend(struct udp_sock *sk, struct ended_socket *found)
 {
 	struct service_note *note = sk ? bpf_sk_storage_get(&service_notes, sk, 0, 0) : NULL;
 	struct service_key key = {.protocol = IPPROTO_UDP};
 	struct service_peer *peer;
 
 	if (!note || !note->connected)
-		return;
+		return false;
 	peer = &note->peers[(note->connected - 1) & (SERVICE_PEERS - 1)];
 	key.set = note->set;
 	__builtin_memcpy(key.address, peer->backend, 16);
 	key.port = peer->backend_port;
 	if (!peer->table || !is_connected_to(sk, &key) || bpf_map_lookup_elem(&service_ends, &key))
-		return;
-	bpf_sock_destroy((struct sock_common *)sk);
+		return false;
+	describe_socket((struct sock_common *)sk, found);
+	found->protocol = IPPROTO_UDP;
+	return true;
 }

@@ -2,7 +2,8 @@
 import { classesOf } from "../config/classes.js";
 import type { ContainerFacts } from "../config/facts.js";
 import type { Config } from "../config/schema.js";
-import { parseAddress } from "../features/addresses.js";
+import { messageOf } from "../errors.js";
+import { formatAddress, parseAddress } from "../features/addresses.js";
 import type { Membership } from "../features/classes.js";
 import { decodeExplanation, encodeEgressQuestion, formatDestination, ruleName } from "../features/egress.js";
 import {
@@ -22,8 +23,8 @@ import { EndpointDirectory } from "./directory.js";
 import { FileSource } from "./file.js";
 import { HostAddresses } from "./host-addresses.js";
 import { MasterSource } from "./master.js";
-import { SHARED_SET } from "../features/services.js";
-import { runIterator } from "../kernel/iterator.js";
+import { formatPort, SHARED_SET } from "../features/services.js";
+import { endLostBackends } from "../kernel/terminate.js";
 import { ServiceDirectory } from "./services.js";
 import type { TaskVips } from "./vips.js";
 import {
@@ -118,7 +119,7 @@ export class Cluster {
     private readonly programs: Programs,
     config: Part,
     hostsFile: string,
-    log: (message: string, what: "service" | "warning") => void,
+    private readonly log: (message: string, what: "service" | "warning") => void,
     onPrincipals: (principals: ReadonlyMap<string, string>) => void = () => undefined,
   ) {
     const warn = (message: string): void => {
@@ -148,11 +149,20 @@ export class Cluster {
     if (!config.endpoints.master) this.services.noClaims();
   }
 
-  /** Ends UDP sockets that are connected to backends which are gone: their tasks connect again. Linux 6.5 and later. */
+  /** Ends UDP sockets that are connected to backends which are gone: send() on them runs no program. */
   private endConnected(): void {
     this.ending = this.ending
-      .then(() => runIterator(this.programs.iterator("services_udp")))
-      .catch(() => undefined);
+      .then(() => endLostBackends(this.programs))
+      .then((ended) => {
+        for (const { remote, remote_port: port } of ended) {
+          const place = formatPort({ address: formatAddress(remote), port });
+          this.log(`ended a UDP socket that was connected to backend ${place}, which is gone`, "service");
+        }
+      })
+      .catch((error: unknown) => {
+        const why = messageOf(error);
+        this.log(`UDP sockets that are connected to backends which are gone stay: ${why}`, "warning");
+      });
   }
 
   /** @returns begins it */

@@ -28,7 +28,7 @@ export class ServiceNames {
   /** Host name -> address, in the order of their last use. */
   private readonly addresses = new Map<string, string>();
   private readonly taken = new Set<string>();
-  private written = "";
+  private changed = true;
 
   /**
    * @param range block of addresses
@@ -51,11 +51,11 @@ export class ServiceNames {
    * @param inUse host names that keep theirs, where the range is full
    * @throws map-full where it has no room
    */
-  addressOf(name: string, inUse: ReadonlySet<string>): string {
+  addressOf(name: string, inUse: () => ReadonlySet<string>): string {
     const host = hostName(name, this.domain);
     const known = this.addresses.get(host);
     if (known !== undefined) return known;
-    const free = this.find(host) ?? this.release(inUse);
+    const free = this.find(host) ?? this.release(inUse());
     if (free === undefined)
       throw new IsolatorError(
         "map-full",
@@ -63,6 +63,7 @@ export class ServiceNames {
       );
     this.addresses.set(host, free);
     this.taken.add(free);
+    this.changed = true;
     return free;
   }
 
@@ -72,15 +73,15 @@ export class ServiceNames {
 
   /** Writes what has changed. @throws state-failed */
   write(): void {
+    if (!this.changed) return;
     const lines = [...this.addresses].map(([host, address]) => `${address} ${host}\n`).sort();
     const text = HEAD + lines.join("");
-    if (text === this.written) return;
     try {
       mkdirSync(dirname(this.file), { recursive: true, mode: 0o755 });
       const temporary = `${this.file}.new`;
       writeFileSync(temporary, text, { mode: 0o644 });
       renameSync(temporary, this.file);
-      this.written = text;
+      this.changed = false;
     } catch (error) {
       throw new IsolatorError("state-failed", `${this.file} cannot be written: ${messageOf(error)}`, error);
     }

@@ -1,42 +1,40 @@
 /**
- * The services of a daemon: those of its configuration, and those that tasks claim by labels as far as the configuration
- * lets them. What changes is in the kernel a turn of the event loop later.
+ * The services of a daemon: those of its configuration, and those that tasks claim by labels (service-claims.ts). What
+ * changes is in the kernel a turn of the event loop later: of ten thousand services only those that it is about are
+ * looked at.
  *
- * Tasks that may claim the same virtual address share it: each is a backend. A service of the configuration wins over
- * what labels claim for the same address. A backend that is a virtual address itself is left out, so there are no loops.
+ * A service of the configuration wins over what labels claim for the same address. A backend that is a virtual address
+ * itself is left out, so there are no loops.
  */
 import { setImmediate as breathe } from "node:timers/promises";
-import { optionsOf, toService, type ServicesConfig, type VipClaimRule } from "../config/services.js";
-import { holds, isAllocatedTo, isAnchored, matchesPath } from "../config/match.js";
+import { optionsOf, toService, type ServicesConfig } from "../config/services.js";
 import { messageOf } from "../errors.js";
-import { formatAddress, parseAddress, parseCidr } from "../features/addresses.js";
+import { parseAddress } from "../features/addresses.js";
 import {
   backendProblem,
   formatEnd,
   formatPort,
   MAX_BACKENDS,
-  placeOfEnd,
   type Backend,
   type BackendCounts,
   type Service,
 } from "../features/services.js";
 import { ServiceTable, type ServiceMaps } from "../kernel/service-table.js";
+import { REFUSED_CLAIMS, ServiceClaims, type ClaimedEnd } from "./service-claims.js";
 import { ServiceNames } from "./service-names.js";
-import type { TaskVip, TaskVips } from "./vips.js";
+import { ServiceWatch } from "./service-watch.js";
+import type { TaskVips } from "./vips.js";
 
-/** Services of all labels together. */
-const MAX_SERVICES = 16_384;
-/** ms between two looks at what has become of backends. */
-const LOOK = 1_000;
 /** ms after which writing that failed is tried again. */
 const RETRY = 1_000;
+/** Tasks that are read, and services that are written, before others have their turn. */
+const AT_ONCE = 256;
 
-export const REFUSED_VIPS = {
-  claim: "virtual addresses that the configuration lets their tasks not claim",
-  many: "virtual addresses beyond the 16384 that are possible",
-  backend: "backends that cannot be one: another family, a virtual address, or too many",
-  name: "services with a name that get no address",
-} as const;
+/** What may fail besides services. */
+const OTHERS = "others";
+const HOSTS = "hosts";
+
+const REFUSED_BACKENDS = "backends that cannot be one: another family, a virtual address, or too many";
 
 export type BackendState = "active" | "avoided" | "draining";
 
@@ -61,26 +59,31 @@ interface Built {
 
 type Log = (message: string, what: "service" | "warning") => void;
 
-function inBlock(address: string, block: string): boolean {
-  const bytes = parseAddress(address);
-  const { address: base, mask } = parseCidr(block);
-  return bytes?.every((byte, i) => (byte & (mask[i] ?? 0)) === base[i]) ?? false;
-}
-
 const NO_COUNTS: BackendCounts = { connects: 0n, refused: 0n, unanswered: 0n, live: 0, avoidedUntil: 0n };
 
 export class ServiceDirectory {
   private readonly table: ServiceTable;
-  private tasks = new Map<string, TaskVips>();
+  private readonly watch: ServiceWatch;
+  private claims: ServiceClaims;
   private names: ServiceNames | undefined;
-  private refused = new Map<string, number>();
-  /** Whether all that claims have has been told once: until then what an earlier daemon has left stays. */
+  /** Of the configuration, by the text of the virtual address. */
+  private fixed = new Map<string, Service>();
+  /** What tasks claim that was not looked at yet. */
+  private readonly news = new Map<string, TaskVips | undefined>();
+  /** Virtual addresses, by their texts, that the kernel may have something else for. */
+  private readonly dirty = new Set<string>();
+  /** Backends that were left out of a service, by the text of its virtual address. */
+  private readonly refused = new Map<string, number>();
+  /** Texts of backends that were left out since they are virtual addresses. */
+  private readonly loops = new Set<string>();
+  private nameless = 0;
+  /** Why what could not be written could not. */
+  private readonly failed = new Map<string, string>();
+  /** Whether all that claims has been told once: until then what an earlier daemon has left stays. */
   private told = false;
-  private dirty = false;
+  private cleaned = false;
   private work: Promise<void> | undefined;
   private retry: NodeJS.Timeout | undefined;
-  private readonly timer: NodeJS.Timeout;
-  private readonly states = new Map<string, string>();
   private stopped = false;
   private error: string | undefined;
 
@@ -100,17 +103,38 @@ export class ServiceDirectory {
     private readonly log: Log,
   ) {
     this.table = new ServiceTable(maps, set);
-    this.open();
-    this.timer = setInterval(() => {
-      this.look();
-    }, LOOK).unref();
-    this.change();
+    this.names = this.openNames();
+    this.claims = new ServiceClaims(config, trustedRoles, this.names);
+    this.watch = new ServiceWatch(this.table, log);
+    this.begin();
   }
 
-  private open(): void {
+  private openNames(): ServiceNames | undefined {
     const { range, domain, hostsFile } = this.config;
-    this.names =
-      range === undefined ? undefined : new ServiceNames(range, domain, hostsFile ?? this.hostsFile);
+    return range === undefined ? undefined : new ServiceNames(range, domain, hostsFile ?? this.hostsFile);
+  }
+
+  /** Everything by the configuration as it is now. */
+  private begin(): void {
+    this.fixed = new Map();
+    this.nameless = 0;
+    for (const entry of this.config.static) {
+      const address = entry.vip.address ?? this.claims.addressOf(entry.vip.name);
+      if (address === undefined) {
+        this.nameless++;
+        continue;
+      }
+      const service = toService(entry, address, this.config);
+      this.fixed.set(formatEnd(service), service);
+    }
+    this.touchAll();
+  }
+
+  private touchAll(): void {
+    for (const { service } of this.table.list()) this.dirty.add(formatEnd(service));
+    for (const text of this.fixed.keys()) this.dirty.add(text);
+    for (const text of this.claims.texts()) this.dirty.add(text);
+    this.change();
   }
 
   reconfigure(config: ServicesConfig, trustedRoles: readonly string[]): void {
@@ -121,8 +145,9 @@ export class ServiceDirectory {
     const renamed = names(config) !== names(this.config);
     this.config = config;
     this.trustedRoles = trustedRoles;
-    if (renamed) this.open();
-    this.change();
+    if (renamed) this.names = this.openNames();
+    this.claims = this.claims.moveTo(config, trustedRoles, this.names);
+    this.begin();
   }
 
   /** Whether claims are of use at all. */
@@ -132,16 +157,17 @@ export class ServiceDirectory {
 
   /** All tasks that claim something, in place of all that did. */
   replace(tasks: ReadonlyMap<string, TaskVips>): void {
-    this.tasks = new Map(tasks);
     this.told = true;
+    this.news.clear();
+    for (const task of this.claims.ids()) if (!tasks.has(task)) this.news.set(task, undefined);
+    for (const [task, vips] of tasks) this.news.set(task, vips);
     this.change();
   }
 
   /** What a task claims now; undefined: nothing, or it is gone. */
   set(task: string, vips: TaskVips | undefined): void {
-    if (!vips && !this.tasks.has(task)) return;
-    if (vips) this.tasks.set(task, vips);
-    else this.tasks.delete(task);
+    if (!vips && !this.news.has(task) && !this.claims.has(task)) return;
+    this.news.set(task, vips);
     this.change();
   }
 
@@ -152,7 +178,16 @@ export class ServiceDirectory {
 
   /** What could not be used, by kind. */
   get ignored(): ReadonlyMap<string, number> {
-    return this.refused;
+    const all = new Map(this.claims.refused());
+    const add = (kind: string, count: number): void => {
+      if (count > 0) all.set(kind, (all.get(kind) ?? 0) + count);
+    };
+    add(REFUSED_CLAIMS.name, this.nameless);
+    add(
+      REFUSED_BACKENDS,
+      [...this.refused.values()].reduce((sum, count) => sum + count, 0),
+    );
+    return all;
   }
 
   get problem(): string | undefined {
@@ -166,33 +201,29 @@ export class ServiceDirectory {
 
   stop(): void {
     this.stopped = true;
-    clearInterval(this.timer);
+    this.watch.stop();
     clearTimeout(this.retry);
     this.table.stop();
   }
 
   /** Every service with what is known of its backends. */
   *list(): Generator<ServiceView> {
-    for (const { service, draining } of this.table.list()) {
-      const view = (backend: Backend, drains: boolean): BackendView => {
-        const counts = this.table.counts(service, backend) ?? NO_COUNTS;
-        return { ...backend, state: drains ? "draining" : stateOf(counts), counts };
-      };
+    for (const { service, draining, counts, misses } of this.table.views()) {
+      const active = service.backends.length;
       yield {
         service,
         ...(service.name === undefined || !this.names ? {} : { host: this.names.hostOf(service.name) }),
-        backends: [
-          ...service.backends.map((backend) => view(backend, false)),
-          ...draining.map((backend) => view(backend, true)),
-        ],
-        misses: this.table.misses(service),
+        backends: [...service.backends, ...draining].map((backend, i) => {
+          const own = counts[i] ?? NO_COUNTS;
+          return { ...backend, state: i < active ? stateOf(own) : "draining", counts: own };
+        }),
+        misses,
       };
     }
   }
 
   private change(): void {
-    this.dirty = true;
-    if (this.work || this.stopped || this.retry) return;
+    if (this.work || this.stopped) return;
     this.work = breathe().then(() => this.write());
     void this.work.finally(() => {
       this.work = undefined;
@@ -200,179 +231,130 @@ export class ServiceDirectory {
   }
 
   private async write(): Promise<void> {
-    while (this.dirty && !this.stopped) {
-      this.dirty = false;
-      try {
-        this.writeAll(this.build());
-        this.error = undefined;
-      } catch (error) {
-        this.fail(messageOf(error));
-        return;
-      }
+    while ((this.news.size > 0 || this.dirty.size > 0 || this.isToClean) && !this.stopped) {
+      this.readSome();
+      this.writeSome();
       await breathe();
     }
   }
 
-  private fail(message: string): void {
-    if (this.error !== message) this.log(`the kernel does not have all services: ${message}`, "warning");
+  /** What is left of an earlier daemon goes when all that there is to be is known and written. */
+  private get isToClean(): boolean {
+    return !this.cleaned && (this.told || !this.takesClaims) && !this.failed.has(OTHERS);
+  }
+
+  private readSome(): void {
+    let read = 0;
+    for (const [task, vips] of this.news) {
+      this.news.delete(task);
+      for (const text of this.claims.set(task, vips)) this.dirty.add(text);
+      if (++read >= AT_ONCE) break;
+    }
+  }
+
+  private writeSome(): void {
+    const gone: boolean[] = [];
+    for (const text of this.dirty) {
+      gone.push(this.attempt(text, () => this.writeOne(text)));
+      this.dirty.delete(text);
+      if (gone.length >= AT_ONCE) break;
+    }
+    if (this.news.size === 0 && this.dirty.size === 0 && this.isToClean) {
+      gone.push(this.attempt(OTHERS, () => this.table.forgetOthers()));
+      this.cleaned = !this.failed.has(OTHERS);
+    }
+    this.attempt(HOSTS, () => {
+      this.names?.write();
+      return false;
+    });
+    this.tellFailure();
+    if (gone.includes(true)) this.onGone();
+  }
+
+  private attempt(what: string, work: () => boolean): boolean {
+    try {
+      const result = work();
+      this.failed.delete(what);
+      return result;
+    } catch (error) {
+      this.failed.set(what, messageOf(error));
+      return false;
+    }
+  }
+
+  /** What failed is tried again a while later; what else there is to do does not wait for it. */
+  private tellFailure(): void {
+    const [message] = this.failed.values();
+    if (message !== undefined && this.error !== message)
+      this.log(`the kernel does not have all services: ${message}`, "warning");
     this.error = message;
-    this.retry = setTimeout(() => {
+    if (message === undefined) return;
+    this.retry ??= setTimeout(() => {
       this.retry = undefined;
+      for (const what of this.failed.keys()) if (what !== OTHERS && what !== HOSTS) this.dirty.add(what);
+      this.failed.clear();
       this.change();
     }, RETRY).unref();
   }
 
-  private writeAll(wanted: ReadonlyMap<string, Built>): void {
-    let gone = false;
-    for (const { service, draining } of wanted.values())
-      gone = this.table.put(service, draining, this.isNear) || gone;
-    if (this.told || !this.takesClaims) {
-      for (const { service } of this.table.list())
-        if (!wanted.has(formatEnd(service))) gone = this.table.remove(service) || gone;
-      gone = this.table.forgetOthers() || gone;
+  /** @returns whether a backend is gone */
+  private writeOne(text: string): boolean {
+    const known = this.table.at(text) !== undefined;
+    const wanted = this.wantedAt(text);
+    if (known !== (wanted !== undefined) && (known ? this.loops.has(text) : this.table.hasBackend(text)))
+      this.touchAll();
+    this.refused.delete(text);
+    if (!wanted) {
+      const before = this.table.at(text);
+      this.loops.delete(text);
+      return before ? this.table.remove(before.service) : false;
     }
-    this.names?.write();
-    if (gone) this.onGone();
+    this.leaveOut(text, wanted);
+    return this.table.put(wanted.service, wanted.draining, this.isNear);
   }
 
-  private count(kind: string): void {
-    this.refused.set(kind, (this.refused.get(kind) ?? 0) + 1);
+  /** What there is to be at a virtual address. */
+  private wantedAt(text: string): Built | undefined {
+    const fixed = this.fixed.get(text);
+    const claimed = this.claims.at(text);
+    if (fixed) return { service: fixed, draining: [] };
+    return claimed && this.toBuilt(claimed);
   }
 
-  /** What there is to be, by the texts of the virtual addresses. */
-  private build(): Map<string, Built> {
-    this.refused = new Map();
-    const inUse = this.namesInUse();
-    const built = new Map<string, Built>();
-    for (const entry of this.config.static) {
-      const address = entry.vip.address ?? this.addressOf(entry.vip.name, inUse);
-      if (address === undefined) continue;
-      const service = toService(entry, address, this.config);
-      built.set(formatEnd(service), { service, draining: [] });
-    }
-    const claimed = new Map<string, Built>();
-    for (const task of this.tasks.values())
-      for (const vip of task.vips) this.claim(task, vip, { built, claimed, inUse });
-    for (const [text, service] of claimed) built.set(text, service);
-    this.withoutLoops(built);
-    return built;
+  private toBuilt({ tasks, ...end }: ClaimedEnd): Built {
+    const active = new Map<string, Backend>();
+    const draining = new Map<string, Backend>();
+    for (const claim of tasks.values())
+      for (const backend of claim.backends)
+        (claim.draining ? draining : active).set(formatPort(backend), backend);
+    // Of a task that is killed and one that took its place at the same port, the one that lives holds.
+    for (const place of active.keys()) draining.delete(place);
+    const service = { ...end, backends: [...active.values()], ...optionsOf(this.config) };
+    return { service, draining: [...draining.values()] };
   }
 
-  private claim(
-    task: TaskVips,
-    { vip, protocol, port }: TaskVip,
-    to: { built: Map<string, Built>; claimed: Map<string, Built>; inUse: ReadonlySet<string> },
-  ): void {
-    const rules = this.config.claims.filter((rule) => this.isFor(rule, task));
-    const allowed = rules.some(({ names, addresses }) =>
-      vip.name === undefined
-        ? addresses.some((block) => inBlock(vip.address ?? "", block))
-        : names.some((pattern) => matchesPath(pattern, vip.name ?? "")),
-    );
-    if (!allowed) {
-      this.count(REFUSED_VIPS.claim);
-      return;
+  /** Takes out of a service what cannot be a backend. */
+  private leaveOut(text: string, built: Built): void {
+    const { address, protocol, backends } = built.service;
+    const vip = parseAddress(address) ?? new Uint8Array(16);
+    const isVip = { has: (place: string) => this.isVip(`${protocol} ${place}`) };
+    const good = backends.filter((backend) => backendProblem(backend, vip, isVip) === undefined);
+    for (const backend of backends) {
+      const end = formatEnd({ ...backend, protocol });
+      if (this.isVip(end)) this.loops.add(end);
     }
-    const address = vip.address ?? this.addressOf(vip.name, to.inUse);
-    if (address === undefined) return;
-    const end = { address, port: vip.port, protocol };
-    const text = formatEnd(end);
-    if (to.built.has(text)) return;
-    let service = to.claimed.get(text);
-    if (!service) {
-      if (to.claimed.size + to.built.size >= MAX_SERVICES) {
-        this.count(REFUSED_VIPS.many);
-        return;
-      }
-      const name = vip.name === undefined ? {} : { name: vip.name };
-      service = { service: { ...name, ...end, backends: [], ...optionsOf(this.config) }, draining: [] };
-      to.claimed.set(text, service);
-    }
-    const list = task.draining ? service.draining : service.service.backends;
-    const own = task.addresses.map((bytes) => ({ address: formatAddress(bytes), port }));
-    const backend = own.find((candidate) => candidate.address.includes(":") === address.includes(":"));
-    if (!backend || list.length >= MAX_BACKENDS) this.count(REFUSED_VIPS.backend);
-    else if (!list.some((known) => formatPort(known) === formatPort(backend))) list.push(backend);
+    built.service = { ...built.service, backends: good.slice(0, MAX_BACKENDS) };
+    built.draining = built.draining.slice(0, MAX_BACKENDS);
+    const left = backends.length - built.service.backends.length;
+    if (left > 0) this.refused.set(text, left);
   }
 
-  private isFor({ match }: VipClaimRule, { facts }: TaskVips): boolean {
-    return (isAnchored(match) || isAllocatedTo(facts, this.trustedRoles)) && holds(match, facts);
-  }
-
-  private withoutLoops(built: ReadonlyMap<string, Built>): void {
-    const vips = new Map<string, Set<string>>();
-    for (const { service } of built.values()) {
-      const known = vips.get(service.protocol) ?? new Set();
-      vips.set(service.protocol, known.add(placeOfEnd(service)));
-    }
-    for (const each of built.values()) {
-      const { address, protocol, backends } = each.service;
-      const vip = parseAddress(address) ?? new Uint8Array(16);
-      const good = backends.filter(
-        (backend) => !backendProblem(backend, vip, vips.get(protocol) ?? new Set()),
-      );
-      for (let i = good.length; i < backends.length; i++) this.count(REFUSED_VIPS.backend);
-      // Of a task that is killed and one that took its place at the same port, the one that lives holds.
-      each.draining = each.draining.filter((old) => !good.some((one) => formatPort(one) === formatPort(old)));
-      each.service = { ...each.service, backends: good };
-    }
-  }
-
-  private namesInUse(): Set<string> {
-    const all = [
-      ...this.config.static.map(({ vip }) => vip.name),
-      ...[...this.tasks.values()].flatMap(({ vips }) => vips.map(({ vip }) => vip.name)),
-    ];
-    return new Set(all.flatMap((name) => (name === undefined || !this.names ? [] : this.names.hostOf(name))));
-  }
-
-  private addressOf(name: string | undefined, inUse: ReadonlySet<string>): string | undefined {
-    try {
-      if (name !== undefined && this.names) return this.names.addressOf(name, inUse);
-    } catch {
-      // Counted: another range is needed.
-    }
-    this.count(REFUSED_VIPS.name);
-    return undefined;
-  }
-
-  /** Tells what has become of backends since the last look. */
-  private look(): void {
-    const seen = new Set<string>();
-    try {
-      for (const { service, backends } of this.list()) {
-        const name = service.name ?? formatEnd(service);
-        const active = backends.filter(({ state }) => state !== "draining");
-        const states = [
-          [`service ${name}`, active.length === 0 ? "has no backend: it refuses connections" : ""],
-          ...backends.map((backend) => [
-            `backend ${formatPort(backend)} of service ${name}`,
-            textOf(backend),
-          ]),
-        ] as const;
-        for (const [what = "", state = ""] of states) {
-          seen.add(what);
-          const before = this.states.get(what) ?? "";
-          if (before === state) continue;
-          this.states.set(what, state);
-          this.log(`${what} ${state === "" ? "is well again" : state}`, "service");
-        }
-      }
-    } catch (error) {
-      this.log(`services cannot be looked at: ${messageOf(error)}`, "warning");
-      return;
-    }
-    for (const what of this.states.keys()) if (!seen.has(what)) this.states.delete(what);
+  private isVip(text: string): boolean {
+    return this.fixed.has(text) || this.claims.at(text) !== undefined;
   }
 }
 
 /** One whose time is over is avoided until a connection to it has succeeded. */
 function stateOf({ avoidedUntil }: BackendCounts): BackendState {
   return avoidedUntil > 0n ? "avoided" : "active";
-}
-
-function textOf({ state, counts: { refused, unanswered } }: BackendView): string {
-  if (state === "draining") return "drains: it gets no new connections";
-  if (state === "active") return "";
-  return `is avoided: it has refused or not answered (${refused} and ${unanswered} times so far)`;
 }

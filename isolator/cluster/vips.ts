@@ -13,6 +13,8 @@ import type { Ignored } from "./source.js";
 /** Of a task. */
 const MAX_VIPS = 32;
 const MAX_PORTS = 128;
+/** Of a port. */
+const MAX_LABELS = 1024;
 const LABEL = /^VIP_\d{1,3}$/;
 const MAX_TEXT = 160;
 
@@ -59,7 +61,7 @@ export function vipsOf(task: mesos.v1.master.Task, facts: ContainerFacts, ignore
   for (const { number, protocol, labels } of (task.discovery?.ports?.ports ?? []).slice(0, MAX_PORTS)) {
     // In a network of its own all of its ports are its own.
     const port = facts.ownNetwork || own.includes(number) ? number : undefined;
-    for (const { key, value = "" } of (labels?.labels ?? []).slice(0, MAX_VIPS))
+    for (const { key, value = "" } of (labels?.labels ?? []).slice(0, MAX_LABELS))
       if (LABEL.test(key)) add(value, port, protocolsOf(protocol));
   }
   for (const [key, value] of facts.labels)

@@ -10,12 +10,15 @@ import {
   markingRules,
   parseDscp,
   parseMark,
+  parsePriority,
   WRONG_DSCP_MODES,
   type MarkingPolicy,
   type MarkingValues,
 } from "../features/marking.js";
 import { compileEgress, type EgressDestination } from "../features/egress.js";
 import { classNames } from "./classes.js";
+import type { ContainerFacts } from "./facts.js";
+import { isAllocatedTo } from "./match.js";
 import { ANY, ClassName, DestinationSchema, toDestination } from "./egress.js";
 import type { Problem } from "./problem.js";
 
@@ -76,7 +79,7 @@ export const MarkingSchema = z
   .default([])
   .meta({
     description:
-      "DSCP, mark and priority of what containers send, which their tasks cannot change: the first rule that is for a container counts, and the first one with `to` that fits where it goes before that. Of change and wrong_dscp the strictest. For a class that a container only claims it counts if it lowers: DSCP CS1 or LE, and nothing else.",
+      "DSCP, mark and priority of what containers send, which their tasks cannot change: the first rule that is for a container counts, and the first one with `to` that fits where it goes before that. Of change and wrong_dscp the strictest. For a class that a container only claims it counts if it lowers: DSCP CS1 or LE, and nothing else. Labels bpf-isolator.dscp, bpf-isolator.mark and bpf-isolator.priority of a task come before the rules without `to` in trusted roles; elsewhere those count that lower.",
   });
 
 /** Names of network devices, of at most 15 bytes (IFNAMSIZ). */
@@ -191,4 +194,90 @@ export function markingFor(
       used.map(({ wrongDscp }) => wrongDscp),
     ),
   };
+}
+
+/** Keys of the labels with which a task asks for a marking of its own. */
+export const MARKING_LABELS = {
+  dscp: "bpf-isolator.dscp",
+  mark: "bpf-isolator.mark",
+  priority: "bpf-isolator.priority",
+} as const;
+
+const LABEL_PARSERS: { [K in keyof typeof MARKING_LABELS]-?: (text: string) => MarkingValues[K] } = {
+  dscp: parseDscp,
+  mark: parseMark,
+  priority: parsePriority,
+};
+
+interface Asked {
+  /** What of it counts: all for containers of trusted roles, else what only lowers. */
+  counted: MarkingValues;
+  /** Labels that come to nothing, in words. */
+  problems: string[];
+}
+
+/** What labels ask for; of those with the same key the first counts. */
+function asked(facts: ContainerFacts, trustedRoles: readonly string[]): Asked {
+  const values: MarkingValues = {};
+  const problems: string[] = [];
+  for (const name of Object.keys(MARKING_LABELS) as (keyof typeof MARKING_LABELS)[]) {
+    const label = facts.labels.find(([key]) => key === MARKING_LABELS[name]);
+    if (!label) continue;
+    try {
+      Object.assign(values, { [name]: LABEL_PARSERS[name](label[1]) });
+    } catch (error) {
+      if (!(error instanceof IsolatorError)) throw error;
+      problems.push(`its label ${label[0]} is none: ${error.message}`);
+    }
+  }
+  const { dscp } = values;
+  const lowered = dscp !== undefined && isLowerEffort({ dscp }) ? { dscp } : {};
+  const counted = isAllocatedTo(facts, trustedRoles) ? values : lowered;
+  const refused = (Object.keys(values) as (keyof typeof MARKING_LABELS)[]).filter(
+    (name) => !(name in counted),
+  );
+  problems.push(
+    ...refused.map(
+      (name) =>
+        `its label ${MARKING_LABELS[name]} counts in trusted_roles only${name === "dscp" ? ", but for CS1 and LE" : ""}`,
+    ),
+  );
+  return { counted, problems };
+}
+
+/**
+ * The configuration's marking with what a task's labels ask for. A nested container whose marking is its parent's keeps
+ * that: one of its own would take the place of the parent's mark too.
+ * @param trustedRoles whose users are believed
+ */
+export function withAsked(
+  marking: MarkingPolicy | undefined,
+  facts: ContainerFacts,
+  trustedRoles: readonly string[],
+): MarkingPolicy | undefined {
+  const { counted } = asked(facts, trustedRoles);
+  if (Object.keys(counted).length === 0 || keepsParents(marking, facts, trustedRoles)) return marking;
+  return { change: "ignore", wrongDscp: "count", ...marking, ...counted };
+}
+
+function keepsParents(
+  marking: MarkingPolicy | undefined,
+  facts: ContainerFacts,
+  trustedRoles: readonly string[],
+): boolean {
+  return facts.nested && !marking && !isAllocatedTo(facts, trustedRoles);
+}
+
+/** Labels that ask for a marking and give none, in words. @param marking that the container has */
+export function badMarks(
+  facts: ContainerFacts,
+  trustedRoles: readonly string[],
+  marking: MarkingPolicy | undefined,
+): string[] {
+  const { counted, problems } = asked(facts, trustedRoles);
+  if (Object.keys(counted).length > 0 && keepsParents(marking, facts, trustedRoles))
+    problems.push(
+      `its label ${MARKING_LABELS.dscp} does not count in a nested container, which has its parent's`,
+    );
+  return problems;
 }

@@ -9,7 +9,7 @@ import { classesOf } from "./classes.js";
 import { egressFor } from "./egress.js";
 import { filesFor } from "./files.js";
 import { limitsFor } from "./connections.js";
-import { markingFor } from "./marking.js";
+import { markingFor, withAsked } from "./marking.js";
 import { holds, isAllocatedTo, isAnchored } from "./match.js";
 import { servicesFor } from "./services.js";
 import type { Config, Exemption } from "./schema.js";
@@ -47,7 +47,7 @@ export function policyFor(config: Config, facts: ContainerFacts, agent?: AgentAd
   // In a network of its own the ports are other ports: none of the host's are the container's.
   const ports = facts.ownNetwork ? [] : facts.ports;
   const classes = classesOf(config.classes, facts, config.trustedRoles);
-  const marking = markingFor(config.marking, classes);
+  const marking = withAsked(markingFor(config.marking, classes), facts, config.trustedRoles);
   const services = servicesFor(config.services, classes);
   const bandwidth = bandwidthFor(config.bandwidth, facts, classes, config.trustedRoles);
   const egress = egressFor(config.egress, classes, agent);

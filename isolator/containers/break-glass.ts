@@ -116,6 +116,8 @@ function attachAgain(
 ): void {
   const programs = Programs.open(instance.name);
   try {
+    // From before, and nobody saw what was moved since.
+    if (record.policy.files) programs.forgetVerdicts();
     node.withFd((fd) => {
       programs.takeOver(fd, formatId(record.id), hooksOf(record.policy), [], () => {
         if (written) return;

@@ -114,6 +114,16 @@ export class Container {
   private services: ServiceTable | undefined;
   /** All of it is gone. */
   private removed = false;
+  /** cgroup ids from the root container down to this one. */
+  readonly chain: Chain;
+  readonly cgroupId: bigint;
+  readonly name: string;
+  /** Of its entries in maps. */
+  private readonly key: Uint8Array;
+  /** Whether file_counts may have something of it; undefined: to be looked up. */
+  private countsFiles: boolean | undefined;
+  /** What the programs were told of ending connections; at first, what a daemon before this one may have told them. */
+  private ends = true;
 
   private constructor(
     private readonly instance: Instance,
@@ -124,10 +134,11 @@ export class Container {
     private readonly parent: Container | undefined,
     private readonly ownRing: EventRing | undefined,
     private readonly ringSlot: number,
-  ) {}
-
-  get name(): string {
-    return formatId(this.id);
+  ) {
+    this.chain = current.chain.map(BigInt);
+    this.cgroupId = this.chain.at(-1) ?? 0n;
+    this.name = formatId(current.id);
+    this.key = u64Key(this.cgroupId);
   }
 
   get id(): ContainerId {
@@ -146,15 +157,6 @@ export class Container {
   /** Whether its node is the agent's (placement.ts). */
   get isAgents(): boolean {
     return this.current.agentNode === true;
-  }
-
-  /** cgroup ids from the root container down to this one. */
-  get chain(): Chain {
-    return this.current.chain.map(BigInt);
-  }
-
-  get cgroupId(): bigint {
-    return this.chain.at(-1) ?? 0n;
   }
 
   /**
@@ -294,12 +296,13 @@ export class Container {
     const held = instance.records.take(key);
     const programs = instance.acquirePrograms();
     const container = new Container(instance, programs, held, node, record, parent, undefined, ring.slot);
-    if (container.glass !== "detach") {
+    const { glass } = container;
+    if (glass !== "detach") {
       node.withFd((fd) => {
         programs.ensureAttached(fd, container.name, hooksOf(record.policy));
       });
     }
-    container.applyPolicy();
+    container.applyPolicy(glass);
     return container;
   }
 
@@ -315,6 +318,7 @@ export class Container {
   /** Writes the policy to the kernel, less what `break-glass` has switched off. */
   applyPolicy(glass = this.glass): void {
     if (glass === "detach") return;
+    this.countsFiles = undefined;
     writeClasses(this.programs, this.cgroupId, this.policy.classes);
     this.services = writeServices(this.programs, this.cgroupId, this.policy.services, this.services);
     this.watchSockets();
@@ -382,8 +386,11 @@ export class Container {
 
   /** @returns whether its rules end connections that exist, as things are now */
   private writeTermination(): boolean {
-    const enforced = this.policy.enforce === "on" && this.glass === undefined;
-    return writeTermination(this.programs, enforced ? this.policy.egress : undefined, this.chain);
+    const { egress, enforce } = this.policy;
+    const ends = egress !== undefined && enforce === "on" && this.glass === undefined;
+    // Asked of every container at every pass.
+    if (!ends && !this.ends) return false;
+    return (this.ends = writeTermination(this.programs, ends ? egress : undefined, this.chain));
   }
 
   /** Another policy may have a use for other hooks of BPF LSM. */
@@ -495,9 +502,11 @@ export class Container {
   usage(): Usage {
     if (this.final) return this.final.usage;
     const counters = this.programs.map("counters");
-    const key = u64Key(this.cgroupId);
-    const ofFiles = this.programs.map("file_counts").lookup(key);
-    const now = sumCounters([...(counters.lookupPerCpu(key) ?? []), ...(ofFiles ? [ofFiles] : [])]);
+    const ofFiles =
+      this.countsFiles === false ? undefined : this.programs.map("file_counts").lookup(this.key);
+    // What was counted under another policy stays.
+    this.countsFiles ??= ofFiles !== undefined || this.policy.files !== undefined;
+    const now = sumCounters([...(counters.lookupPerCpu(this.key) ?? []), ...(ofFiles ? [ofFiles] : [])]);
     return totalUsage(this.current, counters.id, now);
   }
 
@@ -505,7 +514,7 @@ export class Container {
   private socketCounts(): SocketCounts {
     // Carried over from another layout of the counters: rare.
     if (this.final || this.current.carried) return this.usage();
-    const values = this.programs.map("counters").lookupPerCpu(u64Key(this.cgroupId)) ?? [];
+    const values = this.programs.map("counters").lookupPerCpu(this.key) ?? [];
     return sumSome(values, ["tcpTimewaits", "tcpTimewaitsLost", "tcpInSegs", "tcpOutSegs"]);
   }
 
@@ -588,7 +597,8 @@ export class Container {
    * @throws cgroup-failed
    */
   async killAll(timeout?: number): Promise<void> {
-    if (!this.isAgents && this.node.populated()) this.node.kill();
+    if (!this.node.populated()) return;
+    if (!this.isAgents) this.node.kill();
     await this.node.emptied(timeout);
   }
 

@@ -100,13 +100,16 @@ class FileRuleSet {
     const program = this.programs.call("files_identify");
     const { inodes, missing, directories } = resolveRules(this.policy.rules, (fds) => identify(program, fds));
     let changed = false;
+    let written = false;
     for (const [key, inode] of inodes) {
       if (this.inodes.get(key)?.mode === inode.mode) continue;
+      written = true;
       this.map.update(fileKey(this.set, inode), u32Key(FILE_VERDICTS[inode.mode]));
       changed ||= !this.inodes.has(key);
       this.inodes.set(key, inode);
     }
     if (changed) this.dropOldest(inodes);
+    if (written) this.programs.forgetVerdicts();
     this.missing = missing;
     this.watch.update(directories, performance.now() - began);
     return changed;
@@ -133,6 +136,8 @@ class FileRuleSet {
         programs.map(name).update(u64Key(user), encode(POLICY, { ...policy, file_filter: filter }));
       }
     }
+    // What was found meanwhile was found by the old filters.
+    programs.forgetVerdicts();
   }
 
   close(): void {

@@ -10,6 +10,7 @@ import { Cluster } from "../cluster/cluster.js";
 import type { Config } from "../config/schema.js";
 import { badLimits } from "../config/connections.js";
 import { badPaths } from "../config/files.js";
+import { badMarks } from "../config/marking.js";
 import {
   bandwidthOf,
   factsOf,
@@ -868,13 +869,17 @@ export class Isolator {
 
   private register(entry: Entry): void {
     this.registry.add(entry);
-    if (entry.container) this.violations.look(entry.name, entry.container.usage().denied, Date.now());
+    if (entry.container && this.violations.counts)
+      this.violations.look(entry.name, entry.container.usage().denied, Date.now());
     const gaps = entry.container?.gaps() ?? [];
     if (gaps.length > 0) this.log.add("warning", entry.name, `this kernel cannot refuse: ${gaps.join("; ")}`);
     for (const what of entry.facts ? badLimits(entry.facts) : [])
       this.log.add("warning", entry.name, `no limit for connections: ${what}`);
     for (const what of entry.facts ? badPaths(entry.facts) : [])
       this.log.add("warning", entry.name, `no rule for files: ${what}`);
+    const marking = entry.container?.policy.marking;
+    for (const what of entry.facts ? badMarks(entry.facts, this.config.trustedRoles, marking) : [])
+      this.log.add("warning", entry.name, `no marking: ${what}`);
     const unknown = tooManyClasses(entry.container?.policy.classes);
     if (unknown !== undefined) this.log.add("warning", entry.name, unknown);
     const watch = entry.container?.escapeWatch();

@@ -206,8 +206,11 @@ export class Records {
 
   /** What writeTask() was given; undefined where there is nothing, or it is damaged. */
   readTask(key: string): TaskFacts | undefined {
+    const file = join(this.directory, key, "task.json");
+    // Most have none, and an exception costs ten times what this does.
+    if (!existsSync(file)) return undefined;
     try {
-      const task: unknown = JSON.parse(readFileSync(join(this.directory, key, "task.json"), "utf8"));
+      const task: unknown = JSON.parse(readFileSync(file, "utf8"));
       return isTask(task) ? task : undefined;
     } catch {
       return undefined;
@@ -243,9 +246,9 @@ export class Records {
     }
   }
 
-  /** Whether a container is of a `run`, as far as can be told from its record or its lock. */
-  isRuns(key: string): boolean {
-    return this.read(key)?.source === "run" || existsSync(join(this.directory, key, "lock"));
+  /** Whether a container is of a `run`, as far as can be told from its record or its lock. @param record what read() gave */
+  isRuns(key: string, record = this.read(key)): boolean {
+    return record?.source === "run" || existsSync(join(this.directory, key, "lock"));
   }
 
   /** All records that are whole. */

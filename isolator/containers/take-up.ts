@@ -98,8 +98,9 @@ async function findWhole(instance: Instance, log: EventLog): Promise<Found[]> {
   const undo: string[] = [];
   for (const key of instance.records.keys()) {
     // A damaged one of a `run` that lives is left to that; the dead ones are swept.
-    if (instance.records.isRuns(key)) continue;
-    const record = instance.records.read(key) ?? rebuildRecord(instance, key, log);
+    const known = instance.records.read(key);
+    if (instance.records.isRuns(key, known)) continue;
+    const record = known ?? rebuildRecord(instance, key, log);
     if (record && record.stage !== "preparing") found.push({ key, record });
     // What runs was whole once, whatever has become of its record.
     else if (record || !isPopulated(instance, key)) undo.push(key);
@@ -182,6 +183,24 @@ function chainOf(path: string, levels: number, step: number): string[] {
   return paths.map((each) => statSync(each, { bigint: true }).ino.toString());
 }
 
+function isAlive({ stage, cgroup }: ContainerRecord): boolean {
+  return stage === "prepared" || (CgroupNode.open(cgroup)?.populated() ?? false);
+}
+
+/**
+ * Whether a container has a port that an older one has too. One that is nested in the other has it, also where both are of
+ * one second; of others the one that lives, which has taken it over.
+ */
+function takesFrom(
+  chain: Chain,
+  record: ContainerRecord,
+  older: { record: ContainerRecord; chain: Chain },
+): boolean {
+  const isInside = (inner: Chain, outer: Chain): boolean => outer.every((id, i) => id === inner[i]);
+  if (isInside(older.chain, chain)) return false;
+  return isInside(chain, older.chain) || isAlive(record) || !isAlive(older.record);
+}
+
 /** Makes the table of ports what the records say: an update or a cleanup may have been interrupted. */
 function rebuildPorts(
   instance: Instance,
@@ -189,25 +208,18 @@ function rebuildPorts(
   found: readonly Found[],
   all: readonly ContainerRecord[],
 ): void {
-  const isAlive = ({ stage, cgroup }: ContainerRecord): boolean =>
-    stage === "prepared" || (CgroupNode.open(cgroup)?.populated() ?? false);
   const runs = all.filter(({ source }) => source === "run");
-  // Where two have a port, the one that lives has taken it over from the other, or is nested in it.
   // One whose node is gone has no ports; it is only its record that is still to be removed.
   const there = found.map(({ record }) => record).filter(({ cgroup }) => CgroupNode.open(cgroup));
-  const inOrder = [...runs, ...there]
-    .map((record) => ({ record, alive: isAlive(record) }))
-    .sort((a, b) => Number(a.alive) - Number(b.alive) || a.record.started - b.record.started);
-  const desired = new Map<number, Chain>();
-  for (const { record } of inOrder) {
+  const owners = new Map<number, { record: ContainerRecord; chain: Chain }>();
+  for (const record of [...runs, ...there].sort((a, b) => a.started - b.started)) {
     const chain = record.chain.map(BigInt);
     for (const port of listPorts(record.policy.ports ?? [])) {
-      const owner = desired.get(port) ?? [];
-      // Of one second, a parent may come after its child.
-      if (owner.length > chain.length && chain.every((id, i) => id === owner[i])) continue;
-      desired.set(port, chain);
+      const other = owners.get(port);
+      if (!other || takesFrom(chain, record, other)) owners.set(port, { record, chain });
     }
   }
+  const desired = new Map([...owners].map(([port, { chain }]) => [port, chain] as const));
   const foreign = new Set(runs.map(({ chain }) => chain.at(-1)));
   new PortTable(programs.map("port_owners"), programs.map("port_bounds")).rebuild(desired, (id) =>
     foreign.has(id.toString()),

@@ -81,6 +81,11 @@ export class Violations {
     this.rule = rule;
   }
 
+  /** Whether anything is counted. */
+  get counts(): boolean {
+    return this.rule !== undefined;
+  }
+
   /** Whether whoever does it is ended. */
   get kills(): boolean {
     return this.rule?.action === "kill";

@@ -45,9 +45,9 @@ export interface Usage {
   txBytes: bigint;
   txDropped: bigint;
   /** Refused, by reason; `source_port` is always only reported. */
-  denied: Record<Reason, bigint>;
+  denied: Readonly<Record<Reason, bigint>>;
   /** What audit mode let through and would have been refused, by reason. */
-  audited: Record<Reason, bigint>;
+  audited: Readonly<Record<Reason, bigint>>;
   /** Events that nobody could be told of, since their ring was full. */
   eventsLost: bigint;
   /** TCP (statistics.ts): connections that the container asked for, and that its listeners got. */
@@ -139,32 +139,41 @@ function byReason(values: readonly bigint[]): Record<Reason, bigint> {
   return counts;
 }
 
+/** Copied and shared by what is nearly always 0: a daemon works out the usage of a thousand containers at a time. */
+const NO_TOTALS = Object.fromEntries(TOTALS.map((name) => [name, 0n])) as Record<Total, bigint>;
+const NO_REASONS = Object.freeze(byReason([]));
+
 /**
- * Adds up the values of all CPUs. Every field is a u64, so whole values are added word by word: a daemon does it for a
- * thousand containers at a time.
+ * Adds up the values of all CPUs; every field is a u64.
  * @param layout of another build's counters: fields that it does not have count 0
  */
 export function sumCounters(perCpu: readonly Uint8Array[], layout: Layout = layouts.structs.counters): Usage {
-  const words = layout.size / 8;
-  const sums = new BigUint64Array(words);
-  for (const bytes of perCpu) {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, layout.size);
-    for (let i = 0; i < words; i++) {
-      // Most are 0, and adding up bigints takes long.
-      if (view.getUint32(8 * i) === 0 && view.getUint32(8 * i + 4) === 0) continue;
-      sums[i] = (sums[i] ?? 0n) + view.getBigUint64(8 * i, LITTLE);
-    }
-  }
+  const views = perCpu.map((bytes) => new DataView(bytes.buffer, bytes.byteOffset, layout.size));
+  const sum = (offset: number): bigint => {
+    let total = 0n;
+    for (const view of views)
+      // Adding up bigints takes long.
+      if (view.getUint32(offset) !== 0 || view.getUint32(offset + 4) !== 0)
+        total += view.getBigUint64(offset, LITTLE);
+    return total;
+  };
   const fields: Readonly<Record<string, Field>> = layout.fields;
-  const at = (name: CounterName, index = 0): bigint => {
-    const field = fields[name];
-    return field && index < (field.count ?? 1) ? (sums[field.offset / 8 + index] ?? 0n) : 0n;
+  const reasons = (name: "denied" | "audited"): Record<Reason, bigint> => {
+    const { offset = 0, count = 0 } = fields[name] ?? {};
+    let counts: Record<Reason, bigint> | undefined;
+    for (let i = 0; i < Math.min(count, REASONS.length); i++) {
+      const total = sum(offset + 8 * i);
+      if (total > 0n) (counts ??= { ...NO_REASONS })[REASONS[i] ?? "bind"] = total;
+    }
+    return counts ?? NO_REASONS;
   };
-  return {
-    ...(Object.fromEntries(TOTALS.map((name) => [name, at(COUNTERS[name])])) as Record<Total, bigint>),
-    denied: byReason(REASONS.map((_, i) => at("denied", i))),
-    audited: byReason(REASONS.map((_, i) => at("audited", i))),
-  };
+  const usage: Usage = { ...NO_TOTALS, denied: reasons("denied"), audited: reasons("audited") };
+  for (const name of TOTALS) {
+    const field = fields[COUNTERS[name]];
+    const total = field ? sum(field.offset) : 0n;
+    if (total > 0n) usage[name] = total;
+  }
+  return usage;
 }
 
 /**
@@ -183,7 +192,7 @@ export function sumSome<N extends Total>(perCpu: readonly Uint8Array[], names: r
 }
 
 /** What was refused in all: everything but what can only be reported. */
-export function totalDenied(counts: Record<Reason, bigint>): bigint {
+export function totalDenied(counts: Readonly<Record<Reason, bigint>>): bigint {
   return REASONS.filter((reason) => reason !== "source_port").reduce(
     (total, reason) => total + counts[reason],
     0n,

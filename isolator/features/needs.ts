@@ -137,7 +137,12 @@ export const NEEDS: readonly FeatureNeeds[] = [
       ...hooks("getpeername4", "getpeername6", "sock_ops"),
       "map_sk_storage",
     ],
-    prefers: [],
+    prefers: [
+      {
+        probe: "end_connections",
+        without: "connected UDP sockets whose backend is gone are not ended, and send to nobody",
+      },
+    ],
   },
   {
     feature: "egress",

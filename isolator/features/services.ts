@@ -116,13 +116,14 @@ export function encodeServiceKey(
   set: bigint,
   { address, port, protocol }: { address: string; port: number; protocol: EndpointProtocol },
 ): Uint8Array {
-  return encode(KEY, {
-    set,
-    address: addressBytes(address),
-    port,
-    protocol: PROTOCOL_NUMBERS[protocol],
-    reserved: 0,
-  });
+  const { fields } = KEY;
+  const bytes = new Uint8Array(KEY.size);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(fields.set.offset, set, LITTLE);
+  bytes.set(addressBytes(address), fields.address.offset);
+  view.setUint16(fields.port.offset, port, LITTLE);
+  view.setUint16(fields.protocol.offset, PROTOCOL_NUMBERS[protocol], LITTLE);
+  return bytes;
 }
 
 export interface ServiceKey {
@@ -184,9 +185,13 @@ export function decodePlace(bytes: Uint8Array): number {
   return new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, LITTLE);
 }
 
-/** Value of service_states. */
+/** Value of service_states, and of service_misses. */
 export function encodeState(value: bigint): Uint8Array {
   return new Uint8Array(BigUint64Array.of(value).buffer);
+}
+
+export function decodeState(value: Uint8Array | undefined): bigint {
+  return value ? new DataView(value.buffer, value.byteOffset, 8).getBigUint64(0, LITTLE) : 0n;
 }
 
 /** Two backends, of which one is drawn. */
@@ -331,15 +336,17 @@ export function avoidedUntil(value: Uint8Array): bigint {
   return new DataView(value.buffer, at, 8).getBigUint64(0, LITTLE);
 }
 
+/** Field by field, since there are many (codec.ts is for all layouts, and takes its time). */
 export function decodeBackend(value: Uint8Array): BackendCounts & { avoid: number } {
-  const { avoided_until, avoid, connects, refused, unanswered, live } = decode(BACKEND, value);
+  const { avoided_until, avoid, connects, refused, unanswered, live } = BACKEND.fields;
+  const view = new DataView(value.buffer, value.byteOffset, BACKEND.size);
   return {
-    avoidedUntil: avoided_until,
-    avoid: Number(avoid) / NS_PER_S,
-    connects,
-    refused,
-    unanswered,
-    live,
+    avoidedUntil: view.getBigUint64(avoided_until.offset, LITTLE),
+    avoid: Number(view.getBigUint64(avoid.offset, LITTLE)) / NS_PER_S,
+    connects: view.getBigUint64(connects.offset, LITTLE),
+    refused: view.getBigUint64(refused.offset, LITTLE),
+    unanswered: view.getBigUint64(unanswered.offset, LITTLE),
+    live: view.getUint32(live.offset, LITTLE),
   };
 }
 

@@ -175,15 +175,22 @@ export function ensureAttached(
   wanted: WantedHooks,
   old: readonly ProgramFds[] = [],
 ): void {
+  /** Ids by attach type, until something is changed there: several hooks have one. */
+  const found = new Map<number, ReadonlySet<number>>();
   for (const hook of HOOKS) {
     const program = programs.get(hook.name);
     if (program === undefined) continue;
-    const there = new Set(attachedIds(node, hook.attachType));
+    const detach = (fd: number): void => {
+      detachOne(fd, node, hook.attachType);
+      found.delete(hook.attachType);
+    };
+    const there = found.get(hook.attachType) ?? new Set(attachedIds(node, hook.attachType));
+    found.set(hook.attachType, there);
     const isThere = (set: ProgramFds, name: string): boolean => there.has(idOf(set, name) ?? 0);
     const rivals = rivalsOf(hook);
     if (!isWanted(hook, wanted)) {
       // The one that is wanted instead takes its place.
-      if (rivals.length === 0 && isThere(programs, hook.name)) detachOne(program, node, hook.attachType);
+      if (rivals.length === 0 && isThere(programs, hook.name)) detach(program);
       continue;
     }
     if (!isThere(programs, hook.name)) {
@@ -195,11 +202,12 @@ export function ensureAttached(
         replaced !== undefined
           ? replace(program, replaced, node, hook.attachType)
           : attachOne(program, node, hook.attachType);
+      found.delete(hook.attachType);
       if (result < 0) throw attachError(hook, container, result);
     }
     for (const rival of rivals) {
       const fd = programs.get(rival);
-      if (fd !== undefined && isThere(programs, rival)) detachOne(fd, node, hook.attachType);
+      if (fd !== undefined && isThere(programs, rival)) detach(fd);
     }
   }
   for (const set of old) detachEverywhere(set, node);
@@ -207,9 +215,12 @@ export function ensureAttached(
 
 /** Sections of the hooks whose wanted program is not on a node. */
 export function missingHooks(programs: ProgramFds, node: number, wanted: WantedHooks): string[] {
+  const found = new Map<number, readonly number[]>();
   return HOOKS.filter((hook) => {
     if (!programs.has(hook.name) || !isWanted(hook, wanted)) return false;
-    return !attachedIds(node, hook.attachType).includes(idOf(programs, hook.name) ?? 0);
+    const there = found.get(hook.attachType) ?? attachedIds(node, hook.attachType);
+    found.set(hook.attachType, there);
+    return !there.includes(idOf(programs, hook.name) ?? 0);
   }).map(({ section }) => section);
 }
 

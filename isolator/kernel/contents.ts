@@ -33,6 +33,7 @@ export const MAPS = {
   file_rules: 4,
   file_policies: layouts.structs.policy.size,
   file_counts: layouts.structs.counters.size,
+  file_cache: layouts.structs.file_cache.size,
   file_root: 4,
   endpoint_sets: 4,
   endpoint_blocks: 4,
@@ -76,8 +77,7 @@ export const ITERATORS = [
   { name: "bandwidth_arms" },
   { name: "end_tcp", plain: "list_tcp" },
   { name: "end_udp", plain: "list_udp" },
-  // Without it such sockets stay.
-  { name: "services_udp", plain: "services_keep" },
+  { name: "services_udp", plain: "services_list" },
 ] as const satisfies readonly { name: string; plain?: string }[];
 export type IteratorName = (typeof ITERATORS)[number]["name"];
 /** Programs that user space calls, as it does system calls. */

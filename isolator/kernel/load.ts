@@ -110,8 +110,34 @@ export function loadMachine(directory?: string): boolean {
   }
 }
 
+/** What loadAhead() has loaded, until load() has a use for it. */
+let ahead: Loaded | undefined;
+
+/**
+ * Loads everything in a thread, while this one does something else, for the load() to come: the kernel takes half a second
+ * to verify all programs. What it refuses is left to load(), which says why.
+ */
+export async function loadAhead(): Promise<void> {
+  const hooks = mayHaveLsm() && loadsAnyLsm() ? HOOKS : HOOKS.filter(({ lsm }) => !lsm);
+  const object = openObject(hooks);
+  const errno = await libbpf().objectLoadAsync(object);
+  if (errno < 0) libbpf().objectClose(object);
+  else ahead = { object, hooks };
+}
+
+/** Gives back what loadAhead() has loaded and nobody had a use for: programs and maps that are pinned already. */
+export function dropAhead(): void {
+  if (ahead) libbpf().objectClose(ahead.object);
+  ahead = undefined;
+}
+
 /** @throws load-failed */
 export function loadObject(maps?: string): Loaded {
+  if (ahead && maps === undefined) {
+    const loaded = ahead;
+    ahead = undefined;
+    return loaded;
+  }
   // A kernel may have BPF LSM and yet refuse its programs (lockdown, seccomp): only trying tells, and one small program
   // is tried first, since verifying all of them takes half a second.
   const everything = mayHaveLsm() && loadsAnyLsm() ? tryLoad(HOOKS, maps) : undefined;

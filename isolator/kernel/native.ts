@@ -2,7 +2,8 @@
  * The C functions that this program calls, of libc and libbpf, by koffi. Nothing outside of isolator/kernel/ imports
  * koffi or, tests and benchmarks apart, this file.
  *
- * Calls are synchronous; the slowest is bpf_object__load (22-50 ms for all programs, once for an instance).
+ * Calls are synchronous; the slowest is bpf_object__load (about half a second for all programs, once for an instance), which
+ * a daemon has a thread do.
  */
 import koffi, { type LibraryHandle } from "koffi";
 import { getSystemErrorName } from "node:util";
@@ -16,8 +17,22 @@ export type Memory = Uint8Array | null;
 
 type Func<A extends unknown[], R> = (...args: A) => R;
 
+/** The same in a thread of its own, for what takes long. */
+type AsyncFunc<A extends unknown[], R> = (...args: A) => Promise<R>;
+
 function bind<A extends unknown[], R>(library: LibraryHandle, prototype: string): Func<A, R> {
   return library.func(prototype);
+}
+
+function bindAsync<A extends unknown[], R>(library: LibraryHandle, prototype: string): AsyncFunc<A, R> {
+  const { async: call } = library.func(prototype) as { async: (...args: unknown[]) => void };
+  return (...args) =>
+    new Promise((resolve, reject) => {
+      call(...args, (error: Error | null, result: R) => {
+        if (error) reject(error);
+        else resolve(result);
+      });
+    });
 }
 
 function loadLibbpf(): LibraryHandle {
@@ -42,6 +57,7 @@ function bindLibbpf() {
       "void *bpf_object__open_file(const char *path, void *opts)",
     ),
     objectLoad: bind<[Pointer], number>(bpf, "int bpf_object__load(void *obj)"),
+    objectLoadAsync: bindAsync<[Pointer], number>(bpf, "int bpf_object__load(void *obj)"),
     objectClose: bind<[Pointer], undefined>(bpf, "void bpf_object__close(void *obj)"),
     findProgram: bind<[Pointer, string], Pointer>(
       bpf,

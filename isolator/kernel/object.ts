@@ -25,6 +25,7 @@ export const STRUCTS = [
   "port_remap_set",
   "file_key",
   "file_detail",
+  "file_cache",
   "file_identity",
   "marking",
   "marking_rule",

@@ -1,6 +1,7 @@
 /**
  * All programs and maps of an instance: loaded once, pinned, and opened by every process that runs containers there.
  */
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import {
   attachAll,
@@ -27,10 +28,11 @@ import {
   type QueryName,
 } from "./contents.js";
 import { Epoch, EPOCH_MAPS } from "./epoch.js";
+import { LITTLE, u32Key } from "./codec.js";
+import { layouts } from "./gen/layout.js";
 import { HOOKS, MACHINE_HOOKS } from "./hooks.js";
 import { attachedToMachine, attachToMachine } from "./links.js";
 import { iteratorProgram, load, loadMachine, loadObject, programFd } from "./load.js";
-import { u32Key } from "./codec.js";
 import { BpfMap } from "./maps.js";
 import { ensureBpffs } from "./mounts.js";
 import { libbpf, libc, type Pointer } from "./native.js";
@@ -38,6 +40,7 @@ import { buildId, checkLayouts } from "./object.js";
 import { exists, pinRoot, Pins } from "./pins.js";
 
 const FIRST = u32Key(0);
+const GENERATION = layouts.structs.file_cache.fields.generation.offset;
 
 /** Programs and maps by name; every one is there. Owns their file descriptors until close(). */
 export class Programs {
@@ -173,9 +176,23 @@ export class Programs {
     );
   }
 
-  /** Attaches them (links.ts). Safe to repeat. @throws attach-failed, load-failed */
+  /**
+   * Attaches them (links.ts). Safe to repeat. What was remembered while they were not attached, and nobody told of
+   * directories that moved, is forgotten.
+   * @throws attach-failed, load-failed
+   */
   attachToMachine(): void {
-    if (this.pins && this.loadForMachine()) attachToMachine(this.pins.directory, this.programs);
+    if (!this.pins || !this.loadForMachine()) return;
+    attachToMachine(this.pins.directory, this.programs);
+    this.forgetVerdicts();
+  }
+
+  /** Makes verdicts on files void (bpf/file_cache.h): to be called after entries of file_rules, or policies, changed. */
+  forgetVerdicts(): void {
+    const value = new Uint8Array(MAPS.file_cache);
+    const generation = randomBytes(8).readBigUInt64LE() | 1n;
+    new DataView(value.buffer).setBigUint64(GENERATION, generation, LITTLE);
+    this.map("file_cache").update(u32Key(0), value);
   }
 
   /**

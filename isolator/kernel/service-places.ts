@@ -5,7 +5,6 @@
  */
 import { randomInt } from "node:crypto";
 import {
-  avoidedUntil,
   decodeBackend,
   decodePlace,
   decodeServiceKey,
@@ -76,6 +75,11 @@ export class ServicePlaces {
     return true;
   }
 
+  /** @param text of a backend (formatEnd()) */
+  has(text: string): boolean {
+    return this.known.has(text);
+  }
+
   /** What programs have counted of it, whichever process has added it. */
   counts(protocol: Service["protocol"], backend: Backend): BackendCounts | undefined {
     const end = { ...backend, protocol };
@@ -84,15 +88,15 @@ export class ServicePlaces {
     return value && decodeBackend(value);
   }
 
-  /** Reads all that there are in few calls. @returns until when the one at a place is avoided: 0: it is not */
-  readAvoided(): (place: number) => bigint {
+  /** Reads many in few calls. @returns the value of service_backends at a place, good for this turn of the event loop */
+  reader(): (place: number) => Uint8Array {
     const map = this.maps.map("service_backends");
     const pieces = new Map<number, Uint8Array>();
     return (place) => {
       const piece = Math.floor(place / AT_ONCE);
       const values = pieces.get(piece) ?? map.lookupRange(piece * AT_ONCE, AT_ONCE);
       pieces.set(piece, values);
-      return avoidedUntil(values.subarray((place % AT_ONCE) * SERVICE_BACKEND_SIZE));
+      return values.subarray((place % AT_ONCE) * SERVICE_BACKEND_SIZE);
     };
   }
 

@@ -5,8 +5,11 @@
 import { randomBytes } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import {
+  avoidedUntil,
   blocksOf,
+  decodeBackend,
   decodeServiceKey,
+  decodeState,
   encodeService,
   encodeServiceKey,
   encodeSlotKey,
@@ -58,6 +61,16 @@ export const SERVICE_MAPS: readonly ServiceMapName[] = [
 const GRACE = 1_000;
 /** Entries that are written in one call. */
 const AT_ONCE = 4_096;
+
+/** A service with what programs have counted. */
+export interface CountedService {
+  service: Service;
+  draining: readonly Backend[];
+  /** Of its backends, then of those that drain. */
+  counts: BackendCounts[];
+  /** How often it had no backend. */
+  misses: bigint;
+}
 
 interface Known {
   service: Service;
@@ -160,15 +173,34 @@ export class ServiceTable {
     return this.known.get(text);
   }
 
+  /** Whether a place, by its text, is that of a backend. */
+  hasBackend(text: string): boolean {
+    return this.places.has(text);
+  }
+
   /** Backends that are avoided, with their service. */
   *avoided(): Generator<{ service: Service; backend: Backend }> {
-    const watched = this.maps.map("service_states").lookup(u32Key(STATE_KEYS.watched));
     // So far none was.
-    if (!watched || watched.every((byte) => byte === 0)) return;
-    const until = this.places.readAvoided();
+    if (decodeState(this.maps.map("service_states").lookup(u32Key(STATE_KEYS.watched))) === 0n) return;
+    const read = this.places.reader();
     for (const { service, places } of this.known.values())
       for (const [i, backend] of service.backends.entries())
-        if (until(places[i] ?? 0) > 0n) yield { service, backend };
+        if (avoidedUntil(read(places[i] ?? 0)) > 0n) yield { service, backend };
+  }
+
+  /** All that there is, with what programs have counted. */
+  *views(): Generator<CountedService> {
+    const read = this.places.reader();
+    const map = this.maps.map("service_misses");
+    const missed = new Map<string, bigint>();
+    for (const key of map.keys(SERVICE_KEY_SIZE)) {
+      const at = decodeServiceKey(key);
+      if (at.set === this.set) missed.set(formatEnd(at), decodeState(map.lookup(key)));
+    }
+    for (const [text, { service, draining, places }] of this.known) {
+      const counts = places.map((place) => decodeBackend(read(place)));
+      yield { service, draining, counts, misses: missed.get(text) ?? 0n };
+    }
   }
 
   /** What programs have counted of a backend of a service. */
@@ -178,8 +210,7 @@ export class ServiceTable {
 
   /** How often it had no backend. */
   misses(service: Service): bigint {
-    const value = this.maps.map("service_misses").lookup(encodeServiceKey(this.set, service));
-    return value ? (new BigUint64Array(value.slice().buffer)[0] ?? 0n) : 0n;
+    return decodeState(this.maps.map("service_misses").lookup(encodeServiceKey(this.set, service)));
   }
 
   /** Removes what an earlier process has left in this set and this one has not. @returns whether a backend is gone */

@@ -5,6 +5,7 @@
  */
 import { IsolatorError } from "../errors.js";
 import { decode, u32Key, type Struct } from "./codec.js";
+import type { IteratorName } from "./contents.js";
 import { layouts } from "./gen/layout.js";
 import { runIterator } from "./iterator.js";
 import { hasSockDestroy } from "./load.js";
@@ -72,15 +73,10 @@ function destroy(diag: SockDiag, socket: EndedSocket): boolean {
   return result === 0 || result === ENOENT;
 }
 
-/**
- * A pass over all TCP and UDP sockets of this process's network namespace. One at a time for an instance.
- * @returns those that were ended
- * @throws map-failed
- */
-export async function endSockets(programs: Programs): Promise<EndedSocket[]> {
-  programs.map("listening").update(u32Key(0), new Uint8Array(layouts.structs.listening_ports.size));
+/** @returns those that were ended @throws map-failed */
+async function endFoundBy(programs: Programs, names: readonly IteratorName[]): Promise<EndedSocket[]> {
   const found: EndedSocket[] = [];
-  for (const name of ["end_tcp", "end_udp"] as const) {
+  for (const name of names) {
     await runIterator(programs.iterator(name), (bytes) => {
       for (let at = 0; at + SOCKET.size <= bytes.length; at += SOCKET.size)
         found.push(decode(SOCKET, bytes.slice(at, at + SOCKET.size)));
@@ -93,4 +89,23 @@ export async function endSockets(programs: Programs): Promise<EndedSocket[]> {
   } finally {
     diag.close();
   }
+}
+
+/**
+ * A pass over all TCP and UDP sockets of this process's network namespace. One at a time for an instance.
+ * @returns those that were ended
+ * @throws map-failed
+ */
+export function endSockets(programs: Programs): Promise<EndedSocket[]> {
+  programs.map("listening").update(u32Key(0), new Uint8Array(layouts.structs.listening_ports.size));
+  return endFoundBy(programs, ["end_tcp", "end_udp"]);
+}
+
+/**
+ * The same for UDP sockets that are connected to backends of services which are gone: their tasks connect again.
+ * @returns those that were ended
+ * @throws map-failed
+ */
+export function endLostBackends(programs: Programs): Promise<EndedSocket[]> {
+  return endFoundBy(programs, ["services_udp"]);
 }

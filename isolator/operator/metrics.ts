@@ -1,7 +1,7 @@
 /** GET /metrics: what Prometheus scrapes. Other parts of the daemon add to the registry. */
 import { setImmediate as breathe } from "node:timers/promises";
 import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
-import type { BackendView } from "../cluster/services.js";
+import type { BackendView, ServiceView } from "../cluster/services.js";
 import type { Container } from "../containers/container.js";
 import type { Isolator } from "../containers/isolator.js";
 import type { Entry } from "../containers/registry.js";
@@ -77,6 +77,8 @@ export class Metrics {
   private readonly bandwidth: BandwidthMetrics;
   private readonly hostBandwidth: BandwidthMetrics;
   private readonly egress: Counter;
+  /** As they are at this scrape. */
+  private services: readonly ServiceView[] = [];
   /** One at a time: each fills the metrics anew. */
   private last: Promise<unknown> = Promise.resolve();
 
@@ -171,7 +173,7 @@ export class Metrics {
 
   /** Of services and their backends, over all containers. */
   private addServices(prefix: string): void {
-    const directory = () => this.isolator.cluster.services;
+    const views = () => this.services;
     const registers = [this.registry];
     const add = (
       kind: typeof Counter | typeof Gauge,
@@ -183,7 +185,7 @@ export class Metrics {
         ...{ name: `${prefix}service_${name}`, help, registers, labelNames: ["service", "backend"] },
         collect() {
           this.reset();
-          for (const { service, backends } of directory().list())
+          for (const { service, backends } of views())
             for (const backend of backends.slice(0, MAX_BACKENDS))
               this.inc(
                 { service: service.name ?? formatEnd(service), backend: formatPort(backend) },
@@ -208,13 +210,14 @@ export class Metrics {
       ...{ registers, labelNames: ["service"] },
       collect() {
         this.reset();
-        for (const { service, misses } of directory().list())
+        for (const { service, misses } of views())
           this.inc({ service: service.name ?? formatEnd(service) }, Number(misses));
       },
     });
   }
 
   private async fill(): Promise<void> {
+    this.services = [...this.isolator.cluster.services.list()];
     const { states, denied, audited, egress, sourceAge, sourceEndpoints } = this;
     const others = [states, denied, audited, egress, sourceAge, sourceEndpoints];
     for (const metric of [...this.counters.keys(), ...this.gauges.keys(), ...this.held.keys(), ...others])

@@ -21,6 +21,7 @@ import {
   startEmpty,
   startMapped,
   startMarked,
+  startMarkedTo,
   startOurs,
   startPeer,
 } from "./lib/variants.js";
@@ -86,7 +87,9 @@ async function measure(options: Options, cleanup: Cleanup): Promise<Figure[]> {
   );
   const mapped = options.ours ? subject(await startMapped(setting), cleanup) : ours;
   const marked = options.ours ? subject(await startMarked(setting), cleanup) : ours;
-  const subjectOf = ({ of }: Load): Subject => (of === "mapped" ? mapped : of === "marked" ? marked : ours);
+  const markedTo = options.ours ? subject(await startMarkedTo(setting), cleanup) : ours;
+  const others = { mapped, marked, "marked-to": markedTo };
+  const subjectOf = ({ of }: Load): Subject => (of ? others[of] : ours);
   const empty = subject(await startEmpty(setting, ours.programs.hooks), cleanup);
   const baseOf = ({ over }: Load): Subject => (over === "counting" ? ours : empty);
   enableStatistics(cleanup);
@@ -109,7 +112,7 @@ async function measure(options: Options, cleanup: Cleanup): Promise<Figure[]> {
         {
           load: load.name,
           hook,
-          target: load.target ?? TARGETS[hook],
+          target: (load.targets ?? TARGETS)[hook],
           packets: spread(a.packets).median,
           base: spread(b.ns),
           ours: spread(a.ns),
@@ -139,8 +142,8 @@ ${machineLine()}. ${rounds} pairs.
 ${table(["hook", "load", "without, ns", "bpf-isolator, ns", "difference (quartiles)", "target"], rows, 2)}
 
 From the kernel's BPF statistics, whose own clock reading is in both of the first figures; the difference is the
-program. Without: an empty program on the hook, or over counting the program of a container that only counts. In bulk loads a run is for a GSO or GRO packet, and the target for each packet that this stands for. Medians
-of ABBA pairs, all on one CPU. Made by \`npm run bench:hooks\`.
+program. Without: an empty program on the hook, or over counting the program of a container that only counts. In bulk loads
+a run is for a GSO or GRO packet, and the target for each packet that this stands for. Medians of ABBA pairs, all on one CPU. Made by \`npm run bench:hooks\`.
 `.trim();
 }
 

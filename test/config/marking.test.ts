@@ -7,6 +7,7 @@ import { after, before, describe, it } from "node:test";
 import { renderList, summaryToJson } from "../../isolator/cli/list.js";
 import { renderUsage } from "../../isolator/cli/usage.js";
 import type { ContainerFacts } from "../../isolator/config/facts.js";
+import { badMarks } from "../../isolator/config/marking.js";
 import { policyFor } from "../../isolator/config/policy.js";
 import type { Config } from "../../isolator/config/schema.js";
 import {
@@ -67,6 +68,54 @@ marking:
       const other = yaml(`${CLASSES}\nmarking: [{ class: batch, ${values} }]`);
       assert.equal(marking(other, { labels: tier("batch") }), "none", values);
     }
+  });
+
+  it("is what labels ask for in trusted roles, and else only if that lowers, over that of its class", () => {
+    const labels: ContainerFacts["labels"] = [
+      ["bpf-isolator.dscp", "ef"],
+      ["bpf-isolator.dscp", "1"],
+      ["bpf-isolator.mark", "0x1/0xf"],
+      ["bpf-isolator.priority", "7"],
+    ];
+    assert.equal(marking(config, { roles: ["ops"], labels }), "DSCP EF, mark 0x1/0xf, priority 7");
+    assert.equal(
+      marking(config, { roles: ["ops"], labels: [...tier("gold"), ...labels.slice(3)] }),
+      "DSCP EF, mark 0x20/0xf0, priority 7",
+    );
+    assert.equal(marking(config, { roles: ["web"], labels }), "none");
+    assert.match(marking(config, { roles: ["prod"], labels }), /^DSCP AF21, mark 0x10\/0xff, priority 3$/);
+    const lower: ContainerFacts["labels"] = [["bpf-isolator.dscp", "LE"], ...labels.slice(2)];
+    assert.equal(marking(config, { roles: ["web"], labels: lower }), "DSCP LE");
+    assert.equal(marking(config, { roles: ["prod"], labels: lower }), "DSCP LE, mark 0x10/0xff, priority 3");
+    assert.equal(marking(config, { nested: true, labels: lower }), "none", "its parent's is");
+    assert.equal(marking(config, { nested: true, roles: ["ops"], labels: lower.slice(0, 1) }), "DSCP LE");
+  });
+
+  it("tells of labels that come to nothing", () => {
+    const bad = (values: Partial<ContainerFacts>): string[] => {
+      const none = { ports: [], ownNetwork: false, nested: false, roles: [], labels: [], labelsIgnored: 0 };
+      return badMarks({ ...none, ...values }, ["ops"], undefined);
+    };
+    const wrong: ContainerFacts["labels"] = [
+      ["bpf-isolator.dscp", "64"],
+      ["bpf-isolator.mark", "0x100/0xff"],
+      ["bpf-isolator.priority", "-1"],
+    ];
+    assert.deepEqual(bad({ roles: ["ops"], labels: wrong }), [
+      'its label bpf-isolator.dscp is none: bad DSCP "64": give 0 to 63, or a name as CS1, AF21 or EF',
+      'its label bpf-isolator.mark is none: bad mark "0x100/0xff": its value has bits that are not in its mask',
+      'its label bpf-isolator.priority is none: bad priority "-1": give 0 to 2147483647',
+    ]);
+    const much: ContainerFacts["labels"] = [
+      ["bpf-isolator.dscp", "EF"],
+      ["bpf-isolator.mark", "1"],
+    ];
+    assert.deepEqual(bad({ roles: ["ops"], labels: much }), []);
+    assert.deepEqual(bad({ roles: ["web"], labels: much }), [
+      "its label bpf-isolator.dscp counts in trusted_roles only, but for CS1 and LE",
+      "its label bpf-isolator.mark counts in trusted_roles only",
+    ]);
+    assert.match(bad({ nested: true, labels: [["bpf-isolator.dscp", "CS1"]] }).join(), /has its parent's/);
   });
 
   it("is that of a rule without a class where no other is before it", () => {

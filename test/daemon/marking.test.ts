@@ -47,6 +47,39 @@ describe("a container with a mark", () => {
     await agent.cleanup("web");
   });
 
+  it("has what its labels ask for where its role is trusted, and the operator is told where not", async () => {
+    await daemon.reload(`${CONFIG}trusted_roles: [ops]\n`);
+    const labels = Object.entries({ "bpf-isolator.dscp": "EF", "bpf-isolator.mark": "9" });
+    const executor_info = {
+      ...{ executor_id: { value: "e" }, framework_id: { value: "f" }, command: {} },
+      labels: { labels: labels.map(([key, value]) => ({ key, value })) },
+    };
+    const listed = async (name: string): Promise<string> =>
+      (await runIsolator(["list", "--instance", daemon.instance])).stdout
+        .split("\n")
+        .find((line) => line.includes(name)) ?? "";
+    await agent.prepare("trusts", {
+      resources: [ports("31020", { allocation_info: { role: "ops" } })],
+      executor_info,
+    });
+    assert.match(await listed("trusts"), /DSCP EF, mark 0x9\b/);
+    assert.deepEqual((await agent.status("trusts")).cgroup_info, { net_cls: { classid: 9 } });
+    await agent.prepare("asks", {
+      resources: [ports("31021", { allocation_info: { role: "web" } })],
+      executor_info,
+    });
+    assert.match(await listed("asks"), /DSCP AF21, mark 0x10\/0xff/);
+    for (const name of ["dscp", "mark"])
+      assert(
+        daemon.log.some(({ msg }) =>
+          msg.includes(`no marking: its label bpf-isolator.${name} counts in trusted_roles only`),
+        ),
+        name,
+      );
+    await agent.cleanup("trusts");
+    await agent.cleanup("asks");
+  });
+
   it("shows its marking and what was refused in list, usage and events", async () => {
     await daemon.reload(CONFIG);
     await agent.prepare("shown", { resources: [ports("31010")] });

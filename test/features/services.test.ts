@@ -4,6 +4,7 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { after, before, describe, it } from "node:test";
 import { parseVipOption, parseVipOptions } from "../../isolator/features/services.js";
+import { endLostBackends } from "../../isolator/kernel/terminate.js";
 import { Connector, Listener } from "../support/connections.js";
 import { policy, testInstance } from "../support/instance.js";
 import { at, boxMaker, chosen } from "../support/services.js";
@@ -12,7 +13,7 @@ import { until } from "../support/wait.js";
 
 enterOwnNetwork();
 const made = testInstance();
-const { cell } = made;
+const { cell, instance } = made;
 const box = boxMaker(made);
 
 /** Answers each datagram with what it got. @returns its port, and what ends it */
@@ -256,6 +257,52 @@ describe("services: UDP", () => {
     assert.ok(service);
     const counts = made.table.counts(service, { address: "127.0.0.1", port: left.port });
     assert.equal(counts?.connects, 1n);
+  });
+});
+
+describe("services: UDP sockets whose backend is gone", () => {
+  it("are ended where they are connected to it, by whichever way this kernel has, so that their task connects again", async () => {
+    const [one, two, six] = await Promise.all(["127.0.0.1", "127.0.0.1", "::1"].map(echo));
+    assert.ok(one && two && six);
+    const vips = (port: number, sixth: number) => [
+      `10.77.0.56:53/udp=127.0.0.1:${port}`,
+      `[fd77::56]:53/udp=[::1]:${sixth}`,
+    ];
+    const made = await box(vips(one.port, six.port));
+    const { task } = made;
+    const connected = async (family: 4 | 6, to: string, port: number): Promise<number> => {
+      const fd = await task.socket("udp", family);
+      assert.equal(await task.try(`connect ${fd} ${to} ${port}`), "ok");
+      return fd;
+    };
+    const lost = [
+      await connected(4, "10.77.0.56", 53),
+      await connected(6, "::ffff:10.77.0.56", 53),
+      await connected(6, "fd77::56", 53),
+    ];
+    // Nobody else's: by its own address, one that has left since, one that is connected to nobody.
+    const others = [await connected(4, "127.0.0.1", one.port), await connected(4, "10.77.0.56", 53)];
+    assert.equal(await task.try(`unspec ${others[1] ?? 0}`), "ok");
+    assert.equal(await task.try(`connect ${others[1] ?? 0} 127.0.0.1 ${one.port}`), "ok");
+    const free = await task.socket("udp");
+    assert.equal(await task.try(`send ${free} 10.77.0.56 53`), "ok");
+    assert.deepEqual(await endLostBackends(instance.loaded), []);
+    const own = parseVipOptions(vips(two.port, two.port));
+    await made.container.update({ ...made.container.policy, services: { own } });
+    const ended = await endLostBackends(instance.loaded);
+    assert.deepEqual(
+      ended.map(({ remote_port: port }) => port).sort(),
+      [one.port, one.port, six.port].sort(),
+    );
+    for (const fd of lost) assert.notEqual(await task.try(`write ${fd}`), "ok");
+    for (const fd of others) assert.equal(await task.try(`write ${fd}`), "ok");
+    assert.equal(await task.try(`send ${free} 10.77.0.56 53`), "ok");
+    // The very socket may connect again. The error of its end may be still to be told.
+    const [fd = 0] = lost;
+    assert.equal(await task.try(`connect ${fd} 10.77.0.56 53`), "ok");
+    assert.match(await task.try(`write ${fd}`), /^(ok|ECONNABORTED)$/);
+    assert.equal(await task.try(`write ${fd}`), "ok");
+    assert.equal(at(await task.tell(`from ${fd}`)), "10.77.0.56:53");
   });
 });
 

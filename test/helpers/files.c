@@ -613,8 +613,11 @@ int main(int argc, char **argv)
 			printf("%s %s\n", attempts[i].changes ? "change" : "read", attempts[i].name);
 		return 0;
 	}
+	if (argc == 4 && !strcmp(argv[1], "--exchange"))
+		return result(syscall(SYS_renameat2, AT_FDCWD, argv[2], AT_FDCWD, argv[3], RENAME_EXCHANGE));
 	if (argc < 4) {
-		fprintf(stderr, "usage: files BASE WORK read|change|prepare [NAME...]; files --list\n");
+		fprintf(stderr,
+		        "usage: files BASE WORK read|change|prepare [NAME...]; files --list; files --exchange A B\n");
 		return 2;
 	}
 	for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++) {

@@ -370,7 +370,7 @@ export const layouts = {
       }
     },
     "counters": {
-      "size": 696,
+      "size": 728,
       "fields": {
         "rx_packets": {
           "offset": 0,
@@ -470,6 +470,15 @@ export const layouts = {
         "marking_at": {
           "offset": 688,
           "type": "u64"
+        },
+        "marking_sk": {
+          "offset": 696,
+          "type": "u64"
+        },
+        "marking_to": {
+          "offset": 704,
+          "type": "u64",
+          "count": 3
         }
       }
     },
@@ -622,6 +631,20 @@ export const layouts = {
         "generation": {
           "offset": 20,
           "type": "u32"
+        }
+      }
+    },
+    "file_cache": {
+      "size": 65544,
+      "fields": {
+        "generation": {
+          "offset": 0,
+          "type": "u64"
+        },
+        "verdicts": {
+          "offset": 8,
+          "type": "u64",
+          "count": 8192
         }
       }
     },

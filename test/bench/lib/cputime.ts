@@ -119,7 +119,7 @@ export async function measureCpu(
 
 /** The node that a variant's task is charged to. Those without one get one now, with no program on it. */
 function accountingNode(setting: Setting, variant: Variant): string {
-  if (["ours", "counted", "mapped", "marked", "vip", "empty"].includes(variant.name))
+  if (["ours", "counted", "mapped", "marked", "marked-to", "vip", "empty"].includes(variant.name))
     return nodeOf(variant.task.pid);
   const node = makeNode(setting.root, variant.name);
   moveInto(node, variant.task.pid);
@@ -140,6 +140,7 @@ export function cpuTable(figures: readonly CpuFigure[]): string {
     dnat: "iptables DNAT",
     mapped: "bpf-isolator, ports mapped",
     marked: "with a marking",
+    "marked-to": "with markings by destination",
     netns: "namespace, veth, tc",
   };
   const row = (work: string, where: "inside" | "outside"): string[] => [

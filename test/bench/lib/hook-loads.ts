@@ -13,12 +13,12 @@ export interface Load {
   hooks: readonly Hook[];
   /** The hook that meets the data of a bulk load: there one run is for a GSO or GRO packet, of up to 45 segments. */
   bulk?: Hook;
-  /** Of a container with port mappings, or with a marking. */
-  of?: "mapped" | "marked";
+  /** Of a container with port mappings, or with a marking, also by destination. */
+  of?: "mapped" | "marked" | "marked-to";
   /** Compared with a container that only counts, in the place of empty programs. */
   over?: "counting";
   /** ns more than what it is compared with, where it is another target than that of the hook. */
-  target?: number;
+  targets?: Partial<Record<Hook, number>>;
 }
 
 /** Bytes of a TCP segment: an MTU of 1500 less the headers with timestamps. */
@@ -85,7 +85,7 @@ export const LOADS: readonly Load[] = [
     hooks: ["sendmsg4", "egress"],
     of: "marked",
     over: "counting",
-    target: 10,
+    targets: { sendmsg4: 10, egress: 10 },
   },
   {
     name: "64-byte UDP sent, IPv6, marked, over counting",
@@ -95,7 +95,27 @@ export const LOADS: readonly Load[] = [
     hooks: ["sendmsg6", "egress"],
     of: "marked",
     over: "counting",
-    target: 10,
+    targets: { sendmsg6: 10, egress: 10 },
+  },
+  {
+    name: "64-byte UDP sent, marked by destination, over counting",
+    worker: "task",
+    command: ({ host }) => `udp ${host.peerAddress} ${PEER_PORT}`,
+    count: 30_000,
+    hooks: ["sendmsg4", "egress"],
+    of: "marked-to",
+    over: "counting",
+    targets: { egress: 10 },
+  },
+  {
+    name: "TCP request/response, marked by destination, over counting",
+    worker: "peer",
+    command: ({ host, port }) => `rr ${host.address} ${port}`,
+    count: 10_000,
+    hooks: ["egress"],
+    of: "marked-to",
+    over: "counting",
+    targets: { egress: 10 },
   },
   {
     name: "64-byte UDP received",

@@ -1,5 +1,6 @@
 /** The same task, isolated in each of the ways that are compared, all set up side by side. */
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { attachEmpty, effectivePrograms } from "../empty.js";
 import { type Built, repository } from "./build.js";
@@ -14,11 +15,22 @@ import type { Host, Network } from "./topology.js";
 /**
  * bare: no isolation, and no cgroup of its own. null: the same once more, so its distance from bare is the noise.
  * empty: a cgroup with empty programs on the hooks that ours uses. ours: `bpf-isolator run`.
- * counted: the same with connections counted. mapped: with port mappings. marked: with a marking. vip: to
- * a virtual address. proxy, dnat: bare, to what a TCP proxy or iptables leads on. netns: portmapping.ts.
+ * counted: the same with connections counted. mapped: with port mappings. marked: with a marking, marked-to:
+ * with one for all destinations besides. vip: to a virtual address. proxy, dnat: bare, to what a TCP proxy or iptables leads on. netns: portmapping.ts.
  */
 export type VariantName =
-  "bare" | "null" | "empty" | "ours" | "counted" | "mapped" | "marked" | "vip" | "proxy" | "dnat" | "netns";
+  | "bare"
+  | "null"
+  | "empty"
+  | "ours"
+  | "counted"
+  | "mapped"
+  | "marked"
+  | "marked-to"
+  | "vip"
+  | "proxy"
+  | "dnat"
+  | "netns";
 
 export interface Variant {
   name: VariantName;
@@ -44,6 +56,7 @@ const PORTS = { begin: 31000, end: 31005 };
 const COUNTED_PORTS = { begin: 31050, end: 31055 };
 export const PEER_PORT = 20000;
 const MARKED_PORTS = { begin: 31080, end: 31085 };
+const MARKED_TO_PORTS = { begin: 31090, end: 31095 };
 /** Of the container that has port mappings. */
 const MAPPED_PORTS = { begin: 31060, end: 31065 };
 export const MAPPED_PORT = 80;
@@ -55,6 +68,12 @@ export function builtCommand(): string {
   const path = join(repository(), "dist/isolator/cli/main.js");
   if (!existsSync(path)) throw new Error("dist/isolator/cli/main.js is missing: npm run build");
   return path;
+}
+
+/** Options of node that the built command has in its first line: there is no such line where node is started by its path. */
+export function nodeOptions(): string[] {
+  const [line = ""] = readFileSync(builtCommand(), "utf8").split("\n", 1);
+  return line.split(" ").filter((word) => word.startsWith("--"));
 }
 
 /** Starts a load process in a namespace, in no cgroup of its own. */
@@ -84,7 +103,7 @@ export async function startBare(setting: Setting, name: "bare" | "null", port: n
  */
 async function startRun(
   { network: { host }, built, cpu, cleanup }: Setting,
-  name: "ours" | "counted" | "mapped" | "marked" | "vip",
+  name: "ours" | "counted" | "mapped" | "marked" | "marked-to" | "vip",
   ports: { begin: number; end: number },
   more: readonly string[],
   morePorts = "",
@@ -151,6 +170,18 @@ export function startMarked(setting: Setting): Promise<Variant> {
     "--priority",
     "3",
   ]);
+}
+
+/** @throws as startRun() */
+export function startMarkedTo(setting: Setting): Promise<Variant> {
+  const directory = mkdtempSync(join(tmpdir(), "bench-marking-"));
+  setting.cleanup.add(directory, () => {
+    rmSync(directory, { recursive: true });
+  });
+  const file = join(directory, "isolator.yaml");
+  const rules = ["{ dscp: AF21, mark: 0x10/0xff, priority: 3 }", '{ to: "*", dscp: EF }'];
+  writeFileSync(file, `classes: [{ name: all, match: { role: all } }]\nmarking: [${rules.join(", ")}]\n`);
+  return startRun(setting, "marked-to", MARKED_TO_PORTS, ["--class", "all", "--config", file]);
 }
 
 /**
