@@ -58,7 +58,7 @@ static __always_inline __u64 verdict_hash(__u64 generation, const struct policy 
 /* @returns one more than the verdict; 0 where none is known */
 static __always_inline __u32 recall(const struct file_cache *cache, __u64 hash)
 {
-	__u64 found = cache->verdicts[hash >> 53] ^ hash;
+	__u64 found = cache->verdicts[hash >> FILE_CACHED_SHIFT] ^ hash;
 
 	return found > FILE_CACHED_BITS ? 0 : (found ^ hash) & FILE_CACHED_BITS;
 }
@@ -67,7 +67,7 @@ static __always_inline void remember_file(struct file_cache *cache, __u64 hash, 
 {
 	/* Of the others the reason may be gone the next time. */
 	if (verdict <= FILE_DENY)
-		cache->verdicts[hash >> 53] = (hash & ~(__u64)FILE_CACHED_BITS) | (verdict + 1);
+		cache->verdicts[hash >> FILE_CACHED_SHIFT] = (hash & ~(__u64)FILE_CACHED_BITS) | (verdict + 1);
 }
 
 static __always_inline bool can_remember(const struct super_block *sb)

@@ -536,7 +536,8 @@ enum file_sizes {
 	FILE_NAME = 128,      /* shorter than this, */
 	FILE_NAMES_END = 256, /* up to here: a power of two, like the one before */
 	FILE_IDENTITIES = 16,
-	FILE_CACHED = 2048, /* verdicts in file_cache */
+	FILE_CACHED = 8192,     /* verdicts in file_cache */
+	FILE_CACHED_SHIFT = 51, /* what is left of a hash of 64 bits is the number of one */
 };
 
 /* The only value of file_cache (file_cache.h). */

@@ -3,4 +3,5 @@
 lib=/usr/lib/bpf-isolator
 node=$lib/node
 [ -x "$node" ] || node=/usr/bin/node
-exec "$node" "$lib/dist/isolator/cli/main.js" "$@"
+# The option is that of the first line of main.js, which says why.
+exec "$node" --max-semi-space-size=4 "$lib/dist/isolator/cli/main.js" "$@"

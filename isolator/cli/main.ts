@@ -1,5 +1,10 @@
-#!/usr/bin/env node
-/** The command line. Every error of a command ends here, and is printed here and only here. */
+#!/usr/bin/env -S node --max-semi-space-size=4
+/**
+ * The command line. Every error of a command ends here, and is printed here and only here.
+ *
+ * The option of node's (MiB; 16 without it) bounds the space of what is new, three of which a daemon has, and with it how
+ * long one collection of it keeps calls waiting. config/deb/command.sh has it too.
+ */
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { IsolatorError, messageOf } from "../errors.js";
 import { FULL_MODES, parseBurst, parseRate } from "../features/bandwidth.js";

@@ -92,9 +92,13 @@ export class HostAddresses {
     if (all === this.seen) return;
     this.seen = all;
     const next = new Set([...localBlocksV4(texts[0]), ...localBlocksV6(texts[1])]);
+    const come = [...next].filter((key) => !this.known.has(key));
+    const gone = [...this.known].filter((key) => !next.has(key));
+    // The texts count uses of routes too: most differences are none.
+    if (come.length + gone.length === 0) return;
     this.map.change(() => {
-      for (const key of next) if (!this.known.has(key)) this.map.update(encodeBlock(key), PRESENT);
-      for (const key of this.known) if (!next.has(key)) this.map.delete(encodeBlock(key));
+      for (const key of come) this.map.update(encodeBlock(key), PRESENT);
+      for (const key of gone) this.map.delete(encodeBlock(key));
     });
     this.known = next;
   }

@@ -79,7 +79,7 @@ export const MarkingSchema = z
   .default([])
   .meta({
     description:
-      "DSCP, mark and priority of what containers send, which their tasks cannot change: the first rule that is for a container counts, and the first one with `to` that fits where it goes before that. Of change and wrong_dscp the strictest. For a class that a container only claims it counts if it lowers: DSCP CS1 or LE, and nothing else.",
+      "DSCP, mark and priority of what containers send, which their tasks cannot change: the first rule that is for a container counts, and the first one with `to` that fits where it goes before that. Of change and wrong_dscp the strictest. For a class that a container only claims it counts if it lowers: DSCP CS1 or LE, and nothing else. Labels bpf-isolator.dscp, bpf-isolator.mark and bpf-isolator.priority of a task come before the rules without `to` in trusted roles; elsewhere those count that lower.",
   });
 
 /** Names of network devices, of at most 15 bytes (IFNAMSIZ). */

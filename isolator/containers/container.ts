@@ -597,7 +597,8 @@ export class Container {
    * @throws cgroup-failed
    */
   async killAll(timeout?: number): Promise<void> {
-    if (!this.isAgents && this.node.populated()) this.node.kill();
+    if (!this.node.populated()) return;
+    if (!this.isAgents) this.node.kill();
     await this.node.emptied(timeout);
   }
 

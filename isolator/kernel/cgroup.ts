@@ -155,11 +155,11 @@ export class CgroupNode {
     const deadline = Date.now() + timeout;
     for (;;) {
       try {
-        if (this.populated()) this.kill();
         removeTree(this.path);
         return;
       } catch (error) {
         if (systemCode(error) === "ENOENT" || systemCode(error) === "ENODEV") return;
+        if (systemCode(error) === "EBUSY" && this.populated()) this.kill();
         if (systemCode(error) !== "EBUSY" || Date.now() > deadline) {
           throw new IsolatorError(
             "cgroup-failed",

@@ -9,6 +9,7 @@ import { readVersion } from "../../isolator/cli/version.js";
 import { Daemon } from "../../isolator/protocol/daemon.js";
 import { REQUESTS, endTask, firstPort, startTasks } from "./lib/agent.js";
 import { build } from "./lib/build.js";
+import { makeNode, makeRoot, moveInto } from "./lib/cgroup.js";
 import { type Cleanup, withCleanup } from "./lib/cleanup.js";
 import { DaemonProcess, makeInstance, sweepInstances, withIsolator } from "./lib/daemon-process.js";
 import { MOST } from "./lib/fleet.js";
@@ -16,16 +17,14 @@ import type { LoopDelay } from "./lib/loop-delay.js";
 import { machineLine, measuringCpu, requireMachine } from "./lib/machine.js";
 import { type DaemonOptions, deliver, readDaemonOptions } from "./lib/options.js";
 import { Programs } from "./lib/programs.js";
-import { type Figures, report } from "./lib/daemon-report.js";
+import { type Figures, report, WARM_UP } from "./lib/daemon-report.js";
 import { type Side, compare } from "./lib/scale.js";
 import { makeNetwork } from "./lib/topology.js";
 import { type Setting, startPeer, startPlain } from "./lib/variants.js";
 import type { Connection } from "./lib/wire.js";
 import { runBench } from "./lib/run.js";
 
-/** Not counted: the first ones meet code that is not compiled yet. An agent's daemon lives for months. */
-const WARM_UP = 200;
-/** The same of what is done for all containers at once. */
+/** The same as WARM_UP of what is done for all containers at once. */
 const WARM_UP_ALL = 5;
 
 /** ms. */
@@ -41,20 +40,24 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - from;
 }
 
-/** One container after the other, from prepare to cleanup. @param container a number that is free */
+/**
+ * One container after the other, from prepare to cleanup.
+ * @param container a number that is free
+ * @param launcher node that its process is put into before the isolator is asked
+ */
 async function cycles(
   connection: Connection,
   container: number,
+  launcher: string,
   count: number,
   cleanup: Cleanup,
 ): Promise<Cycle[]> {
   const taken: Cycle[] = [];
   for (const [index, pid] of (await startTasks(WARM_UP + count, cleanup)).entries()) {
-    const cycle = {
-      prepare: await timed(() => connection.call(REQUESTS.prepare(container))),
-      isolate: await timed(() => connection.call(REQUESTS.isolate(container, pid))),
-      cleanup: 0,
-    };
+    const cycle = { prepare: 0, isolate: 0, cleanup: 0 };
+    cycle.prepare = await timed(() => connection.call(REQUESTS.prepare(container)));
+    moveInto(launcher, pid);
+    cycle.isolate = await timed(() => connection.call(REQUESTS.isolate(container, pid)));
     await endTask(pid);
     cycle.cleanup = await timed(() => connection.call(REQUESTS.cleanup(container)));
     if (index >= WARM_UP) taken.push(cycle);
@@ -113,7 +116,8 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
   delays["start, no container"] = await daemon.loopDelay();
   const connection = await daemon.connect();
   say("the only container");
-  const alone = await cycles(connection, containers, options.cycles, cleanup);
+  const launcher = makeNode(makeRoot(cleanup), "launcher");
+  const alone = await cycles(connection, containers, launcher, options.cycles, cleanup);
   delays["the only container"] = await daemon.loopDelay();
 
   say("hooks, one container in each of two instances");
@@ -141,7 +145,7 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
   delays["isolate and watch of all"] = await daemon.loopDelay();
 
   say("calls");
-  const beside = await cycles(connection, containers, options.cycles, cleanup);
+  const beside = await cycles(connection, containers, launcher, options.cycles, cleanup);
   delays["one more container"] = await daemon.loopDelay();
   const usages = all.map(REQUESTS.usage);
   const times = Array.from({ length: repeats }, (_, time) => time);

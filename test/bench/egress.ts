@@ -1,6 +1,7 @@
 /**
  * bench:egress: what judging a destination costs connect() and sendto(), and whether that grows with rules and endpoints.
- * The path is that of bench:path; each number of endpoints is an instance of its own, so that all are there at once.
+ * A datagram is the first to its destination, or one after it, whose verdict is remembered. The path is that of bench:path;
+ * each number of endpoints is an instance of its own, so that all are there at once.
  */
 import { HostAddresses } from "../../isolator/cluster/host-addresses.js";
 import { EndpointDirectory } from "../../isolator/cluster/directory.js";
@@ -9,6 +10,7 @@ import { Container } from "../../isolator/containers/container.js";
 import { Instance } from "../../isolator/containers/instance.js";
 import type { EgressPolicy, EgressRule } from "../../isolator/features/egress.js";
 import { keyOf } from "../../isolator/features/endpoints.js";
+import { u32Key } from "../../isolator/kernel/codec.js";
 import { EndpointTable } from "../../isolator/kernel/endpoint-table.js";
 import { build } from "./lib/build.js";
 import { makeRoot, moveInto } from "./lib/cgroup.js";
@@ -45,7 +47,11 @@ interface Subject {
   task: LoadEnd;
   connect: number[];
   send: number[];
+  /** While nothing is remembered. */
+  first: number[];
   programs?: Programs;
+  /** Whose programs they are; none: empty ones. */
+  instance?: Instance;
 }
 
 function rule(i: number): EgressRule {
@@ -107,17 +113,25 @@ async function startSubject(
   const task = await startPlain(setting, name, setting.network.host.namespace);
   moveInto(container.node.path, task.pid);
   await task.command(`open ${port}`);
-  return { name: count === 0 ? "no rules" : name, task, connect: [], send: [] };
+  return { name: count === 0 ? "no rules" : name, task, connect: [], send: [], first: [], instance };
 }
 
-async function sampleSend(subject: Subject, peer: string): Promise<void> {
+async function sampleSend(subject: Subject, peer: string, into: number[]): Promise<void> {
   const { programs } = subject;
   if (!programs) return;
   const before = programs.read().get("sendmsg4");
   await subject.task.command(`udp ${peer} ${PEER_PORT} ${limitText({ count: SENDS })}`);
   const after = programs.read().get("sendmsg4");
   if (!before || !after) throw new Error("there is no program at sendto()");
-  subject.send.push((after.ns - before.ns) / (after.count - before.count));
+  into.push((after.ns - before.ns) / (after.count - before.count));
+}
+
+/** As each first datagram to a destination: in no epoch is anything remembered. */
+async function sampleFirst(subject: Subject, peer: string): Promise<void> {
+  const { instance } = subject;
+  instance?.loaded.map("egress_epoch").update(u32Key(0), new Uint8Array(8));
+  await sampleSend(subject, peer, subject.first);
+  instance?.loaded.map("port_owners").change(() => undefined);
 }
 
 async function measure(rounds: number, cleanup: Cleanup): Promise<{ subjects: Subject[]; empty: Subject }> {
@@ -137,7 +151,7 @@ async function measure(rounds: number, cleanup: Cleanup): Promise<{ subjects: Su
     process.stderr.write(`${subjects.at(-1)?.name ?? ""}\n`);
   }
   const { task } = await startEmpty(setting, ["sendmsg4", "sendmsg6"]);
-  const empty: Subject = { name: "empty", task, connect: [], send: [] };
+  const empty: Subject = { name: "empty", task, connect: [], send: [], first: [] };
   for (const subject of abbaRounds(subjects, rounds).flat()) {
     const { operations, ns } = await subject.task.command(
       `connect ${peer} ${PEER_PORT + 2} ${limitText({ count: CONNECTS })}`,
@@ -146,7 +160,10 @@ async function measure(rounds: number, cleanup: Cleanup): Promise<{ subjects: Su
   }
   enableStatistics(cleanup);
   for (const subject of [...subjects, empty]) subject.programs = new Programs(subject.task.pid, cleanup);
-  for (const subject of abbaRounds([...subjects, empty], rounds).flat()) await sampleSend(subject, peer);
+  for (const subject of abbaRounds([...subjects, empty], rounds).flat()) {
+    await sampleSend(subject, peer, subject.send);
+    await sampleFirst(subject, peer);
+  }
   return { subjects, empty };
 }
 
@@ -165,16 +182,17 @@ function report(subjects: readonly Subject[], empty: Subject, rounds: number): s
       subject === first ? "" : `≤ ${FLAT}${ratio.median <= FLAT ? "" : " **missed**"}`,
       quartiles(more, 1),
       `≤ ${SEND}${more.median <= SEND ? "" : " **missed**"}`,
+      quartiles(spread(pairs(subject.first, empty.first, (a, b) => a - b)), 0),
     ];
   });
   return `
 ${machineLine()}. ${rounds} pairs.
 
-${table(["container", "connect + close, µs", "to no rules", "target", "sendto(): programs over empty ones, ns", "target"], rows, 1)}
+${table(["container", "connect + close, µs", "to no rules", "target", "sendto(): over empty programs, ns", "target", "the first to a destination"], rows, 1)}
 
 TCP connections to another namespace over a veth, of the class that the last rule names; datagrams of 64 bytes, by the
-kernel's BPF statistics, to the same. Medians (quartiles) of ABBA pairs, all on one CPU. Half of the rules name classes, half
-blocks of addresses. Made by \`npm run bench:egress\`.
+kernel's BPF statistics, to the same: what was allowed is remembered from the first on. Medians (quartiles) of ABBA pairs,
+all on one CPU. Half of the rules name classes, half blocks of addresses. Made by \`npm run bench:egress\`.
 `.trim();
 }
 
@@ -183,7 +201,12 @@ async function main(): Promise<void> {
   if (!options) return;
   requireMachine();
   const { subjects, empty } = await withCleanup((cleanup) => measure(options.pairs, cleanup));
-  const figures = [...subjects, empty].map(({ name, connect, send }) => ({ name, connect, send }));
+  const figures = [...subjects, empty].map(({ name, connect, send, first }) => ({
+    name,
+    connect,
+    send,
+    first,
+  }));
   await deliver(options, "bench:egress", report(subjects, empty, options.pairs), {
     machine: machineLine(),
     pairs: options.pairs,

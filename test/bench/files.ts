@@ -9,6 +9,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmdirSync, rmSync, watch, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { Container } from "../../isolator/containers/container.js";
 import { Instance } from "../../isolator/containers/instance.js";
@@ -31,6 +32,8 @@ const WHAT = {
   ioctl: "ioctl()",
 } as const;
 type Operation = keyof typeof N;
+/** Of a clock that jumps where nobody has anything to do. */
+const SETTLE_MS = 60_000;
 
 /** Where it is measured: undefined is outside of every container. */
 type Side = string | undefined;
@@ -150,8 +153,14 @@ class Stage {
     return name === undefined ? undefined : this.containers.get(name);
   }
 
+  /** Of what is taken away, the kernel detaches programs when it comes to it: so that waits, on the guest's own clock. */
   async set(there: There): Promise<void> {
     if (there === this.there) return;
+    await this.change(there);
+    await setTimeout(SETTLE_MS);
+  }
+
+  private async change(there: There): Promise<void> {
     const containers = there === "escape" || there === "rules";
     // From the one to the other all that stays is left alone.
     if (there !== "rules") for (const name of ["many", "rules"]) await this.end(name);

@@ -259,13 +259,13 @@ describe("verdicts that are remembered", () => {
     const churn = (async () => {
       for (let i = 0; state.running; i++) {
         await told(() => {
-          for (let j = 0; j < 1000; j++)
+          for (let j = 0; j < 4000; j++)
             cluster.add(keyOf({ address: `10.10.${i & 3}.${j & 255}`, port: 80 + (j >> 8) }), {
               classes: [{ name: "db" }],
               task: "",
             });
         });
-        state.changes += 1000;
+        state.changes += 4000;
         if (i % 32 === 9) await replace(...odd);
         if (i % 8 !== 1) continue;
         const egress = rules(
@@ -279,7 +279,7 @@ describe("verdicts that are remembered", () => {
       return performance.now() - begun;
     })();
     // An emulated machine would take a minute for as many.
-    const wanted = process.env["BPF_ISOLATOR_VM"] === undefined ? 20_000 : 2000;
+    const wanted = process.env["BPF_ISOLATOR_VM"] === undefined ? 40_000 : 4000;
     for (let i = 0; i < 3 || state.changes < wanted || state.swaps === 0; i++) {
       const threads = [1, 8, 16][i % 3] ?? 1;
       assert.deepEqual(await from.task.tell(`spray ${threads} ${24_000 / threads} 10.9.0.0 80`), [0]);

@@ -487,6 +487,40 @@ describe("a marking by destination", () => {
     });
   }
 
+  it("is each packet's own where one socket sends here and there in turn, within a tick of the clock", async () => {
+    const script = `
+      const [type, ...to] = JSON.parse(process.argv[1]);
+      const socket = require("dgram").createSocket(type);
+      const send = (port, address) =>
+        new Promise((done, failed) => {
+          socket.send("x".repeat(32), port, address, (error) => (error ? failed(error) : done()));
+        });
+      (async () => {
+        await new Promise((done) => socket.bind(20890, done));
+        for (let i = 0; i < 8; i++) for (const [port, address] of to) await send(port, address);
+        socket.close();
+      })();`;
+    for (const version of [4, 6] as const) {
+      far.packets.length = 0;
+      const targets = [
+        [SERVER, GOLD[version]],
+        [SERVER + 1, GOLD[version]],
+        [SERVER, THERE[version]],
+      ];
+      const argument = JSON.stringify([`udp${version}`, ...targets]);
+      const argv = [process.execPath, "-e", script, argument];
+      const { status, stderr } = await execute(inNode(to.container.node, argv));
+      assert.equal(status, 0, stderr);
+      const isOurs = ({ protocol, destination }: Packet): boolean =>
+        protocol === UDP && [SERVER, SERVER + 1].includes(destination);
+      const marks = (await far.wait(isOurs, 24)).map(
+        ({ destination, mark, priority }) => `${destination - SERVER} ${mark} ${priority}`,
+      );
+      const expected = ["0 16 3", "0 32 5", "1 16 3"].flatMap((each) => Array<string>(8).fill(each));
+      assert.deepEqual(marks.sort(), expected, `IPv${version}`);
+    }
+  });
+
   it("is on what a server answers to it, and on raw and ping sockets' packets", async () => {
     const raw = await cell(
       ["raw"],

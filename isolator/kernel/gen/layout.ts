@@ -635,7 +635,7 @@ export const layouts = {
       }
     },
     "file_cache": {
-      "size": 16392,
+      "size": 65544,
       "fields": {
         "generation": {
           "offset": 0,
@@ -644,7 +644,7 @@ export const layouts = {
         "verdicts": {
           "offset": 8,
           "type": "u64",
-          "count": 2048
+          "count": 8192
         }
       }
     },

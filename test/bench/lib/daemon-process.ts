@@ -16,7 +16,7 @@ import { isAlive } from "./cgroup.js";
 import type { Cleanup } from "./cleanup.js";
 import { run } from "./command.js";
 import type { LoopDelay } from "./loop-delay.js";
-import { builtCommand } from "./variants.js";
+import { builtCommand, nodeOptions } from "./variants.js";
 import { Connection } from "./wire.js";
 
 const PREFIX = "benchd-";
@@ -78,7 +78,10 @@ export class DaemonProcess {
     const from = performance.now();
     const child = spawn(
       process.execPath,
-      ["--import", PRELOADED, builtCommand(), "serve", "--instance", instance, "--config", config],
+      [
+        ...[...nodeOptions(), "--import", PRELOADED, builtCommand()],
+        ...["serve", "--instance", instance, "--config", config],
+      ],
       { stdio: ["ignore", "pipe", "pipe", "ipc"] },
     );
     const daemon = new DaemonProcess(child, instance);

@@ -1,5 +1,5 @@
 /** The same task, isolated in each of the ways that are compared, all set up side by side. */
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { attachEmpty, effectivePrograms } from "../empty.js";
@@ -68,6 +68,12 @@ export function builtCommand(): string {
   const path = join(repository(), "dist/isolator/cli/main.js");
   if (!existsSync(path)) throw new Error("dist/isolator/cli/main.js is missing: npm run build");
   return path;
+}
+
+/** Options of node that the built command has in its first line: there is no such line where node is started by its path. */
+export function nodeOptions(): string[] {
+  const [line = ""] = readFileSync(builtCommand(), "utf8").split("\n", 1);
+  return line.split(" ").filter((word) => word.startsWith("--"));
 }
 
 /** Starts a load process in a namespace, in no cgroup of its own. */
