@@ -797,7 +797,7 @@ enum service_sizes {
 	SERVICE_LOOK = 256,     /* of which so many */
 	SERVICES_SHARED = 1,    /* set of those that all containers share: no cgroup id is so low */
 	SERVICE_AT_HAND = 8,    /* slots that a service has in itself */
-	SERVICE_BLOCK = 16,     /* slots that are found together, of the others */
+	SERVICE_BLOCK = 64,     /* slots that are found together, of the others: few blocks stay in the cache */
 	SERVICE_PLACES = 65536, /* for backends of all services */
 	SERVICE_SOCKETS = 65536,
 };
@@ -876,9 +876,11 @@ struct service_backend {
  */
 struct service_socket {
 	__u64 cookie; /* 0: nobody's */
-	__u32 place;  /* of the backend */
-	__u32
+	__u16 place;  /* of the backend */
+	__u8
 	    counted; /* 1: in `live` of the backend, until it ends; 0: it is about to connect, and may be forgotten */
+	__u8 level;  /* of the container whose services led it there */
+	enum class_bit class; /* of the service */
 };
 
 /* Where a socket went instead of to a virtual address. */
@@ -888,7 +890,7 @@ struct service_peer {
 	__u8 backend[16];
 	__u16 vip_port;
 	__u16 backend_port;
-	__u32 reserved;
+	enum class_bit class; /* of the service */
 };
 
 /* What is remembered of a UDP socket that goes to virtual addresses, or of one that is to be told of them. */
@@ -938,6 +940,7 @@ _Static_assert(sizeof(struct socket_note) == 20, "socket_note has a hole");
 _Static_assert(sizeof(struct service_key) == 32, "service_key has a hole");
 _Static_assert(sizeof(struct service_slot) == 16, "service_slot has a hole");
 _Static_assert(sizeof(struct service_backend) == 64, "service_backend is one line");
+_Static_assert(sizeof(struct service_socket) == 16, "service_socket has a hole");
 _Static_assert(sizeof(struct service_note) == 24 + 48 * SERVICE_PEERS, "service_note has a hole");
 _Static_assert(sizeof(struct egress_block) == 32, "egress_block has a hole");
 _Static_assert(sizeof(struct egress_class) == 16, "egress_class has a hole");

@@ -15,7 +15,8 @@ static __always_inline struct service_socket *socket_at(__u64 cookie)
 }
 
 /* A TCP socket is about to be connected to a backend. */
-static __always_inline void announce_backend(struct bpf_sock_addr *ctx, __u32 place)
+static __always_inline void announce_backend(struct bpf_sock_addr *ctx, const struct policy *policy, __u32 place,
+                                             __u32 class)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx), before;
 	struct service_socket *socket = socket_at(cookie);
@@ -28,6 +29,8 @@ static __always_inline void announce_backend(struct bpf_sock_addr *ctx, __u32 pl
 	if (before != cookie && __sync_val_compare_and_swap(&socket->cookie, before, cookie) != before)
 		return;
 	socket->place = place;
+	socket->level = policy->level;
+	socket->class = class;
 	socket->counted = 0;
 }
 

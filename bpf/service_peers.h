@@ -64,7 +64,7 @@ static __always_inline __u32 place_for(struct service_note *note, const struct s
 	return note->next++;
 }
 
-static __noinline int note_peer(struct bpf_sock_addr *ctx, const struct policy *policy, __u64 table,
+static __noinline int note_peer(struct bpf_sock_addr *ctx, const struct policy *policy, const struct service *service,
                                 const struct service_key *vip, const struct service_key *to)
 {
 	struct bpf_sock *sk = ctx->sk;
@@ -80,7 +80,8 @@ static __noinline int note_peer(struct bpf_sock_addr *ctx, const struct policy *
 	__builtin_memcpy(peer->backend, to->address, 16);
 	peer->vip_port = vip->port;
 	peer->backend_port = to->port;
-	peer->table = table;
+	peer->class = service->class;
+	peer->table = service->table;
 	note->set = service_set(policy);
 	note->level = policy->level;
 	return place + 1;

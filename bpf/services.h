@@ -47,9 +47,10 @@ static __always_inline int refuse_note(void)
 #define TRANSLATED 2
 
 static __noinline int note_connect(struct bpf_sock_addr *ctx, const struct policy *policy,
-                                   const struct service_key *vip, const struct service_key *to, __u64 table)
+                                   const struct service_key *vip, const struct service_key *to,
+                                   const struct service *service)
 {
-	__u32 place = note_peer(ctx, policy, table, vip, to);
+	__u32 place = note_peer(ctx, policy, service, vip, to);
 	struct bpf_sock *sk = ctx->sk;
 	struct service_note *note = place && sk ? service_note(sk, 0) : NULL;
 
@@ -94,14 +95,14 @@ static __always_inline int connect_service(struct bpf_sock_addr *ctx, const stru
 	if (place == NO_PLACE)
 		return entry->service.flags & SERVICE_PASS ? ALLOW : refuse_service(policy, &vip);
 	if (ctx->protocol == IPPROTO_UDP || entry->service.flags & SERVICE_TELL_VIP) {
-		verdict = note_connect(ctx, policy, &vip, &to, entry->service.table);
+		verdict = note_connect(ctx, policy, &vip, &to, &entry->service);
 		if (verdict != TRANSLATED)
 			return verdict;
 	} else if (remembered) {
 		forget_peers(ctx, policy, &to, true);
 	}
 	if (ctx->protocol == IPPROTO_TCP)
-		announce_backend(ctx, place);
+		announce_backend(ctx, policy, place, *class);
 	write_given(ctx, family, to.address, to.port);
 	return ALLOW;
 }
@@ -151,7 +152,7 @@ static __noinline int send_to_service(struct bpf_sock_addr *ctx, const struct po
 	}
 	if (choose_backend(policy, entry, to) == NO_PLACE)
 		return entry->service.flags & SERVICE_PASS ? ALLOW : refuse_service(policy, &vip);
-	return note_peer(ctx, policy, entry->service.table, &vip, to) ? TRANSLATED : refuse_note();
+	return note_peer(ctx, policy, &entry->service, &vip, to) ? TRANSLATED : refuse_note();
 }
 
 /* A datagram with an address. A socket stays with a backend for as long as the service has the same ones. */

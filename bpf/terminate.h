@@ -10,6 +10,8 @@
 #pragma once
 
 #include "egress.h"
+#include "service_health.h"
+#include "service_peers.h"
 
 /* Weak: the programs that call it are not loaded where the kernel has none. */
 int bpf_sock_destroy(struct sock_common *sk) __ksym __weak;
@@ -105,7 +107,8 @@ static __noinline const struct termination *termination_around(struct sock_commo
 }
 
 /* Whether a container's rules deny where a socket is connected to. As judge_egress(), for what exists. */
-static __noinline bool denies_existing(__u64 cgroup_id, const struct ended_socket *found, __u32 protocol)
+static __noinline bool denies_existing(__u64 cgroup_id, const struct ended_socket *found, __u32 protocol,
+                                       __u32 service)
 {
 	const struct termination *level = termination_of(cgroup_id);
 	struct endpoint_key key = {.port = found->remote_port, .protocol = protocol};
@@ -116,22 +119,54 @@ static __noinline bool denies_existing(__u64 cgroup_id, const struct ended_socke
 	__builtin_memcpy(key.address, found->remote, sizeof(key.address));
 	if (owns_at(level, cgroup_id, key.port) && is_local(key.address))
 		return false;
-	judge_destination(level->set, &key, level->by_class, 0, &verdict);
+	judge_destination(level->set, &key, level->by_class, service, &verdict);
 	return (verdict.rule & EGRESS_ACTION) == EGRESS_DENY;
+}
+
+/* By which service a socket came to where it is connected to, as the container at one level was led there. */
+struct service_way {
+	__u32 class; /* 0: by none */
+	__u32 level;
+};
+
+static __always_inline void find_service(struct sock_common *sk, const struct ended_socket *found,
+                                         struct service_way *way)
+{
+	struct service_socket *socket;
+	struct service_note *note;
+	struct service_peer *peer;
+
+	if (found->protocol == IPPROTO_TCP) {
+		socket = socket_at(found->cookie);
+		if (found->cookie && socket && socket->cookie == found->cookie && socket->counted) {
+			way->class = socket->class;
+			way->level = socket->level;
+		}
+		return;
+	}
+	note = bpf_sk_storage_get(&service_notes, sk, 0, 0);
+	if (!note || !note->connected)
+		return;
+	peer = &note->peers[(note->connected - 1) & (SERVICE_PEERS - 1)];
+	if (!peer->table || !is_same_place(peer->backend, peer->backend_port, found->remote, found->remote_port))
+		return;
+	way->class = peer->class;
+	way->level = note->level;
 }
 
 struct rule_search {
 	const struct termination *innermost;
 	struct ended_socket *found;
+	struct service_way way;
 };
 
 static long ask_container(__u32 index, struct rule_search *search)
 {
 	__u64 id = search->innermost->chain[index & (LEVELS - 1)];
-
+	__u32 service = search->way.level == index ? search->way.class : 0;
 	struct ended_socket *found = search->found;
 
-	if (!id || !denies_existing(id, found, found->protocol))
+	if (!id || !denies_existing(id, found, found->protocol, service))
 		return 0;
 	found->cgroup_id = id;
 	return 1;
@@ -147,6 +182,7 @@ static __noinline bool egress_must_end(struct sock_common *sk, struct ended_sock
 	describe_socket(sk, found);
 	if (found->protocol == IPPROTO_TCP && is_listened_on(found->local_port))
 		return false;
+	find_service(sk, found, &search.way);
 	/* The verifier walks through it once, not once for each level. */
 	bpf_loop(LEVELS, ask_container, &search, 0);
 	return found->cgroup_id;

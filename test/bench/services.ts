@@ -225,8 +225,6 @@ async function measure(pairs: number, cleanup: Cleanup): Promise<Result> {
   await step("10,000 services, 1 backend of the one", toEach(1));
   lead(1000);
   await step("10,000 services, 1,000 backends of the one", toEach(1000));
-  lead(10_000);
-  await step("10,000 services, 10,000 backends of the one", toEach(10_000));
   const absolute = [CONNECT, ANSWER].map((line) =>
     line.absolute(spread(samples.get(line)?.get("bare") ?? []).median),
   );

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
 import type { EgressPolicy } from "../../isolator/features/egress.js";
+import { parseVipOptions } from "../../isolator/features/services.js";
 import { endingWay, type EndedSocket } from "../../isolator/kernel/terminate.js";
 import { Connector, Listener, receiver } from "../support/connections.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";
@@ -85,6 +86,41 @@ describe("connections that rules come to deny", () => {
     await instance.sockets.run(instance.loaded);
     assert.equal(await stranger.try(`write ${kept}`), "ok", "what is only reported lives on");
     assert.equal(ended.length, cut.length + 1, "and nothing is ended twice");
+  });
+
+  it("are judged with the service that led there, TCP and UDP, as they were at connect()", async () => {
+    const server = await Listener.start();
+    const udp = await receiver();
+    const own = parseVipOptions([
+      `10.77.0.1:80=127.0.0.1:${server.port}`,
+      `10.77.0.2:80=127.0.0.1:${server.port}`,
+      `10.77.0.1:53/udp=127.0.0.1:${udp}`,
+      `10.77.0.2:53/udp=127.0.0.1:${udp}`,
+    ]).map((service, i) => ({ ...service, name: i % 2 ? "/other" : "/web" }));
+    const made = await cell(["led"], policy("", { egress: OPEN, services: { own } }));
+    const task = Connector.start(made.container.node);
+    const web = [
+      await connected(task, 80, "tcp", "10.77.0.1"),
+      await connected(task, 53, "udp", "10.77.0.1"),
+    ];
+    const others = [
+      await connected(task, 80, "tcp", "10.77.0.2"),
+      await connected(task, 53, "udp", "10.77.0.2"),
+      await connected(task, server.port),
+      await connected(task, udp, "udp"),
+    ];
+    const before = ended.length;
+    await set(made, { ...SHUT, rules: [{ name: "web", to: { service: "/web" }, action: "allow" }] });
+    await until(() => ended.length >= before + others.length, "the pass has ended them");
+    for (const fd of others) assert.notEqual(await task.try(`write ${fd}`), "ok");
+    for (const fd of web) assert.equal(await task.try(`write ${fd}`), "ok");
+    // The backend, by a rule for its address.
+    const backend = { cidr: "127.0.0.1", ports: [{ begin: server.port, end: server.port }] };
+    await set(made, { ...OPEN, rules: [{ name: "backend", to: backend, action: "deny" }] });
+    await until(() => ended.length > before + others.length, "the pass has ended the one to the backend");
+    assert.notEqual(await task.try(`write ${web[0] ?? 0}`), "ok");
+    assert.equal(await task.try(`write ${web[1] ?? 0}`), "ok");
+    assert.equal(ended.length, before + others.length + 1);
   });
 
   it("are ended by the hundred in one pass", async () => {

@@ -1441,7 +1441,7 @@ export const layouts = {
       "SERVICE_LOOK": 256,
       "SERVICES_SHARED": 1,
       "SERVICE_AT_HAND": 8,
-      "SERVICE_BLOCK": 16,
+      "SERVICE_BLOCK": 64,
       "SERVICE_PLACES": 65536,
       "SERVICE_SOCKETS": 65536
     },
