@@ -13,7 +13,18 @@ interface KernelChoice {
   package: RegExp;
   /** Booted by `npm run test:vm` unless --kernel says otherwise. */
   usual: boolean;
+  /** Beginnings of the test files, below test/, that `npm test` runs there; all where not given. */
+  part?: readonly string[];
 }
+
+/**
+ * What BPF LSM has a part in, and that all programs load. All else runs on the kernel before and, on most machines, on a
+ * newer one: the machine's own.
+ */
+const LSM_PART = [
+  ...["kernel/", "bypass/", "features/files", "features/needs", "features/policy"],
+  ...["containers/escaped", "containers/nesting", "containers/restart"],
+];
 
 /** By the name that --kernel takes. The non-cloud ones have more drivers (70 to 107 MB to fetch) and no other BPF. */
 export const KERNELS: Record<string, KernelChoice> = {
@@ -26,6 +37,7 @@ export const KERNELS: Record<string, KernelChoice> = {
     metaPackages: ["linux-image-6.12-cloud-amd64", "linux-image-cloud-amd64"],
     package: /^linux-image-6\.12\.\S+-cloud-amd64$/,
     usual: true,
+    part: LSM_PART,
   },
   "6.1-rt": {
     metaPackages: ["linux-image-rt-amd64"],

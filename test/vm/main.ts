@@ -10,7 +10,7 @@ import { bootVm, prepareVm } from "./boot.js";
 import type { GuestLayout, VmResult } from "./boot.js";
 import { PROJECT } from "./image.js";
 import { KERNELS } from "./kernels.js";
-import { guestSuite, testFiles } from "./suite.js";
+import { filesOf, guestSuite, testFiles } from "./suite.js";
 import { VmFailure, VmUnavailable, say, seconds } from "./tools.js";
 
 const USAGE = `usage: main.js [--kernel NAME]... [--cmdline TEXT] [--layout pure|hybrid|v1|none] [--timeout SECONDS]
@@ -19,7 +19,7 @@ const USAGE = `usage: main.js [--kernel NAME]... [--cmdline TEXT] [--layout pure
   --kernel    ${Object.keys(KERNELS).join(", ")} (more than once: at the same time)
   --cmdline   more for the kernel's command line, as "lsm=apparmor"
   --layout    how the guest mounts control groups (default: pure)
-  --timeout   for one boot with its tests (default: 1500, for machines that do other things too)
+  --timeout   for one boot with its tests (default: 2700, for machines that do other things too)
   --command   run this in the guest instead of tests
   FILES       compiled test files (dist/test/...)`;
 
@@ -36,8 +36,8 @@ interface Job {
   layout: GuestLayout;
   /** ms */
   timeout: number;
-  /** Whether the tests that boot special machines come after. */
-  special: boolean;
+  /** Of the whole lab: kernels run their part, and the tests that boot special machines come after. */
+  whole: boolean;
 }
 
 function isLayout(text: string): text is GuestLayout {
@@ -51,7 +51,7 @@ function readArguments(): Job {
       kernel: { type: "string", multiple: true },
       cmdline: { type: "string" },
       layout: { type: "string", default: "pure" },
-      timeout: { type: "string", default: "1500" },
+      timeout: { type: "string", default: "2700" },
       command: { type: "string" },
       help: { type: "boolean", short: "h" },
     },
@@ -73,7 +73,7 @@ function readArguments(): Job {
   for (const { file, reason } of suite.left) say("suite", `${file} stays on the host: ${reason}`);
   return {
     ...{ kernels, timeout, files: suite.files, shellCommand: values.command },
-    ...{ cmdline: values.cmdline, layout: values.layout, special: everything && values.kernel === undefined },
+    ...{ cmdline: values.cmdline, layout: values.layout, whole: everything && values.kernel === undefined },
   };
 }
 
@@ -108,16 +108,15 @@ async function prepare(kernel: string): Promise<boolean> {
 async function runKernel(kernel: string, job: Job, live: boolean): Promise<Verdict> {
   const started = Date.now();
   const tests = job.shellCommand === undefined;
-  const what = tests ? `${job.files.length} test files` : (job.shellCommand ?? "");
+  const files = job.whole ? filesOf(KERNELS[kernel]?.part, job.files) : job.files;
+  const what = tests ? `${files.length} test files` : (job.shellCommand ?? "");
   say(kernel, `booting, then ${what} (at most ${job.timeout / 1000} s)`);
   try {
     const result = await bootVm({
       ...{ kernel, layout: job.layout, timeout: job.timeout },
       ...(job.cmdline === undefined ? {} : { cmdline: job.cmdline }),
       command:
-        job.shellCommand === undefined
-          ? testCommand(job.files)
-          : ["bash", "-c", `${NAMED} ${job.shellCommand}`],
+        job.shellCommand === undefined ? testCommand(files) : ["bash", "-c", `${NAMED} ${job.shellCommand}`],
       // Tests that cannot run on a build machine must run here: a skip for want of a feature is a failure.
       env: { BPF_ISOLATOR_VM: kernel },
       onOutput: (chunk) => live && process.stdout.write(chunk),
@@ -169,7 +168,7 @@ async function main(): Promise<number> {
   for (const kernel of job.kernels) if (await prepare(kernel)) kernels.push(kernel);
   // A guest keeps one core busy. All at once, then: the first one's output is shown as it comes, the others' at their end.
   const verdicts = await Promise.all(kernels.map((kernel, index) => runKernel(kernel, job, index === 0)));
-  if (job.special && verdicts.includes("passed")) verdicts.push(await runSpecial());
+  if (job.whole && verdicts.includes("passed")) verdicts.push(await runSpecial());
   return verdicts.includes("failed") ? 1 : 0;
 }
 

@@ -29,6 +29,11 @@ export function testFiles(folder: string): string[] {
     .sort();
 }
 
+/** Those of the files that are in a part of the suite. @param part beginnings of their paths below test/; all without */
+export function filesOf(part: readonly string[] | undefined, files: readonly string[]): string[] {
+  return files.filter((file) => part?.some((start) => file.startsWith(`dist/test/${start}`)) ?? true);
+}
+
 export function guestSuite(): Suite {
   const suite: Suite = { files: [], left: [] };
   for (const file of FOLDERS.flatMap(testFiles)) {
