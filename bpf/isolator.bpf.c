@@ -245,58 +245,47 @@ static __always_inline bool changes_nothing(const struct bpf_sock_ops *ctx)
 	return ctx->args[1] == BPF_TCP_FIN_WAIT2 || ctx->args[1] == BPF_TCP_CLOSE_WAIT;
 }
 
-SEC("sockops")
-int sock_ops(struct bpf_sock_ops *ctx)
-{
-	/* Most calls are for none of these. */
-	switch (ctx->op) {
-	case BPF_SOCK_OPS_STATE_CB:
-		if (!changes_nothing(ctx))
-			statistics_state(ctx);
-		break;
-	case BPF_SOCK_OPS_RETRANS_CB:
-		statistics_retransmitted(ctx);
-		break;
-	case BPF_SOCK_OPS_TCP_LISTEN_CB:
-		ports_listen(ctx, container_policy());
-		break;
-	case BPF_SOCK_OPS_TCP_CONNECT_CB:
-		ports_connect(ctx);
-		statistics_connecting(ctx);
-		break;
-	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		statistics_accepted(ctx);
-		break;
-	}
-	return ALLOW;
-}
-
-/* Instead of the one before, where a policy asks for more of a connection than that it is counted. */
-SEC("sockops")
-int sock_ops_full(struct bpf_sock_ops *ctx)
+/*
+ * What the kernel tells of a TCP socket.
+ * @param full whether the policy may ask for more of a connection than that it is counted; known to the compiler
+ */
+static __always_inline int tcp_told(struct bpf_sock_ops *ctx, bool full)
 {
 	const struct policy *policy;
 
+	/* Most calls are for none of these: they do not pay for a look at the policy. */
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_STATE_CB:
 		if (changes_nothing(ctx))
 			break;
+		if (!full) {
+			statistics_state(ctx);
+			break;
+		}
 		connections_state(ctx);
 		statistics_state_apart(ctx);
 		services_state(ctx);
 		break;
 	case BPF_SOCK_OPS_RETRANS_CB:
 		statistics_retransmitted(ctx);
-		services_retransmitted(ctx);
+		if (full)
+			services_retransmitted(ctx);
 		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		policy = container_policy();
 		ports_listen(ctx, policy);
+		if (!full)
+			break;
 		connections_listen(ctx, policy);
 		remap_tcp(ctx, policy);
 		marking_tcp(ctx, policy);
 		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		if (!full) {
+			ports_connect(ctx);
+			statistics_connecting(ctx);
+			break;
+		}
 		policy = container_policy();
 		ports_connect(ctx);
 		remap_tcp(ctx, policy);
@@ -307,10 +296,24 @@ int sock_ops_full(struct bpf_sock_ops *ctx)
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		statistics_accepted(ctx);
-		marking_tcp(ctx, container_policy());
+		if (full)
+			marking_tcp(ctx, container_policy());
 		break;
 	}
 	return ALLOW;
+}
+
+SEC("sockops")
+int sock_ops(struct bpf_sock_ops *ctx)
+{
+	return tcp_told(ctx, false);
+}
+
+/* Instead of the one before, where a policy asks for more of a connection than that it is counted. */
+SEC("sockops")
+int sock_ops_full(struct bpf_sock_ops *ctx)
+{
+	return tcp_told(ctx, true);
 }
 
 SEC("cgroup_skb/ingress")

@@ -11,6 +11,7 @@ import type { ProgramFds } from "./attach.js";
 import { readMapLayout, type Layout } from "./btf.js";
 import { decode, encode, u32Key, u64Key } from "./codec.js";
 import { Epoch, EPOCH_MAPS } from "./epoch.js";
+import type { ServiceMapName } from "./service-table.js";
 import { BpfMap } from "./maps.js";
 import { BPFFS } from "./mounts.js";
 import { errnoName, libbpf, libc } from "./native.js";
@@ -179,13 +180,7 @@ type OwnMap =
   | "file_rules"
   | "file_policies"
   | "file_counts"
-  | "services"
-  | "service_slots"
-  | "service_backends"
-  | "service_ends"
-  | "service_places"
-  | "service_states"
-  | "service_misses";
+  | ServiceMapName;
 
 function isOwn(name: keyof typeof STRUCT_OF | OwnMap): name is OwnMap {
   return !(name in STRUCT_OF);

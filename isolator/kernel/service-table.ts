@@ -32,22 +32,7 @@ import type { MapName } from "./contents.js";
 import type { BpfMap } from "./maps.js";
 import { ServicePlaces } from "./service-places.js";
 
-type ServiceMapName = Extract<
-  MapName,
-  | "services"
-  | "service_slots"
-  | "service_backends"
-  | "service_ends"
-  | "service_places"
-  | "service_states"
-  | "service_misses"
->;
-
-export interface ServiceMaps {
-  map: (name: ServiceMapName) => BpfMap;
-}
-
-export const SERVICE_MAPS: readonly ServiceMapName[] = [
+export const SERVICE_MAPS = [
   "services",
   "service_slots",
   "service_backends",
@@ -55,7 +40,13 @@ export const SERVICE_MAPS: readonly ServiceMapName[] = [
   "service_places",
   "service_states",
   "service_misses",
-];
+] as const satisfies readonly MapName[];
+
+export type ServiceMapName = (typeof SERVICE_MAPS)[number];
+
+export interface ServiceMaps {
+  map: (name: ServiceMapName) => BpfMap;
+}
 
 /** ms after which no program looks at a table any more that a service has left. */
 const GRACE = 1_000;
