@@ -1,18 +1,15 @@
 /** What programs remember of verdicts on egress: that they do, and that no change of what a verdict depends on is missed. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { EndpointDirectory } from "../../isolator/cluster/directory.js";
-import { HostAddresses } from "../../isolator/cluster/host-addresses.js";
-import { ClaimMap, type SourceSink } from "../../isolator/cluster/source.js";
 import type { EgressAction, EgressDestination, EgressPolicy } from "../../isolator/features/egress.js";
 import { keyOf } from "../../isolator/features/endpoints.js";
 import { parsePorts } from "../../isolator/features/ports.js";
 import { u32Key } from "../../isolator/kernel/codec.js";
-import { EndpointTable } from "../../isolator/kernel/endpoint-table.js";
 import { EPOCH_MAPS } from "../../isolator/kernel/epoch.js";
 import { openPinnedMap } from "../../isolator/kernel/pins.js";
 import { buildId } from "../../isolator/kernel/object.js";
 import { Connector, Listener } from "../support/connections.js";
+import { TestEndpoints } from "../support/endpoints.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
 import { until } from "../support/wait.js";
@@ -49,35 +46,25 @@ async function sends(from: Sender, to: string, port: number, wanted: string, why
   for (let i = 0; i < 3; i++) assert.equal(await send(from, to, port), wanted, `${why}, send ${i + 1}`);
 }
 
-let directory: EndpointDirectory;
-let cluster: SourceSink;
-let addresses: HostAddresses;
+let known: TestEndpoints;
 before(async () => {
   sh("/bin/sh", "-ec", "ip addr add 192.0.2.1/32 dev lo && ip route add blackhole default");
   await cell(["keeper"], policy("31900"));
-  directory = new EndpointDirectory(new EndpointTable(instance.loaded), (message) => assert.fail(message));
-  cluster = directory.sink("static", 0);
-  addresses = new HostAddresses(instance.loaded.map("host_addresses"));
+  known = new TestEndpoints(instance);
 });
 after(() => {
-  addresses.stop();
-  directory.stop();
+  known.stop();
 });
 
 const WEB = [{ name: "web" }];
 
 async function told(change: () => void): Promise<void> {
   change();
-  await directory.settled();
+  await known.directory.settled();
 }
 
-async function replace(...places: { address: string; port?: number }[]): Promise<void> {
-  const claims = new ClaimMap();
-  for (const place of places) claims.add(keyOf(place), { classes: WEB, task: "" });
-  await told(() => {
-    cluster.replace(claims);
-  });
-}
+const replace = (...places: { address: string; port?: number }[]): Promise<void> =>
+  known.replace(places.map((place) => ({ ...place, classes: WEB })));
 
 describe("verdicts that are remembered", () => {
   const toWeb = rules("allow", ["deny", { class: "web" }]);
@@ -88,15 +75,15 @@ describe("verdicts that are remembered", () => {
     const web = { classes: WEB, task: "" };
     await sends(from, "10.1.0.1", 80, "ok", "nobody's");
     await told(() => {
-      cluster.add(keyOf({ address: "10.1.0.1", port: 80 }), web);
+      known.cluster.add(keyOf({ address: "10.1.0.1", port: 80 }), web);
     });
     await sends(from, "10.1.0.1", 80, "EPERM", "an endpoint");
     await told(() => {
-      cluster.remove(keyOf({ address: "10.1.0.1", port: 80 }), "");
+      known.cluster.remove(keyOf({ address: "10.1.0.1", port: 80 }), "");
     });
     await sends(from, "10.1.0.1", 80, "ok", "an endpoint less");
     await told(() => {
-      cluster.add(keyOf({ address: "10.1.0.0/24" }), web);
+      known.cluster.add(keyOf({ address: "10.1.0.0/24" }), web);
     });
     await sends(from, "10.1.0.1", 80, "EPERM", "a block of endpoints");
     await replace();
@@ -260,7 +247,7 @@ describe("verdicts that are remembered", () => {
       for (let i = 0; state.running; i++) {
         await told(() => {
           for (let j = 0; j < 4000; j++)
-            cluster.add(keyOf({ address: `10.10.${i & 3}.${j & 255}`, port: 80 + (j >> 8) }), {
+            known.cluster.add(keyOf({ address: `10.10.${i & 3}.${j & 255}`, port: 80 + (j >> 8) }), {
               classes: [{ name: "db" }],
               task: "",
             });

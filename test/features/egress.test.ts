@@ -3,9 +3,6 @@ import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { after, before, describe, it } from "node:test";
-import { EndpointDirectory } from "../../isolator/cluster/directory.js";
-import { HostAddresses } from "../../isolator/cluster/host-addresses.js";
-import { ClaimMap, type SourceSink } from "../../isolator/cluster/source.js";
 import { parseEgressOption } from "../../isolator/config/egress.js";
 import { parseAddress, parseCidr } from "../../isolator/features/addresses.js";
 import type { Membership } from "../../isolator/features/classes.js";
@@ -21,9 +18,9 @@ import {
   type EgressRule,
 } from "../../isolator/features/egress.js";
 import { keyOf, placeKey, type Place } from "../../isolator/features/endpoints.js";
-import { EndpointTable } from "../../isolator/kernel/endpoint-table.js";
 import { ask } from "../../isolator/kernel/query.js";
 import { Connector, Listener } from "../support/connections.js";
+import { TestEndpoints } from "../support/endpoints.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
 
@@ -66,9 +63,7 @@ async function send(task: Connector, to: string, port: number, kind = "udp", fro
 
 const denied = (made: Cell): number => Number(made.container.usage().denied.egress);
 
-let directory: EndpointDirectory;
-let cluster: SourceSink;
-let addresses: HostAddresses;
+let known: TestEndpoints;
 before(async () => {
   sh(
     "/bin/sh",
@@ -79,21 +74,11 @@ before(async () => {
   sh("sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647");
   // The programs stay loaded for as long as there is a container.
   await cell(["keeper"], policy("31900"));
-  directory = new EndpointDirectory(new EndpointTable(instance.loaded), (message) => assert.fail(message));
-  cluster = directory.sink("static", 0);
-  addresses = new HostAddresses(instance.loaded.map("host_addresses"));
+  known = new TestEndpoints(instance);
 });
 after(() => {
-  addresses.stop();
-  directory.stop();
+  known.stop();
 });
-
-async function endpoints(entries: readonly (Place & { classes: Membership[] })[]): Promise<void> {
-  const claims = new ClaimMap();
-  for (const entry of entries) claims.add(keyOf(entry), { classes: entry.classes, task: "" });
-  cluster.replace(claims);
-  await directory.settled();
-}
 
 describe("egress by blocks of addresses", () => {
   it("refuses connect() and sends, TCP, UDP, MPTCP, UDP-Lite, IPv4, IPv6 and v4-mapped, and nothing else", async () => {
@@ -268,7 +253,7 @@ describe("egress by classes", () => {
   const toWeb: EgressPolicy = { rules: [rule("deny", { class: "web" })], byDefault: "allow" };
 
   it("goes by the cluster's endpoints, and for local ports by their owner's class", async () => {
-    await endpoints([
+    await known.replace([
       { address: "10.3.0.1", port: 80, classes: [{ name: "web" }] },
       { address: "10.3.0.2", port: 80, classes: [{ name: "db" }, { name: "web" }] },
       { address: "10.3.0.3", classes: [{ name: "db" }] },
@@ -287,7 +272,7 @@ describe("egress by classes", () => {
   });
 
   it("takes nothing from what only claims a class that an allow rule names, and refuses what claims a denied one", async () => {
-    await endpoints([
+    await known.replace([
       { address: "10.4.0.1", port: 80, classes: [{ name: "web", claimed: true }] },
       { address: "10.4.0.2", port: 80, classes: [{ name: "web" }] },
     ]);
@@ -300,7 +285,7 @@ describe("egress by classes", () => {
 
   it("never gives a wrong verdict, nor hurts a connection, while endpoints churn and rules are swapped", async (t) => {
     const fixed = { address: "10.5.0.1", port: 80, classes: [{ name: "web" }] };
-    await endpoints([fixed]);
+    await known.replace([fixed]);
     const server = await Listener.start();
     const made = await box(toWeb);
     const held = await made.task.connect(server.port);
@@ -311,11 +296,11 @@ describe("egress by classes", () => {
       for (let i = 0; state.running; i++) {
         for (let j = 0; j < 1000; j++) {
           const place = { address: `10.6.${i & 255}.${j >> 2}`, port: 80 + (j & 3) };
-          cluster.add(keyOf(place), { classes: [{ name: "db" }], task: "" });
+          known.cluster.add(keyOf(place), { classes: [{ name: "db" }], task: "" });
         }
-        await directory.settled();
+        await known.directory.settled();
         state.changes += 1000;
-        if (i % 8 === 7) await endpoints([fixed]);
+        if (i % 8 === 7) await known.replace([fixed]);
         if (i % 4 !== 3) continue;
         const other = rule("deny", { cidr: `10.7.${i & 255}.0/24` });
         const egress: EgressPolicy = { rules: [...toWeb.rules, other], byDefault: "allow" };
@@ -412,7 +397,7 @@ describe("random rules", () => {
             random(3) === 0 ? { name, claimed: true } : { name },
           ),
         );
-      await endpoints(
+      await known.replace(
         [...places].map(([text, classes]) => {
           const [to, port] = JSON.parse(text) as [string, number];
           return { address: to, port, classes };

@@ -12,13 +12,9 @@ import { toDenial } from "../../isolator/features/events.js";
 import { REASONS } from "../../isolator/features/accounting.js";
 import type { MarkingPolicy } from "../../isolator/features/marking.js";
 import type { CgroupNode } from "../../isolator/kernel/cgroup.js";
-import { EndpointDirectory } from "../../isolator/cluster/directory.js";
-import { HostAddresses } from "../../isolator/cluster/host-addresses.js";
-import { ClaimMap } from "../../isolator/cluster/source.js";
 import { MarkingDevices } from "../../isolator/containers/marking-devices.js";
-import { keyOf } from "../../isolator/features/endpoints.js";
-import { EndpointTable } from "../../isolator/kernel/endpoint-table.js";
 import { Capture, HERE, MARKING, THERE, type Packet } from "../support/capture.js";
+import { TestEndpoints } from "../support/endpoints.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
 import { execute, inNode } from "../support/process.js";
@@ -416,21 +412,16 @@ const GOLD_TARGETS = [
 ];
 
 describe("a marking by destination", () => {
-  let directory: EndpointDirectory;
-  let addresses: HostAddresses;
+  let known: TestEndpoints;
   let to: Cell;
 
   before(async () => {
     far.host.run("ip", "address", "add", `${GOLD[4]}/24`, "dev", "v1");
     far.host.run("ip", "-6", "address", "add", `${GOLD[6]}/64`, "dev", "v1", "nodad");
-    directory = new EndpointDirectory(new EndpointTable(instance.loaded), (message) => assert.fail(message));
-    addresses = new HostAddresses(instance.loaded.map("host_addresses"));
-    const claims = new ClaimMap();
-    for (const text of Object.values(GOLD)) {
-      claims.add(keyOf({ address: text, port: SERVER }), { classes: [{ name: "gold" }], task: "" });
-    }
-    directory.sink("static", 0).replace(claims);
-    await directory.settled();
+    known = new TestEndpoints(instance);
+    await known.replace(
+      Object.values(GOLD).map((address) => ({ address, port: SERVER, classes: [{ name: "gold" }] })),
+    );
     to = await cell(
       ["to"],
       policy("20750-20899", {
@@ -445,8 +436,7 @@ describe("a marking by destination", () => {
     );
   });
   after(() => {
-    directory.stop();
-    addresses.stop();
+    known.stop();
   });
 
   /** @returns all packets, and the last of them */
