@@ -22,7 +22,7 @@ import { setsDscp, type ChangeMode, type Mark, type WrongDscpMode } from "../fea
 import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
 import { checkMappings, hostPortsOf, parseMappings, requireWithin } from "../features/remap.js";
-import { parseVipOptions } from "../features/services.js";
+import { parseVipOptions } from "../features/vip-option.js";
 import { socketsFor, type SocketKind } from "../features/sockets.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";

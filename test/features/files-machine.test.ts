@@ -13,7 +13,7 @@ import type { GlassMode } from "../../isolator/containers/glass.js";
 import { Instance } from "../../isolator/containers/instance.js";
 import { Isolator } from "../../isolator/containers/isolator.js";
 import { prepareContainer } from "../../isolator/containers/preparation.js";
-import { MACHINE_HOOKS } from "../../isolator/kernel/hooks.js";
+import { MACHINE_HOOKS } from "../../isolator/kernel/machine-hooks.js";
 import { attachedToMachine } from "../../isolator/kernel/links.js";
 import { buildId } from "../../isolator/kernel/object.js";
 import { pinRoot } from "../../isolator/kernel/pins.js";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { after, before, describe, it } from "node:test";
-import { parseVipOption, parseVipOptions } from "../../isolator/features/services.js";
+import { parseVipOption, parseVipOptions } from "../../isolator/features/vip-option.js";
 import { endLostBackends } from "../../isolator/kernel/terminate.js";
 import { Connector, Listener } from "../support/connections.js";
 import { policy, testInstance } from "../support/instance.js";
