@@ -20,7 +20,7 @@ export class RateSampler {
     this.stop();
     this.options = options;
     if (!options) {
-      for (const container of this.containers()) container.forgetRates();
+      for (const container of this.containers()) container.counts.forgetRates();
       return;
     }
     this.timer = setInterval(() => void this.sample(options), 1000 * options.interval).unref();
@@ -38,7 +38,7 @@ export class RateSampler {
     try {
       for (const [index, container] of this.containers().entries()) {
         if (index % AT_ONCE === AT_ONCE - 1) await breathe();
-        if (this.options === options) container.sampleRates(options, performance.now() / 1000);
+        if (this.options === options) container.counts.sampleRates(options, performance.now() / 1000);
       }
     } finally {
       this.sampling = false;

@@ -93,8 +93,8 @@ export class SelfCheck {
   /** @returns what could not be put right */
   private async lookAt(name: string, container: Container): Promise<string | undefined> {
     try {
-      if (container.faults().length === 0) return undefined;
-      const faults = await container.repair();
+      if (container.enforcement.faults().length === 0) return undefined;
+      const faults = await container.enforcement.repair();
       if (faults.length > 0) {
         this.repaired++;
         this.options.onRepair(name, `${faults.join("; ")}: put right`);

@@ -2,8 +2,8 @@
  * bench:bandwidth: a container's limit beside tc's tbf and htb on a veth, in one run: how exact, how fair, how many
  * retransmissions, and how long a request takes beside bulk traffic of the same container.
  */
-import { Container } from "../../isolator/containers/container.js";
 import { Instance } from "../../isolator/containers/instance.js";
+import { prepareContainer } from "../../isolator/containers/preparation.js";
 import type { CgroupNode } from "../../isolator/kernel/cgroup.js";
 import { BANDWIDTH, jain, Link, SINK, SOURCE, THERE, traffic, type Flows } from "../support/bandwidth.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
@@ -61,7 +61,7 @@ function withTc(...words: string[][]): Method {
 
 function withLimit(instance: Instance, side: "egress" | "ingress"): Method {
   return async (rate) => {
-    const container = await Container.prepare(instance, {
+    const container = await prepareContainer(instance, {
       id: ["limited"],
       policy: {
         ...{ ports: [], ephemeral: "allow", enforce: "on", allowProtocols: [] },

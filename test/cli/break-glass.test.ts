@@ -21,7 +21,7 @@ async function binds(box: Cell | Container): Promise<boolean> {
 }
 
 const counts = (box: Cell): [denied: bigint, audited: bigint, sent: bigint] => {
-  const usage = box.container.usage();
+  const usage = box.container.counts.usage();
   return [totalDenied(usage.denied), totalDenied(usage.audited), usage.txPackets];
 };
 

@@ -17,9 +17,9 @@ async function limited(connections: ConnectionsPolicy, more = {}): Promise<Cell 
   return Object.assign(box, { task: Connector.start(box.container.node) });
 }
 
-const live = (box: Cell): number => box.container.connections()?.live ?? -1;
-const held = (box: Cell): number => box.container.connections()?.held ?? -1;
-const refused = (box: Cell): number => Number(box.container.usage().denied.connections);
+const live = (box: Cell): number => box.container.counts.connections()?.live ?? -1;
+const held = (box: Cell): number => box.container.counts.connections()?.held ?? -1;
+const refused = (box: Cell): number => Number(box.container.counts.usage().denied.connections);
 /** More than tcp_fin_timeout, for which the kernel may hold what is closed on this end only. ms */
 const PATIENCE = 90_000;
 const becomes = (box: Cell, n: number): Promise<true> =>
@@ -89,10 +89,10 @@ describe("connections", () => {
         assert.equal((await box.task.connect(port, { to, family })).result, "EAGAIN", to);
       }
       assert.deepEqual(
-        box.container.destinations().map(({ protocol, address, held: n }) => [protocol, address, n]),
-        box.container.destinations().map(({ protocol }) => [protocol, "127.0.0.1", 1]),
+        box.container.counts.destinations().map(({ protocol, address, held: n }) => [protocol, address, n]),
+        box.container.counts.destinations().map(({ protocol }) => [protocol, "127.0.0.1", 1]),
       );
-      assert.equal(box.container.destinations().length, 3);
+      assert.equal(box.container.counts.destinations().length, 3);
     });
 
     it("is exact when 64 threads race for it", async () => {
@@ -119,7 +119,7 @@ describe("connections", () => {
       assert.equal((await box.task.connect(server.port)).result, "ok");
       assert.equal((await box.task.connect(server.port)).result, "ok");
       assert.equal(live(box), 2);
-      assert.equal(Number(box.container.usage().audited.connections), 1);
+      assert.equal(Number(box.container.counts.usage().audited.connections), 1);
       assert.equal(refused(box), 0);
     });
 
@@ -154,7 +154,7 @@ describe("connections", () => {
       assert.deepEqual(answers, [32, 0, 0]);
       assert.deepEqual(await box.task.tell(`race 64 1 tcp 127.0.0.1 ${other.port}`), [18, 46, 0]);
       assert.equal(live(box), 50);
-      assert.equal(Number(box.container.usage().denied.connections_total), 46);
+      assert.equal(Number(box.container.counts.usage().denied.connections_total), 46);
       await box.task.try("closeall");
       await becomes(box, 0);
     });
@@ -281,7 +281,7 @@ describe("connections", () => {
       await box.container.releaseClosed();
       assert.equal(held(box), 2, "the pass meets it");
       assert.deepEqual(
-        box.container.destinations().map(({ held: n }) => n),
+        box.container.counts.destinations().map(({ held: n }) => n),
         [2],
       );
       // A way to end timewait at once: the kernel kills what it has too much of.

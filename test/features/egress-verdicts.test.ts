@@ -150,7 +150,7 @@ describe("verdicts that are remembered", () => {
       ["10.5.0.1", "ok"],
     ] as const)
       await sends(from, to, 80, wanted, to);
-    assert.deepEqual(from.container.egressHits(), [
+    assert.deepEqual(from.container.counts.egressHits(), [
       { rule: 1, denied: 0n, audited: 3n },
       { rule: 2, denied: 3n, audited: 0n },
     ]);
@@ -175,7 +175,7 @@ describe("verdicts that are remembered", () => {
     await sends(from, "10.8.0.1", 80, "ok", "neither's");
     await parent.container.update({ ...parent.container.policy, egress: rules("deny") });
     await sends(from, "10.8.0.1", 80, "EPERM", "the parent's new rules");
-    const counts = [parent, child].map((each) => Number(each.container.usage().denied.egress));
+    const counts = [parent, child].map((each) => Number(each.container.counts.usage().denied.egress));
     assert.deepEqual(counts, [6, 3], "each counts its own, and the parent not what the child has refused");
   });
 

@@ -224,7 +224,7 @@ describe("every packet has the marking", () => {
 });
 
 describe("what gets round setsockopt's hook", () => {
-  const counts = (): bigint => box.container.usage().audited.marking;
+  const counts = (): bigint => box.container.counts.usage().audited.marking;
 
   for (const { name, words } of [
     {
@@ -275,7 +275,7 @@ describe("what gets round setsockopt's hook", () => {
 
   it("is dropped by its DSCP where the policy says so, with an event", async () => {
     strict.poll().splice(0);
-    const before = strict.container.usage();
+    const before = strict.container.counts.usage();
     const port = nextPort++;
     const words = `proto=udp family=4 to=${THERE[4]} port=${port} cmsg-tos=0x28`;
     const told = await send(strict.container.node, words);
@@ -284,7 +284,7 @@ describe("what gets round setsockopt's hook", () => {
     assert.equal(fine?.["send-0"], 0);
     const packets = await far.wait(({ destination, protocol }) => destination === port && protocol === UDP);
     assert.deepEqual(packets.map(seen), [[18, 0x10, 3]]);
-    const after = strict.container.usage();
+    const after = strict.container.counts.usage();
     assert.deepEqual(
       [after.denied.marking - before.denied.marking, after.txDropped - before.txDropped],
       [1n, 1n],
@@ -308,7 +308,7 @@ describe("the first datagram of a socket that was never bound, connected or set"
       const expected = late ? [0, 18] : [18, 18];
       for (const { container } of [box, strict]) {
         const port = nextPort++;
-        const before = container.usage();
+        const before = container.counts.usage();
         const plain = `proto=udp ${words} port=${port} plain=1`;
         const told = await send(container.node, `${plain} count=2`);
         assert.deepEqual([told?.["send-0"], told?.["send-1"]], [0, 0], container.name);
@@ -317,7 +317,7 @@ describe("the first datagram of a socket that was never bound, connected or set"
           packets.map(({ dscp }) => dscp),
           expected,
         );
-        const after = container.usage();
+        const after = container.counts.usage();
         assert.deepEqual(
           [after.audited.marking - before.audited.marking, after.denied.marking - before.denied.marking],
           [BigInt(expected.filter((dscp) => dscp === 0).length), 0n],
@@ -330,12 +330,12 @@ describe("the first datagram of a socket that was never bound, connected or set"
 describe("setsockopt() where the policy refuses changes", () => {
   it("gives EPERM with an event, and goes through where it changes nothing", async () => {
     strict.poll().splice(0);
-    const before = strict.container.usage().denied.marking;
+    const before = strict.container.counts.usage().denied.marking;
     const words = `proto=udp family=6 to=${THERE[6]} port=${nextPort++}`;
     const told = await send(strict.container.node, `${words} tos=0x28 tclass=0x28 mark=5 priority=5`);
     for (const name of ["tos", "tclass", "mark", "priority"])
       assert.equal(told?.[`set-${name}`], EPERM, name);
-    assert.equal(strict.container.usage().denied.marking - before, 4n);
+    assert.equal(strict.container.counts.usage().denied.marking - before, 4n);
     const denials = strict.poll().map((event) => toDenial(event, () => "strict"));
     assert.deepEqual(
       denials.map(({ option, process }) => [option, process]),
@@ -344,7 +344,7 @@ describe("setsockopt() where the policy refuses changes", () => {
     // ECN bits, and bits outside of the mask.
     const same = await send(strict.container.node, `${words} tos=0x4a tclass=0x49 mark=0x110 priority=3`);
     for (const name of ["tos", "tclass", "mark", "priority"]) assert.equal(same?.[`set-${name}`], 0, name);
-    assert.equal(strict.container.usage().denied.marking - before, 4n);
+    assert.equal(strict.container.counts.usage().denied.marking - before, 4n);
   });
 
   it("is told and done in audit mode", async () => {
@@ -358,7 +358,7 @@ describe("setsockopt() where the policy refuses changes", () => {
     assert.deepEqual([told?.["set-priority"], told?.["send-0"]], [0, 0]);
     const [packet] = await far.wait(({ destination }) => destination === port);
     assert.deepEqual(packet && seen(packet), [10, 0x10, 3]);
-    const { denied, audited: counted } = audited.container.usage();
+    const { denied, audited: counted } = audited.container.counts.usage();
     assert.deepEqual([denied.marking, counted.marking], [0n, 2n]);
     const reasons = audited.poll().map(({ reason, audited: only }) => [REASONS[reason], only]);
     assert.deepEqual(reasons, [
@@ -562,7 +562,7 @@ describe("a wrong DSCP where the device has the program", () => {
     devices.use(["v0", "nothere"]);
     const errors = (): string =>
       /^Ip: \d.*$/m.exec(far.host.run("cat", "/proc/net/snmp"))?.[0]?.split(" ")[4] ?? "";
-    const before = { errors: errors(), count: rewritten.container.usage().audited.marking };
+    const before = { errors: errors(), count: rewritten.container.counts.usage().audited.marking };
     const udp = `proto=udp family=4 to=${THERE[4]}`;
     const udp6 = `proto=udp family=6 to=${THERE[6]}`;
     let wrong = 0;
@@ -593,7 +593,7 @@ describe("a wrong DSCP where the device has the program", () => {
       assert.deepEqual(packet && seen(packet), [18, 0x10, 3]);
     }
     assert.equal(errors(), before.errors, "checksums of headers");
-    const counted = rewritten.container.usage();
+    const counted = rewritten.container.counts.usage();
     assert(counted.audited.marking - before.count >= BigInt(wrong));
     assert.equal(counted.denied.marking, 0n);
     // Others' packets are as they are.
@@ -637,7 +637,7 @@ describe("nested containers", () => {
           assert.equal(held.told["sent-mark"], expected[1]);
         }
       }
-      assert.equal(container.usage().audited.marking, 0n, name);
+      assert.equal(container.counts.usage().audited.marking, 0n, name);
     }
   });
 });
