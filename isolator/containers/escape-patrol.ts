@@ -4,7 +4,7 @@
  * them, and a pause after it keeps all of it below one hundredth of a CPU.
  */
 import { setImmediate as breathe, setTimeout as sleep } from "node:timers/promises";
-import { byAge, listProcesses, readProcessesOf, type ProcessInfo } from "../kernel/processes.js";
+import { listProcesses, ProcessTable, readProcessesOf } from "../kernel/processes.js";
 import type { EscapedProcess, EscapeWatch } from "./escaped.js";
 
 /** Least time between two rounds, ms. */
@@ -61,17 +61,18 @@ export class EscapePatrol {
       await breathe();
       return result;
     };
-    const pids = await step(listProcesses);
-    const processes: ProcessInfo[] = [];
+    const pids = await listProcesses();
+    const table = new ProcessTable();
     for (let i = 0; i < pids.length; i += STEP) {
-      processes.push(...(await step(() => readProcessesOf(pids.slice(i, i + STEP)))));
+      await step(() => {
+        table.add(readProcessesOf(pids.slice(i, i + STEP)));
+      });
     }
-    await step(() => processes.sort(byAge));
     for (const [container, watch] of [...this.watches]) {
       if (this.stopping.signal.aborted) break;
       const found = await step(() => {
         try {
-          return watch.look(processes);
+          return watch.look(table);
         } catch {
           // Its node went away meanwhile: it is being cleaned up.
           return [];

@@ -44,7 +44,7 @@ export class Rounds {
       [...registry.all()].flatMap(({ container, cleaning }) => (container && !cleaning ? [container] : [])),
     );
     this.hostShare = new HostShare(instance, log, () =>
-      registry.list().flatMap(({ container }) => container ?? []),
+      [...registry.all()].flatMap(({ container }) => container ?? []),
     );
     this.devices = new MarkingDevices(
       instance,
