@@ -19,7 +19,7 @@ import { toDenial } from "../features/events.js";
 import { makeRules, sortRules, type FileErrno, type FilesPolicy } from "../features/files.js";
 import type { EscapeMode } from "../features/escape.js";
 import { setsDscp, type ChangeMode, type Mark, type WrongDscpMode } from "../features/marking.js";
-import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
+import { parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
 import { checkMappings, hostPortsOf, parseMappings, requireWithin } from "../features/remap.js";
 import { parseVipOptions } from "../features/vip-option.js";
@@ -340,9 +340,3 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
   }
   return status;
 }
-
-/** For --help. */
-export const PORTS_EXAMPLE = formatPorts([
-  { begin: 31000, end: 31005 },
-  { begin: 31010, end: 31010 },
-]);

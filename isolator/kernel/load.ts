@@ -233,7 +233,7 @@ function linesOf(log: Uint8Array): string[] {
 }
 
 /** What the verifier writes of a program that it accepts. */
-const ACCEPTED = /^(processed|verification time|stack depth) /;
+const ACCEPTED = /^(processed|verification time|stack depth|Validating|Func#\d+ .* is safe) /;
 
 /** Loads once more to learn which program the kernel refused and what its verifier said last. */
 function loadError(errno: number): IsolatorError {

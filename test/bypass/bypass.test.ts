@@ -13,13 +13,15 @@ import { layouts } from "../../isolator/kernel/gen/layout.js";
 import { Programs } from "../../isolator/kernel/programs.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
-import { attempt, type Outcome } from "../support/process.js";
+import { testAttempts } from "../support/attempts.js";
+import type { Outcome } from "../support/process.js";
 import { BYPASSES, JUDGED, NEIGHBOUR, OWN, oneOfEach, PERMITTED, RANGE, type Attempt } from "./attempts.js";
 
 enterOwnNetwork();
 // Root's ping sockets, as every host has them; a new namespace has none.
 sh("sysctl", "-qw", "net.ipv4.ping_group_range=0 0");
 const { instance, cell } = testInstance();
+const attempt = testAttempts();
 
 /** Attempts run side by side, so each gets ports of its own. */
 let next = 0;
@@ -128,7 +130,7 @@ function useCell(name: string, rules: Policy): () => Cell | undefined {
 }
 
 for (const mode of EPHEMERAL_MODES) {
-  describe(`ephemeral ${mode}`, { concurrency: 6 }, () => {
+  describe(`ephemeral ${mode}`, { concurrency: 16 }, () => {
     const getCell = useCell(`policed-${mode}`, policy(OWN, { ephemeral: mode }));
     for (const attempt of BYPASSES[mode]) stops(attempt, getCell, mode !== "allow");
     for (const words of PERMITTED[mode]) permits(words, getCell);
@@ -137,7 +139,7 @@ for (const mode of EPHEMERAL_MODES) {
 
 for (const mode of ["clients", "deny"] as const) {
   const { stopped, permitted } = RANGE[mode];
-  describe(`a judged range, ephemeral ${mode}`, { concurrency: 6 }, () => {
+  describe(`a judged range, ephemeral ${mode}`, { concurrency: 16 }, () => {
     const [judged] = parsePorts(JUDGED);
     assert(judged);
     const getCell = useCell(`ranged-${mode}`, policy(OWN, { ephemeral: mode, judged }));

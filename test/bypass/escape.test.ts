@@ -14,14 +14,15 @@ import { buildId } from "../../isolator/kernel/object.js";
 import { MAP_NAMES } from "../../isolator/kernel/contents.js";
 import { pinRoot } from "../../isolator/kernel/pins.js";
 import { CgroupNode } from "../../isolator/kernel/cgroup.js";
+import { testAttempts } from "../support/attempts.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";
 import { attachLsm, hookNamed, withoutLsm } from "../support/lsm.js";
 import { enterOwnNetwork } from "../support/network.js";
-import { attempt } from "../support/process.js";
 import { until } from "../support/wait.js";
 
 enterOwnNetwork();
 const { instance, cell } = testInstance();
+const attempt = testAttempts();
 const skip = withoutLsm("file_open");
 
 /** Somewhere outside of every container. */

@@ -7,11 +7,13 @@ import { SOCKET_KINDS, type SocketKind, type SocketsPolicy } from "../../isolato
 import { policy, testInstance, type Cell } from "../support/instance.js";
 import { skipWithout, withoutLsm } from "../support/lsm.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
-import { attempt, attemptEntering, type Outcome } from "../support/process.js";
+import { testAttempts } from "../support/attempts.js";
+import { attemptEntering, type Outcome } from "../support/process.js";
 
 enterOwnNetwork();
 sh("sysctl", "-qw", "net.ipv4.ping_group_range=0 0");
 const { cell } = testInstance();
+const attempt = testAttempts();
 
 const ALL_DENIED: SocketsPolicy = Object.fromEntries(SOCKET_KINDS.map((kind) => [kind, "deny"]));
 

@@ -5,7 +5,7 @@
  *
  *	clang -O1 -Wall -Wextra -Werror -o attempt attempt.c attempt/[a-z]*.c
  *
- *	attempt NAME [key=value ...]	(attempt --list prints the names)
+ *	attempt NAME [key=value ...]	(attempt --list prints the names; attempt --many makes those that stdin names)
  *
  * Prints one line of JSON: {"attempt","ok","step","errno","port","detail"}; `port` is what the socket really holds.
  * Exits 0 when it got through, 1 when stopped, 2 on wrong usage or set-up, 77 when this kernel cannot do it at all.
@@ -189,20 +189,16 @@ static void parse_key(const char *key, const char *value)
 		usage("unknown key: %s", key);
 }
 
-int main(int argc, char **argv)
+#define ATTEMPTS (sizeof(attempts) / sizeof(attempts[0]))
+
+static int make(int argc, char **argv)
 {
-	const size_t count = sizeof(attempts) / sizeof(attempts[0]);
 	const struct attempt *attempt = NULL;
 
 	opt.name = argc > 1 ? argv[1] : "";
 	opt_argc = argc;
 	opt_argv = argv;
-	if (!strcmp(opt.name, "--list")) {
-		for (size_t i = 0; i < count; i++)
-			puts(attempts[i].name);
-		return 0;
-	}
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < ATTEMPTS; i++)
 		if (!strcmp(opt.name, attempts[i].name))
 			attempt = &attempts[i];
 	if (!attempt)
@@ -224,4 +220,15 @@ int main(int argc, char **argv)
 	                                             : 10);
 	attempt->run();
 	return USAGE; /* not reached: every attempt ends by its report */
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "--many"))
+		make_many(make);
+	if (argc != 2 || strcmp(argv[1], "--list"))
+		return make(argc, argv);
+	for (size_t i = 0; i < ATTEMPTS; i++)
+		puts(attempts[i].name);
+	return 0;
 }

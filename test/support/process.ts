@@ -54,10 +54,20 @@ export interface Outcome {
   detail: string;
 }
 
+/** @param said its line @throws Error where it could not be made, or `words` are wrong */
+export function toOutcome(words: string, status: number, said: string): Outcome {
+  if (![0, 1, 77].includes(status)) throw new Error(`attempt ${words}: exit ${status}: ${said}`);
+  return { status, ...(JSON.parse(said) as Omit<Outcome, "status">) };
+}
+
 async function runAttempt(words: string, command: string[]): Promise<Outcome> {
   const { status, stdout, stderr } = await execute(command);
-  if (![0, 1, 77].includes(status)) throw new Error(`attempt ${words}: exit ${status}: ${stdout}${stderr}`);
-  return { status, ...(JSON.parse(stdout) as Omit<Outcome, "status">) };
+  return toOutcome(words, status, stdout || stderr);
+}
+
+/** Words of an attempt in a node: whoever tries to reach it comes from outside, under no policy. */
+export function wordsIn(words: string, node?: CgroupNode): string {
+  return node ? `${words} peer-cgroup=${requireCgroup2()}` : words;
 }
 
 /** Makes an attempt that begins outside and enters the node by itself (enter-cgroup). */
@@ -72,8 +82,6 @@ export function attemptEntering(words: string, node: CgroupNode): Promise<Outcom
  * @param peerOutside whether whoever tries to reach it leaves the node first
  */
 export function attempt(words: string, node?: CgroupNode, { peerOutside = true } = {}): Promise<Outcome> {
-  const command = [ATTEMPT, ...words.split(" ")];
-  // Whoever tries to reach it comes from outside, under no policy.
-  if (node && peerOutside) command.push(`peer-cgroup=${requireCgroup2()}`);
+  const command = [ATTEMPT, ...wordsIn(words, peerOutside ? node : undefined).split(" ")];
   return runAttempt(words, node ? inNode(node, command) : command);
 }

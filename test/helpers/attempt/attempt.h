@@ -78,6 +78,9 @@ int dest_port(bool port_is_dest, int *helper);
 noreturn void serve(int fd);   /* listen() where there is one, then reach */
 noreturn void reached(int fd); /* reach it; the socket listens or receives already */
 
+/* many.c */
+noreturn void make_many(int (*make)(int argc, char **argv));
+
 /* places.c */
 void send_fd(int channel, int fd);
 int receive_fd(int channel, int (*receive)(int channel, struct msghdr *msg));
