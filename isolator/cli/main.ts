@@ -23,6 +23,7 @@ import { renderManual } from "./manual.js";
 import { addOperatorCommands, OPERATOR_COMMANDS, OPERATOR_STATUS } from "./operator.js";
 import type { RunOptions } from "./run.js";
 import type { ServeOptions } from "./serve.js";
+import { toAsciiJson } from "./table.js";
 import { readVersion } from "./version.js";
 
 /** Exit status of `run` when the command never ran; as env(1), timeout(1) and docker-run(1) have it. */
@@ -286,17 +287,26 @@ const asksDaemon = OPERATOR_COMMANDS.includes(called);
 /** Told apart from 1 by `check`, whose 1 is an answer, and by the commands that ask the daemon. */
 const badUsage = called === "check" || called === "break-glass" || asksDaemon ? 2 : failed;
 const statusOf = asksDaemon ? OPERATOR_STATUS : called === "run" ? RUN_STATUS : {};
+
+/** With --json an error is a line of JSON too: of `run` in the form of what else it tells. */
+function printError(code: string, message: string): void {
+  const command = program.commands.find((each) => each.name() === called);
+  if (command?.opts()["json"] !== true) process.stderr.write(`bpf-isolator: ${message}\n`);
+  else if (called === "run") process.stderr.write(`${toAsciiJson({ event: "error", code, message })}\n`);
+  else process.stderr.write(`${toAsciiJson({ version: 1, error: { code, message } })}\n`);
+}
+
 try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : badUsage;
   } else if (error instanceof IsolatorError) {
-    process.stderr.write(`bpf-isolator: ${error.message}\n`);
+    printError(error.code, error.message);
     process.exitCode = error.code === "bad-argument" ? badUsage : (statusOf[error.code] ?? failed);
   } else {
     // Not foreseen: one line for the user, all of it for who looks into it.
-    process.stderr.write(`bpf-isolator: unexpected error: ${messageOf(error)} (DEBUG=1 shows where)\n`);
+    printError("internal", `unexpected error: ${messageOf(error)} (DEBUG=1 shows where)`);
     if (process.env["DEBUG"]) console.error(error);
     process.exitCode = failed;
   }

@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { IsolatorError, messageOf, systemCode } from "../errors.js";
+import { IsolatorError, systemCode } from "../errors.js";
 import type { BandwidthUsage, HostBandwidth } from "../features/bandwidth.js";
 import { cgroupRoot } from "../kernel/cgroup.js";
 import { FileLock } from "../kernel/lock.js";
@@ -18,7 +18,7 @@ import { readGlass, type GlassMode } from "./glass.js";
 import { DEVICES_FILE, leaveDevices } from "./marking-devices.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { PRINCIPALS_FILE } from "./principals.js";
-import { buildsOf, nodeNames, recordKey, Records } from "./records.js";
+import { buildsOf, nodeNames, recordKey, Records, stateError } from "./records.js";
 import { SharedSets } from "./shared-sets.js";
 import { SocketPasses } from "./socket-passes.js";
 
@@ -124,11 +124,7 @@ export class Instance {
         return this.lock(tries - 1);
       }
       if (error instanceof IsolatorError) throw error;
-      throw new IsolatorError(
-        "state-failed",
-        `${this.stateDirectory} cannot be used: ${messageOf(error)}`,
-        error,
-      );
+      throw stateError(this.stateDirectory, error);
     }
   }
 
@@ -137,11 +133,7 @@ export class Instance {
     try {
       mkdirSync(this.stateDirectory, { recursive: true, mode: 0o700 });
     } catch (error) {
-      throw new IsolatorError(
-        "state-failed",
-        `${this.stateDirectory} cannot be used: ${messageOf(error)}`,
-        error,
-      );
+      throw stateError(this.stateDirectory, error);
     }
   }
 

@@ -6,6 +6,7 @@ import type { ConnectionsPolicy } from "../../isolator/features/connections.js";
 import { Connector, Listener, receiver } from "../support/connections.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
+import { attempt } from "../support/process.js";
 import { until } from "../support/wait.js";
 
 enterOwnNetwork();
@@ -121,6 +122,13 @@ describe("connections", () => {
       assert.equal(live(box), 2);
       assert.equal(Number(box.container.counts.usage().audited.connections), 1);
       assert.equal(refused(box), 0);
+    });
+
+    it("holds in a network of its own, where no port is judged", async () => {
+      const box = await limited({ max: 1 }, { ownNetwork: true });
+      assert.equal((await box.task.connect(server.port)).result, "ok");
+      assert.equal((await box.task.connect(server.port)).result, "EAGAIN");
+      assert.equal((await attempt("bind port=8080", box.container.node)).status, 0);
     });
 
     it("gives another errno where that is asked for", async () => {
