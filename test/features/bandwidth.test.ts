@@ -139,7 +139,7 @@ describe("egress of TCP", () => {
     for (const name of ["reno", "cubic", "bbr", "dctcp"]) {
       const words = tcp(2, 500, `cc=${name}`, `::ffff:${THERE}`);
       const { share } = await measure(box, words, 20 * MBIT).catch((error: unknown) => {
-        assert(name !== "reno" && String(error).includes('TCP_CONGESTION'), String(error));
+        assert(name !== "reno" && String(error).includes("TCP_CONGESTION"), String(error));
         return { share: 1 };
       });
       assert(share > 0.3 && share < 1.2, `${share} of the limit with ${name}`);
