@@ -23,6 +23,10 @@
 #define REPAY (250 * NS_PER_MS)
 /* TCP packets are dropped beyond this only: pacing has failed. */
 #define MAX_TCP_DEBT (2 * NS_PER_SEC)
+/* Credit of a connection that receives: what it may have at once after a pause. */
+#define PART_MS 250LL
+#define PART    (PART_MS * (__s64)NS_PER_MS)
+#define MANY    16
 /* Departure times further away than this are none. */
 #define MAX_DELAY    (2 * NS_PER_SEC)
 #define MIN_LEVEL    2000
@@ -111,47 +115,51 @@ static __always_inline void begin(struct bandwidth_state *state, enum bandwidth_
 	__sync_lock_test_and_set(&state->due, now + span);
 }
 
-static __always_inline void begin_step(struct bandwidth_state *state, __u64 now, bool host)
+/* @param slow not paced here: the host's budget, whose containers have steps of their own, and what is received */
+static __always_inline void begin_step(struct bandwidth_state *state, __u64 now, bool slow)
 {
-	__u64 span = host ? 50 * NS_PER_MS : 10 * NS_PER_MS, trains, buffer;
+	__u64 span = slow ? 50 * NS_PER_MS : 10 * NS_PER_MS, trains, buffer;
 
 	if (state->rate) {
 		buffer = ns_of(65536, state->rate);
-		trains = host ? 0 : train_time(state) * 2;
+		trains = slow ? 0 : train_time(state) * 2;
 		span = clamp64(buffer > trains ? buffer : trains, span, 300 * NS_PER_MS);
 	}
 	begin(state, BANDWIDTH_MEASURING, now, span);
 }
 
 /* Senders learn of a new level with their next ACK. */
-static __always_inline void settle(struct bandwidth_state *state, enum bandwidth_phase phase, __u64 now, bool host)
+static __always_inline void settle(struct bandwidth_state *state, enum bandwidth_phase phase, __u64 now, bool slow)
 {
-	__u64 span = host ? 50 * NS_PER_MS : clamp64(train_time(state) * 2, 3 * NS_PER_MS, 300 * NS_PER_MS);
+	__u64 span = slow ? 50 * NS_PER_MS : clamp64(train_time(state) * 2, 3 * NS_PER_MS, 300 * NS_PER_MS);
 
 	if (phase == BANDWIDTH_CHANGING && span < 20 * NS_PER_MS)
 		span = 20 * NS_PER_MS;
 	begin(state, phase, now, span);
 }
 
-static __always_inline void turn_generation(struct bandwidth_state *state, __u64 now, bool host)
+/* Senders whose packets are lost are away for 200 ms. */
+static __always_inline void turn_generation(struct bandwidth_state *state, __u64 now, bool slow)
 {
+	__u64 span = slow ? 300 * NS_PER_MS : clamp64(train_time(state) * 2, 50 * NS_PER_MS, 400 * NS_PER_MS);
+
 	if (now < state->generation_due)
 		return;
 	state->senders_before = now - state->generation_due < NS_PER_SEC ? state->senders : 0;
 	state->senders = 0;
-	state->generation_bytes = 0;
 	state->generation++;
-	state->generation_due =
-	    now + clamp64(train_time(state) * 2, host ? 300 * NS_PER_MS : 50 * NS_PER_MS, 400 * NS_PER_MS);
+	state->generation_due = now + span;
 }
 
 /* What TCP is to send in a second, so that with all else it comes to the rate, and debt is repaid. */
-static __always_inline __u64 target_of(const struct bandwidth_state *state, __u64 now, __u64 elapsed)
+static __always_inline __u64 target_of(const struct bandwidth_state *state, __u32 side, __u64 now, __u64 elapsed)
 {
-	/* The slower a connection, the longer it takes to learn of anything. */
-	__u64 rate = state->rate, target, other, repay = REPAY + 8 * train_time(state);
-	/* Half of the burst is left to what comes at once. */
-	__s64 debt = debt_of(state, now) + (__s64)(state->credit / 2);
+	/* The slower a connection, the longer it takes to learn of anything; and those whose packets are lost. */
+	__u64 rate = state->rate, target, other,
+	      repay = side == BANDWIDTH_INGRESS ? REPAY * 4 : REPAY + 8 * train_time(state);
+	/* Half of the burst is left to what comes at once; all of it where senders may be away for as long as it
+	 * takes. */
+	__s64 debt = debt_of(state, now) + (side == BANDWIDTH_INGRESS ? 0 : (__s64)(state->credit / 2));
 
 	if (debt > 0)
 		target = (__u64)debt > repay ? 0 : rate - rate * ((__u64)debt / 1000) / (repay / 1000);
@@ -164,18 +172,24 @@ static __always_inline __u64 target_of(const struct bandwidth_state *state, __u6
 	return target > other + rate / 16 ? target - other : rate / 16;
 }
 
+/* Connections that have sent, or got something, lately. */
+static __always_inline __u64 senders_of(const struct bandwidth_state *state)
+{
+	return state->senders > state->senders_before ? state->senders : state->senders_before;
+}
+
 /*
  * The level moves by what was wanted over what was measured, and is never below what all senders could have alike.
  * @returns whether by so much that it must settle
  */
-static __always_inline bool move_level(struct bandwidth_state *state, __u64 now, __u64 elapsed, bool host)
+static __always_inline bool move_level(struct bandwidth_state *state, __u32 side, __u64 now, __u64 elapsed)
 {
 	__u64 rate = state->rate, most = rate + rate / 4, sent = state->bytes * NS_PER_SEC / elapsed,
 	      least = MIN_LEVEL;
-	__u64 target = target_of(state, now, elapsed), factor = 3 << 15, level = state->level, senders;
+	__u64 target = target_of(state, side, now, elapsed), factor = 3 << 15, level = state->level, senders;
 	bool settling = state->phase == BANDWIDTH_SETTLING;
 
-	senders = state->senders > state->senders_before ? state->senders : state->senders_before;
+	senders = senders_of(state);
 	if (senders)
 		least = clamp64(target / senders, MIN_LEVEL, most);
 	if (target < sent + sent / 2)
@@ -197,7 +211,7 @@ __noinline int bandwidth_step(__u64 id, __u32 side)
 	struct bandwidth *bandwidth = bpf_map_lookup_elem(&bandwidths, &id);
 	__u64 now = bpf_ktime_get_ns(), due, rate, burst, elapsed;
 	struct bandwidth_state *state;
-	bool host = !id;
+	bool slow = !id || side == BANDWIDTH_INGRESS;
 
 	if (!rule || !bandwidth)
 		return 0;
@@ -210,7 +224,7 @@ __noinline int bandwidth_step(__u64 id, __u32 side)
 	if (!rate) {
 		state->rate = 0;
 		state->level = 0;
-		begin_step(state, now, host);
+		begin_step(state, now, slow);
 		return 0;
 	}
 	state->credit = ns_of(burst ? burst : default_burst(rate, side), rate);
@@ -218,25 +232,25 @@ __noinline int bandwidth_step(__u64 id, __u32 side)
 		state->clock = now - state->credit / 2;
 		state->level = rate + rate / 4;
 		state->rate = rate;
-		turn_generation(state, now, host);
-		begin_step(state, now, host);
+		turn_generation(state, now, slow);
+		begin_step(state, now, slow);
 		return 0;
 	}
 	/* A share of the host's budget moves a little all the time. */
 	if (rate > state->rate + state->rate / 4 || rate < state->rate - state->rate / 4) {
 		state->level = clamp64(state->level * ((rate << 16) / state->rate) >> 16, MIN_LEVEL, rate + rate / 4);
 		state->rate = rate;
-		settle(state, BANDWIDTH_CHANGING, now, host);
+		settle(state, BANDWIDTH_CHANGING, now, slow);
 		return 0;
 	}
 	state->rate = rate;
-	turn_generation(state, now, host);
+	turn_generation(state, now, slow);
 	/* Only what goes far beyond the budget is of interest while the level settles. */
 	if (state->phase != BANDWIDTH_MEASURING &&
 	    (state->phase == BANDWIDTH_CHANGING || state->bytes <= state->budget)) {
 		if (state->phase == BANDWIDTH_CHANGING)
 			state->clock = now - state->credit / 2;
-		begin_step(state, now, host);
+		begin_step(state, now, slow);
 		return 0;
 	}
 	/* More cannot be helped any more. */
@@ -247,10 +261,10 @@ __noinline int bandwidth_step(__u64 id, __u32 side)
 		elapsed = 1000;
 	state->measured = (state->bytes + state->other) * NS_PER_SEC / elapsed;
 	state->measured_at = now;
-	if (move_level(state, now, elapsed, host))
-		settle(state, BANDWIDTH_SETTLING, now, host);
+	if (move_level(state, side, now, elapsed))
+		settle(state, BANDWIDTH_SETTLING, now, slow);
 	else
-		begin_step(state, now, host);
+		begin_step(state, now, slow);
 	return 0;
 }
 
@@ -368,51 +382,57 @@ static __always_inline void count_sender(struct __sk_buff *skb, struct bandwidth
 	count(&state->senders, 1);
 }
 
-/* What is remembered of the connection that a packet is for, its count of the present generation begun. */
-static __always_inline struct socket_bandwidth *receiver_of(struct __sk_buff *skb,
-                                                            const struct bandwidth_state *state, __u32 level)
+/* What is remembered of the connection that a packet is for. */
+static __always_inline struct socket_bandwidth *receiver_of(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
-	struct socket_bandwidth *note;
 
 	if (!sk)
 		return NULL;
 	sk = bpf_sk_fullsock(sk);
-	if (!sk)
-		return NULL;
-	note = bpf_sk_storage_get(&sock_bandwidth, sk, 0, 0);
-	if (note && note->receptions[level & (LEVELS - 1)] != state->generation) {
-		note->receptions[level & (LEVELS - 1)] = state->generation;
-		note->received[level & (LEVELS - 1)] = 0;
-	}
-	return note;
+	return sk ? bpf_sk_storage_get(&sock_bandwidth, sk, 0, 0) : NULL;
 }
 
-/* Counts a connection that gets something, once in a generation. */
-static __always_inline void count_receiver(struct socket_bandwidth *note, struct bandwidth_state *state, __u32 level,
-                                           __u64 bytes)
+/* As debt_of(), of one connection that may receive what the level is. */
+static __always_inline __s64 part_debt(const struct socket_bandwidth *note, __u32 level, __u64 now)
 {
-	if (!note->received[level & (LEVELS - 1)])
+	__s64 debt = note->clocks[level & (LEVELS - 1)] - now;
+
+	return debt < -PART ? -PART : debt;
+}
+
+/* Counts a connection that gets something, once in a generation, and what it gets. */
+static __always_inline void count_receiver(struct socket_bandwidth *note, struct bandwidth_state *state, __u32 level,
+                                           __u64 bytes, __u64 now)
+{
+	__u64 *clock = &note->clocks[level & (LEVELS - 1)];
+
+	if (note->receptions[level & (LEVELS - 1)] != state->generation) {
+		note->receptions[level & (LEVELS - 1)] = state->generation;
 		count(&state->senders, 1);
-	count(&note->received[level & (LEVELS - 1)], bytes);
-	count(&state->generation_bytes, bytes);
+	}
+	if (state->level)
+		*clock = now + part_debt(note, level, now) + ns_of(bytes, state->level);
 }
 
 /*
- * The debt with which what comes for a connection is dropped: that of a burst; sooner where it has had more than its
- * part lately, later where it has had less. A sender whose packets are lost waits longer each time.
+ * The debt with which what comes for a connection is dropped: that of a burst for one alone; else the more it has had
+ * lately the less, so that those with more than their part lose packets before others do. A sender that has lost some
+ * waits for 200 ms and more, and may then send what it has left. Among many there are always some that wait: what
+ * they leave is not for one that has had its part.
  */
 static __always_inline __s64 most_debt(const struct socket_bandwidth *note, const struct bandwidth_state *state,
-                                       __u32 level)
+                                       __u32 level, __u64 now)
 {
-	__u64 senders = state->senders > state->senders_before ? state->senders : state->senders_before, had;
+	__u64 senders = senders_of(state);
+	__s64 had, most = senders < MANY ? PART * 9 / 8 : PART * 11 / 8;
 
-	if (!note)
+	if (!note || senders <= 1)
 		return state->credit;
-	had = note->received[level & (LEVELS - 1)] * senders;
-	if (had * 2 < state->generation_bytes)
-		return state->credit * 3;
-	return had > state->generation_bytes * 2 ? state->credit / 4 : state->credit;
+	had = part_debt(note, level, now) + PART;
+	if (had > most)
+		had = most;
+	return state->credit * 2 - (__u64)had / NS_PER_MS * state->credit / (PART_MS / 2);
 }
 
 /* The host's budget, where the container has a share of it: before its own step, which goes by that. */
@@ -526,7 +546,7 @@ static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 	struct socket_bandwidth *note;
 	struct on_wire wire;
 	int verdict;
-	__s64 debt;
+	__s64 debt, most;
 	bool tcp;
 
 	if (!rule || !bandwidth || spares_loopback(skb, rule))
@@ -537,21 +557,22 @@ static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 	step_if_due(state, id, BANDWIDTH_INGRESS, now);
 	measure(skb, &wire, false);
 	tcp = is_tcp(skb);
-	note = tcp && skb->len > SMALL_PACKET ? receiver_of(skb, state, policy->level) : NULL;
+	note = tcp && skb->len > SMALL_PACKET ? receiver_of(skb) : NULL;
 	if (state->rate && !(tcp && skb->len <= SMALL_PACKET)) {
 		debt = debt_of(state, now);
-		if (debt > (tcp ? most_debt(note, state, policy->level) : 0)) {
+		most = tcp ? most_debt(note, state, policy->level, now) : (__s64)(state->credit / 2);
+		if (debt > most) {
 			verdict = over_limit(skb, state, rule, &wire, false);
 			if (verdict != ALLOW)
 				return verdict;
-		} else if (debt > -(__s64)(state->credit / 2) && !(rule->flags & BANDWIDTH_AUDIT) &&
+		} else if (debt > most - (__s64)state->credit && !(rule->flags & BANDWIDTH_AUDIT) &&
 		           bpf_skb_ecn_set_ce(skb)) {
 			count(&state->marked, wire.packets);
 		}
 	}
 	pass(state, &wire, now, tcp);
 	if (note)
-		count_receiver(note, state, policy->level, wire.bytes);
+		count_receiver(note, state, policy->level, wire.bytes, now);
 	pass_host(host, state, rule, &wire, now);
 	return ALLOW;
 }

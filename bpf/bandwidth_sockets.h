@@ -138,16 +138,20 @@ static __noinline void pace(struct bpf_sock_ops *ctx, bool begins)
 		note->set = value == NO_PACING ? ~0ULL : value;
 }
 
-/* The window that a connection may offer: its part of the credit, in powers of two; 0: any. */
-static __always_inline __u32 receiving_of(const struct bandwidth_rule *rule, const struct bandwidth_state *state)
+/*
+ * The window that a connection may offer: its part of the credit, in powers of two, the least where it has had more
+ * than its part; 0: any.
+ */
+static __always_inline __u32 receiving_of(const struct bandwidth_rule *rule, const struct bandwidth_state *state,
+                                          const struct socket_bandwidth *note, __u32 level)
 {
-	__u64 senders = state->senders > state->senders_before ? state->senders : state->senders_before, part;
-	__s64 credit = -debt_of(state, bpf_ktime_get_ns());
+	__u64 senders = senders_of(state), part, now = bpf_ktime_get_ns();
+	__s64 credit = -debt_of(state, now);
 	__u32 window = 4096;
 
 	if (!state->rate || rule->flags & BANDWIDTH_AUDIT || credit >= (__s64)(state->credit / 2))
 		return 0;
-	if (credit < 0)
+	if (credit < 0 || (senders > 1 && part_debt(note, level, now) > 0))
 		return 4096;
 	part = (__u64)(credit / 1000) * (state->rate / 1000) / 1000 / (senders + 1);
 	for (int i = 0; i < 12 && window < part; i++)
@@ -175,7 +179,7 @@ static __noinline void bound_receiving(struct bpf_sock_ops *ctx)
 	note = bpf_sk_storage_get(&sock_bandwidth, sk, 0, 0);
 	if (!note)
 		return;
-	window = receiving_of(rule, &bandwidth->sides[BANDWIDTH_INGRESS]);
+	window = receiving_of(rule, &bandwidth->sides[BANDWIDTH_INGRESS], note, policy->level);
 	if (window && !(rule->flags & BANDWIDTH_LOOPBACK) && goes_by_loopback(plain_sock(sk)))
 		window = 0;
 	note->windows[policy->level & (LEVELS - 1)] = window;

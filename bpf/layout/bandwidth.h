@@ -58,8 +58,7 @@ struct bandwidth_state {
 	__u64 generation_due;
 	__u64 senders;
 	__u64 senders_before;
-	__u64 generation_bytes; /* received in the present one */
-	__u64 host_generation;  /* in which the container has been counted */
+	__u64 host_generation; /* in which the container has been counted */
 	__u64 passed_packets;
 	__u64 passed_bytes;
 	__u64 dropped_packets;
@@ -90,7 +89,7 @@ struct socket_bandwidth {
 	__u64 levels[LEVELS];      /* that each level of nesting allows, plus 1; 0: any */
 	__u64 generations[LEVELS]; /* in which it has been counted as a sender */
 	__u64 receptions[LEVELS];  /* of what is received, in which it has been counted */
-	__u64 received[LEVELS];    /* bytes in that */
+	__u64 clocks[LEVELS];      /* of what it receives: as the container's clock, at the level */
 	__u32 window;              /* bound of the congestion window, packets; 0: none */
 	__u32 receiving;           /* bound of the window that it offers, bytes; 0: none */
 	__u32 windows[LEVELS];     /* that each level wants that to be */

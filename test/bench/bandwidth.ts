@@ -3,10 +3,10 @@
  * retransmissions, and how long a request takes beside bulk traffic of the same container.
  */
 import { Instance } from "../../isolator/containers/instance.js";
-import { prepareContainer } from "../../isolator/containers/preparation.js";
 import type { CgroupNode } from "../../isolator/kernel/cgroup.js";
-import { BANDWIDTH, jain, Link, SINK, SOURCE, THERE, traffic, type Flows } from "../support/bandwidth.js";
+import { BANDWIDTH, jain, Link, THERE, traffic, type Flows } from "../support/bandwidth.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
+import { MBIT, type Method, methods, NONE } from "./lib/bandwidth-methods.js";
 import { type Cleanup, withCleanup } from "./lib/cleanup.js";
 import { machineLine, requireMachine } from "./lib/machine.js";
 import { deliver, readBandwidthOptions, type BandwidthOptions } from "./lib/options.js";
@@ -16,197 +16,131 @@ import { runBench } from "./lib/run.js";
 const RATES = [10, 100, 1000, 10_000];
 const FLOWS = [1, 4, 64];
 const ECHO = 32102;
-const MBIT = 125_000;
 /** IP bytes of a full segment, of which this many are the program's. */
 const PACKET = { bytes: 1500, payload: 1448 };
+/** Of a run beside requests. ms */
+const BESIDE = 1700;
 
 interface Row {
-  rate: number;
+  /** Mbit/s; undefined: none. */
+  rate?: number;
   flows: number;
   method: string;
-  /** Of the limit, in bytes of the IP layer. */
-  share: number;
+  /** Mbit/s in bytes of the IP layer. */
+  all: number;
   /** The same of the first second. */
   first: number;
   jain: number;
   /** What the flow with least has of the mean. */
   least: number;
+  /** Mbit/s of half of the flows, from 100 ms after the others have stopped. */
+  rest?: number;
   retransmitted: number;
+  dropped: number;
   /** us of a request beside the flows. */
   p99: number;
 }
 
-/** What holds traffic back, until it is taken away. @returns where senders run */
-type Method = (rate: number) => Promise<{ node?: CgroupNode; end: () => Promise<void> }>;
-
-function withTc(...words: string[][]): Method {
-  return (rate) => {
-    for (const args of words)
-      sh(
-        "tc",
-        ...args.map((word) =>
-          word
-            .replace("RATE", `${rate}mbit`)
-            .replace("BURST", `${Math.max(Math.round((rate * MBIT) / 250), 65_536)}`),
-        ),
-      );
-    return Promise.resolve({
-      end: () => {
-        sh("tc", "qdisc", "del", "dev", "near", "root");
-        return Promise.resolve();
-      },
-    });
-  };
+/** Segments that a host has sent again. @param read of /proc/net/snmp */
+function retransmissions(snmp: string): number {
+  const [names = [], values = []] = snmp
+    .split("\n")
+    .filter((line) => line.startsWith("Tcp:"))
+    .map((line) => line.split(" "));
+  return Number(values[names.indexOf("RetransSegs")]);
 }
 
-function withLimit(instance: Instance, side: "egress" | "ingress"): Method {
-  return async (rate) => {
-    const container = await prepareContainer(instance, {
-      id: ["limited"],
-      policy: {
-        ...{ ports: [], ephemeral: "allow", enforce: "on", allowProtocols: [] },
-        bandwidth: { [side]: { rate: rate * MBIT } },
-      },
-    });
-    return { node: container.node, end: () => container.cleanup() };
-  };
-}
-
-async function measure(
-  method: string,
-  start: Method,
-  words: string,
-  rate: number,
-  flows: number,
-  ms: number,
-): Promise<Row> {
+async function measure(link: Link, method: Method, rate: number, flows: number, ms: number): Promise<Row> {
   // Each anew: what a queue still has of the run before is none of its own.
-  const run = async <T>(what: (node: CgroupNode | undefined) => Promise<T>): Promise<T> => {
-    const { node, end } = await start(rate);
+  const run = async <T>(
+    what: (node: CgroupNode | undefined) => Promise<T>,
+  ): Promise<{ told: T; dropped: number }> => {
+    const held = await method.hold(rate);
     try {
-      return await what(node);
+      const told = await what(held.node);
+      return { told, dropped: held.dropped() };
     } finally {
-      await end();
+      await held.end();
     }
   };
-  const bulk = (node: CgroupNode | undefined, length: number): Promise<Flows> =>
-    traffic(node, `${words} flows=${flows} ms=${length}`);
-  const told = await run((node) => bulk(node, ms));
-  const beside = Math.max(ms / 2, 1000);
-  const [, asked] = await run((node) =>
-    Promise.all([
-      bulk(node, beside),
-      traffic<{ p99: number }>(node, `ask to=${THERE} port=${ECHO} ms=${beside - 200}`),
-    ]),
-  );
-  const share = (bytes: number, length: number): number =>
-    ((bytes / PACKET.payload) * PACKET.bytes) / (length / 1000) / (rate * MBIT);
+  const words = `${method.words} flows=${flows}`;
+  const stop = method.ingress ? 0 : Math.floor(flows / 2);
+  const snmp = (): number => retransmissions(link.far.run("cat", "/proc/net/snmp"));
+  const before = snmp();
+  const { told, dropped } = await run((node) => traffic<Flows>(node, `${words} ms=${ms} stop=${stop}`));
+  const theirs = snmp() - before;
+  const { told: asked } = await run(async (node) => {
+    const [, asked] = await Promise.all([
+      traffic<Flows>(node, `${words} ms=${BESIDE}`),
+      traffic<{ p99: number }>(node, `ask to=${THERE} port=${ECHO} ms=${BESIDE - 200}`),
+    ]);
+    return asked;
+  });
+  const mbit = (bytes: number): number => ((bytes / PACKET.payload) * PACKET.bytes) / MBIT;
   const bytes = told.bytes.reduce((sum, each) => sum + each, 0);
   return {
-    ...{ rate, flows, method },
-    share: share(bytes, told.ms),
-    first: share(told.first, 1000),
+    ...(method === NONE ? {} : { rate }),
+    ...{ flows, method: method.name, dropped },
+    all: mbit(bytes / (told.ms / 1000)),
+    first: mbit(told.first),
     jain: jain(told.bytes),
     least: (Math.min(...told.bytes) * flows) / bytes,
-    retransmitted: told.retransmitted,
+    ...(stop === 0 ? {} : { rest: mbit(told.rest) }),
+    retransmitted: method.ingress ? theirs : told.retransmitted,
     p99: asked.p99,
   };
 }
 
 async function measureAll({ seconds, least, most }: BandwidthOptions, cleanup: Cleanup): Promise<Row[]> {
   enterOwnNetwork();
-  const link = await Link.create();
+  const link = await Link.create("cc=cubic");
   cleanup.add("the hosts", () => {
     link.close();
   });
   await link.serve(link.far.command(BANDWIDTH, "echo", `port=${ECHO}`));
   const instance = Instance.open(`bench-bandwidth-${process.pid}`);
-  const send = `send to=${THERE} port=${SINK}`;
-  const methods: [string, Method, string][] = [
-    ["this", withLimit(instance, "egress"), send],
-    [
-      "tbf",
-      withTc([
-        "qdisc",
-        "add",
-        "dev",
-        "near",
-        "root",
-        "tbf",
-        "rate",
-        "RATE",
-        "burst",
-        "BURST",
-        "latency",
-        "50ms",
-      ]),
-      send,
-    ],
-    [
-      "htb",
-      withTc(
-        ["qdisc", "add", "dev", "near", "root", "handle", "1:", "htb", "default", "1"],
-        [
-          "class",
-          "add",
-          "dev",
-          "near",
-          "parent",
-          "1:",
-          "classid",
-          "1:1",
-          "htb",
-          "rate",
-          "RATE",
-          "burst",
-          "BURST",
-        ],
-      ),
-      send,
-    ],
-    ["this, ingress", withLimit(instance, "ingress"), `receive to=${THERE} port=${SOURCE}`],
-  ];
+  const bbr = sh("sysctl", "-n", "net.ipv4.tcp_available_congestion_control").includes("bbr");
   const rows: Row[] = [];
-  for (const rate of RATES.filter((rate) => rate >= least && rate <= most)) {
-    for (const flows of FLOWS) {
-      for (const [name, start, words] of methods) {
-        rows.push(await measure(name, start, words, rate, flows, seconds * 1000));
-        process.stderr.write(`${JSON.stringify(rows.at(-1))}\n`);
-      }
-    }
-  }
+  const row = async (method: Method, rate: number, flows: number): Promise<void> => {
+    rows.push(await measure(link, method, rate, flows, seconds * 1000));
+    process.stderr.write(`${JSON.stringify(rows.at(-1))}\n`);
+  };
+  for (const flows of FLOWS) await row(NONE, Math.max(...RATES), flows);
+  for (const rate of RATES.filter((rate) => rate >= least && rate <= most))
+    for (const flows of FLOWS)
+      for (const method of methods(instance, link, bbr))
+        if (flows === (method.flows ?? flows)) await row(method, rate, flows);
   return rows;
 }
 
 function report(rows: readonly Row[], seconds: number): string {
   const text = table(
     [
-      ...["limit, Mbit/s", "flows", "by", "of the limit", "first second", "Jain's index"],
-      ...["least flow", "retransmitted", "request p99, ms"],
+      ...["limit, Mbit/s", "flows", "by", "of the limit", "first second", "Jain's index", "least flow"],
+      ...["left by half", "retransmitted", "dropped", "request p99, ms"],
     ],
-    rows.map(({ rate, flows, method, share, first, jain: fairness, least, retransmitted, p99 }) => [
-      ...[
-        `${rate}`,
-        `${flows}`,
-        method,
-        share.toFixed(3),
-        first < 0 ? "" : first.toFixed(2),
-        fairness.toFixed(3),
-      ],
-      ...[least.toFixed(2), method === "this, ingress" ? "" : `${retransmitted}`, figure(p99 / 1000)],
-    ]),
+    rows.map(({ rate, flows, method, all, first, rest, ...row }) => {
+      const share = (value: number, digits: number): string =>
+        rate === undefined ? `${value.toFixed(0)} Mbit/s` : (value / rate).toFixed(digits);
+      return [
+        ...[rate === undefined ? "none" : `${rate}`, `${flows}`, method, share(all, 3), share(first, 2)],
+        ...[row.jain.toFixed(3), row.least.toFixed(2), rest === undefined ? "" : share(rest, 2)],
+        ...[`${row.retransmitted}`, `${row.dropped}`, figure(row.p99 / 1000)],
+      ];
+    }),
     3,
   );
   return `
-${machineLine()}. ${seconds} s each, over a veth.
+${machineLine()}. ${seconds} s each, over a veth; Cubic, but where it says BBR.
 
 ${text}
 
-"of the limit": bytes of the IP layer that were acknowledged; what is queued at the end is not. "least flow": what the flow
-that got least has of the mean. tc counts 14 bytes of
-Ethernet for each packet too. Bursts of tc: what 4 ms take, and 64 KiB at least; tbf queues 50 ms, htb 1,000 packets. A
-request is 100 bytes there and back, one after another, from the same container beside such flows, in a run of its own. Where all are below the limit, the CPUs are the bound.
-Made by \`npm run bench:bandwidth\`.
+"of the limit": bytes of the IP layer that were acknowledged, or received; what is queued at the end is not. "limit none":
+what these CPUs carry over the veth. "least flow": what the flow that got least has of the mean. "left by half": half of
+the flows stop; what the others have of the limit from 100 ms after that on. "dropped": packets, by the limit or by the qdisc; what is
+retransmitted beyond that is the machine's. tc counts 14 bytes of Ethernet for each packet too. Bursts of tc: what 4 ms take, and
+64 KiB at least; tbf queues 50 ms, htb 1,000 packets. A request is 100 bytes there and back, one after another, from the same container
+beside such flows, in a run of its own. Made by \`npm run bench:bandwidth\`.
 `.trim();
 }
 

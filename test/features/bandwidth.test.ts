@@ -15,6 +15,7 @@ import {
   SINK,
   SOURCE,
   THERE,
+  THERE6,
   traffic,
   BANDWIDTH,
   type Datagrams,
@@ -68,9 +69,9 @@ async function measure(box: Cell, words: string, rate: number): Promise<Measured
   return { share: (count() - begun) / (flows.ms / 1000) / rate, flows };
 }
 
-const tcp = (flows: number, ms: number, more = ""): string =>
-  `send to=${THERE} port=${SINK} flows=${flows} ms=${ms} ${more}`.trim();
-const udp = (ms: number, more = ""): string => `udp to=${THERE} port=9 ms=${ms} ${more}`.trim();
+const tcp = (flows: number, ms: number, more = "", to = THERE): string =>
+  `send to=${to} port=${SINK} flows=${flows} ms=${ms} ${more}`.trim();
+const udp = (ms: number, more = "", to = THERE): string => `udp to=${to} port=9 ms=${ms} ${more}`.trim();
 
 describe("egress of TCP", () => {
   it("is far above the limit where there is none, so that the others could fail", async () => {
@@ -84,9 +85,12 @@ describe("egress of TCP", () => {
       const box = await limited({ egress: { rate: 20 * MBIT } });
       const { share, flows: told } = await measure(box, tcp(flows, 1200), 20 * MBIT);
       assert(share > 0.7 && share < 1.12, `${share} of the limit`);
-      // An emulated machine answers so late that a sender may think something lost.
-      if (process.env["BPF_ISOLATOR_VM"] === undefined) assert.equal(told.retransmitted, 0);
+      // A busy machine answers so late that a sender may think something lost.
+      assert.equal(told.retransmitted - told.needless, 0);
       assert(jain(told.bytes) > 0.9, told.bytes.join());
+      // What 16 connections send at once before they hear anything is nearly a tenth of a second's worth.
+      const first = (told.first * 1500) / 1448 / (20 * MBIT);
+      assert(first < (flows === 16 ? 1.15 : 1.05), `${first} of the limit in the first second`);
       const use = box.container.counts.bandwidth();
       assert.equal(use?.egress.rate, 20 * MBIT);
       assert(use.egress.throttled > 0);
@@ -100,7 +104,7 @@ describe("egress of TCP", () => {
     const { flows } = await measure(box, tcp(4, 1200, "slow=2"), 40 * MBIT);
     const fast = ((flows.bytes[2] ?? 0) + (flows.bytes[3] ?? 0)) / (flows.ms / 1000);
     assert(fast > 0.6 * 40 * MBIT, `${fast / MBIT} Mbit/s of 40`);
-    const { flows: left } = await measure(box, tcp(4, 1200, "stop=2"), 40 * MBIT);
+    const { flows: left } = await measure(box, tcp(4, 600, "stop=2 more=600"), 40 * MBIT);
     // An emulated machine beside another may not come to send within so short a time.
     if (process.env["BPF_ISOLATOR_VM"] !== undefined) return;
     assert(left.rest > 0.75 * 40 * MBIT, `${left.rest / MBIT} Mbit/s of 40 from 100 ms after two stopped`);
@@ -127,15 +131,31 @@ describe("egress of TCP", () => {
     }
   });
 
-  it("cannot be had more of by a pacing rate or a congestion control of the task's own", async () => {
+  it("cannot be had more of by a pacing rate or a congestion control of the task's own, nor by IPv6", async () => {
     const box = await limited({ egress: { rate: 20 * MBIT } });
-    for (const words of [`pace=${500 * MBIT}`, "cc=reno"]) {
-      const { share } = await measure(box, tcp(2, 700, words), 20 * MBIT);
-      assert(share < 1.15, `${words}: ${share}`);
+    const { share: paced } = await measure(box, tcp(2, 500, `pace=${500 * MBIT}`, THERE6), 20 * MBIT);
+    assert(paced > 0.3 && paced < 1.2, `${paced} of the limit with a pacing rate above it, by IPv6`);
+    // Those that the kernel has: it loads them when asked.
+    for (const name of ["reno", "cubic", "bbr", "dctcp"]) {
+      const words = tcp(2, 500, `cc=${name}`, `::ffff:${THERE}`);
+      const { share } = await measure(box, words, 20 * MBIT).catch((error: unknown) => {
+        assert(name !== "reno" && String(error).includes("TCP_CONGESTION"), String(error));
+        return { share: 1 };
+      });
+      assert(share > 0.3 && share < 1.2, `${share} of the limit with ${name}`);
     }
     const { flows } = await measure(box, tcp(1, 700, `pace=${2 * MBIT}`), 20 * MBIT);
     const rate = (flows.bytes[0] ?? 0) / (flows.ms / 1000);
     assert(rate < 4 * MBIT, `a flow that asks for 2 Mbit/s has ${rate / MBIT}`);
+  });
+
+  it("may be more than 32 bits of bytes/s, which a connection's pacing rate cannot be", async () => {
+    // Cut to 32 bits they are 10,000 bytes/s and none at all.
+    for (const rate of [2 ** 32 + 10_000, 2 ** 32]) {
+      const box = await limited({ egress: { rate } });
+      const { share } = await measure(box, tcp(2, 300), 20 * MBIT);
+      assert(share > 1, `${share} of 20 Mbit/s under a limit of ${rate}`);
+    }
   });
 
   it("changes within a second, for connections that are there, and ends", async () => {
@@ -220,13 +240,17 @@ describe("egress of all else", () => {
   });
 
   it("is EPERM, or EAGAIN of an unconnected socket, where the policy says so", async () => {
-    const eperm = await limited({ egress: { rate: 10 * MBIT }, onFull: "eperm" });
+    // An emulated machine sends few.
+    const slow = { rate: MBIT, burst: 3000 };
+    const eperm = await limited({ egress: slow, onFull: "eperm" });
     const refused = await traffic<Datagrams>(eperm.container.node, udp(300));
     assert(refused.denied > 0 && refused.again === 0, JSON.stringify(refused));
     assert(eperm.container.counts.usage().denied.bandwidth > 0n);
-    const eagain = await limited({ egress: { rate: 10 * MBIT }, onFull: "eagain" });
-    const later = await traffic<Datagrams>(eagain.container.node, udp(300));
-    assert(later.again > 0 && later.denied === 0, JSON.stringify(later));
+    const eagain = await limited({ egress: slow, onFull: "eagain" });
+    for (const to of [THERE, THERE6]) {
+      const later = await traffic<Datagrams>(eagain.container.node, udp(200, "", to));
+      assert(later.again > 0 && later.denied === 0, JSON.stringify(later));
+    }
   });
 
   it("shares the limit with TCP, and neither starves", async () => {
@@ -253,15 +277,18 @@ describe("ingress", () => {
   for (const [flows, ecn] of [
     [1, 0],
     [4, 0],
+    [16, 0],
     [4, 1],
   ] as const) {
     it(`of TCP is the limit, with ${flows} flows${ecn ? " that are told by ECN" : ""}`, async () => {
       for (const host of [sh, link.far.run.bind(link.far)]) host("sysctl", "-qw", `net.ipv4.tcp_ecn=${ecn}`);
       const box = await limited({ ingress: { rate: 20 * MBIT } });
       const words = `receive to=${THERE} port=${SOURCE} flows=${flows} ms=1200`;
-      const { share } = await measure(box, words, 20 * MBIT);
+      const { share, flows: told } = await measure(box, words, 20 * MBIT);
       // On a kernel that is emulated, senders wait for their timers most of the time.
-      assert(share > 0.05 && share < 1.25, `${share} of the limit`);
+      const vm = process.env["BPF_ISOLATOR_VM"] !== undefined;
+      assert(share > (vm ? 0.05 : 0.5) && share < 1.25, `${share} of the limit`);
+      assert(vm || jain(told.bytes) > 0.7, told.bytes.join());
       const marked = box.container.counts.bandwidth()?.ingress.marked ?? 0n;
       assert(ecn ? marked > 0n : marked === 0n, `${marked} packets are marked`);
     });
@@ -302,7 +329,8 @@ describe("limits of several", () => {
     instance.setHostBandwidth({ egress: { rate: 40 * MBIT } });
     try {
       const alone = await measure(one, tcp(2, 900), 40 * MBIT);
-      assert(alone.share > 0.03 && alone.share < 1.15, `alone it has ${alone.share} of the budget`);
+      const least = process.env["BPF_ISOLATOR_VM"] === undefined ? 0.5 : 0.03;
+      assert(alone.share > least && alone.share < 1.15, `alone it has ${alone.share} of the budget`);
       const [less, more] = await Promise.all([
         measure(one, tcp(2, 1800), 40 * MBIT),
         measure(three, tcp(2, 1800), 40 * MBIT),

@@ -2,11 +2,11 @@
  * Traffic for test/features/bandwidth.test.ts and bench:bandwidth. Words are key=value; it prints one line of JSON.
  *
  *   sink port=N             takes what TCP sends, until it is killed; says "ready" first
- *   source port=N           sends to whoever connects, as much as goes, until it is killed; says "ready" first
- *   send to=IP port=N flows=N ms=N [cc=NAME] [pace=BYTES] [slow=N] [stop=N] [report=1]
+ *   source port=N [cc=NAME] sends to whoever connects, as much as goes, until it is killed; says "ready" first
+ *   send to=IP port=N flows=N ms=N [cc=NAME] [pace=BYTES] [slow=N] [stop=N] [more=MS] [report=1]
  *                           sends by TCP; slow=N: so many of the flows send 1,000 bytes every 10 ms only; stop=N: so
- *                           many end after half of the time, and "rest" is the rate of the others from 100 ms after
- *                           that on. report=1: prints "mark" when it begins
+ *                           many then end with what they have queued, the others go on for `more`, and "rest" is
+ *                           their rate from 100 ms on; all else is of the time before. report=1: prints "mark" first
  *   receive to=IP port=N flows=N ms=N
  *                           reads by TCP
  *   udp to=IP port=N ms=N size=N [connect=1] [recverr=1] [raw=1]
@@ -14,6 +14,9 @@
  *                           TCP's protocol
  *   echo port=N, ask to=IP port=N ms=N
  *                           sends back; requests of 100 bytes one after another, and how long they take
+ *
+ * Addresses are IPv4, IPv6 or v4-mapped. TCP's bytes are copied at neither end (sendfile(), MSG_TRUNC), so that few
+ * CPUs carry many.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -27,17 +30,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MAX_FLOWS 256
+/* Of one call. */
+#define BULK (1 << 20)
 /* Not in every libc. */
 #ifndef SO_MAX_PACING_RATE
 #define SO_MAX_PACING_RATE 47
 #endif
 
 static char buffer[65536];
+/* What sendfile() sends. */
+static int pages = -1;
 
 static const char *word(int argc, char **argv, const char *key, const char *otherwise)
 {
@@ -70,12 +79,53 @@ static void fail(const char *what)
 	exit(1);
 }
 
-static struct sockaddr_in address_of(int argc, char **argv)
-{
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(number(argc, argv, "port", 0))};
+union address {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
 
-	inet_pton(AF_INET, word(argc, argv, "to", "0.0.0.0"), &address.sin_addr);
+static union address address_of(int argc, char **argv)
+{
+	const char *text = word(argc, argv, "to", "0.0.0.0");
+	in_port_t port = htons(number(argc, argv, "port", 0));
+	union address address = {.v6 = {.sin6_family = AF_INET6, .sin6_port = port}};
+
+	if (inet_pton(AF_INET6, text, &address.v6.sin6_addr) == 1)
+		return address;
+	address.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = port};
+	inet_pton(AF_INET, text, &address.v4.sin_addr);
 	return address;
+}
+
+static void make_pages(void)
+{
+	pages = memfd_create("bulk", 0);
+	if (pages < 0 || ftruncate(pages, BULK))
+		fail("memfd_create");
+	for (int i = 0; i < BULK / (int)sizeof(buffer); i++)
+		if (pwrite(pages, buffer, sizeof(buffer), (off_t)i * (int)sizeof(buffer)) < 0)
+			fail("pwrite");
+}
+
+static ssize_t send_bulk(int fd)
+{
+	off_t from = 0;
+
+	return sendfile(fd, pages, &from, BULK);
+}
+
+static ssize_t discard(int fd)
+{
+	return recv(fd, NULL, BULK, MSG_TRUNC);
+}
+
+static void choose_congestion_control(int argc, char **argv, int fd)
+{
+	const char *name = word(argc, argv, "cc", NULL);
+
+	if (name && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, strlen(name)))
+		fail("TCP_CONGESTION");
 }
 
 /* A connection whose last packet was lost would stay for ever. */
@@ -92,12 +142,14 @@ static void end_with_peer(int fd)
 /* Far ends: one thread for all, which is fast enough for what a limit lets through. */
 static void serve(int argc, char **argv, short wanted)
 {
-	struct sockaddr_in address = address_of(argc, argv);
-	struct pollfd polled[MAX_FLOWS + 1] = {{.fd = socket(AF_INET, SOCK_STREAM, 0), .events = POLLIN}};
+	union address address = address_of(argc, argv);
+	struct pollfd polled[MAX_FLOWS + 1] = {
+	    {.fd = socket(address.any.sa_family, SOCK_STREAM, 0), .events = POLLIN}};
 	int count = 1, one = 1;
 
 	setsockopt(polled[0].fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(polled[0].fd, (void *)&address, sizeof(address)) || listen(polled[0].fd, MAX_FLOWS))
+	choose_congestion_control(argc, argv, polled[0].fd);
+	if (bind(polled[0].fd, &address.any, sizeof(address)) || listen(polled[0].fd, MAX_FLOWS))
 		fail("listen");
 	puts("ready");
 	fflush(stdout);
@@ -116,12 +168,14 @@ static void serve(int argc, char **argv, short wanted)
 
 			if (!polled[i].revents)
 				continue;
-			if (wanted & POLLIN)
+			if (wanted == POLLIN)
+				size = discard(polled[i].fd);
+			if (wanted == (POLLIN | POLLPRI))
 				size = read(polled[i].fd, buffer, sizeof(buffer));
 			if (wanted == (POLLIN | POLLPRI) && size > 0)
 				size = send(polled[i].fd, buffer, size, MSG_NOSIGNAL);
 			if (wanted == POLLOUT)
-				size = send(polled[i].fd, buffer, sizeof(buffer), MSG_NOSIGNAL);
+				size = send_bulk(polled[i].fd);
 			if (size > 0 || (size < 0 && errno == EAGAIN))
 				continue;
 			close(polled[i].fd);
@@ -132,14 +186,12 @@ static void serve(int argc, char **argv, short wanted)
 
 static int connect_flow(int argc, char **argv)
 {
-	struct sockaddr_in address = address_of(argc, argv);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	const char *congestion = word(argc, argv, "cc", NULL);
+	union address address = address_of(argc, argv);
+	int fd = socket(address.any.sa_family, SOCK_STREAM, 0);
 	unsigned int pace = number(argc, argv, "pace", 0);
 
-	if (congestion && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, strlen(congestion)))
-		fail("TCP_CONGESTION");
-	if (connect(fd, (void *)&address, sizeof(address)))
+	choose_congestion_control(argc, argv, fd);
+	if (connect(fd, &address.any, sizeof(address)))
 		fail("connect");
 	if (pace && setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &pace, sizeof(pace)))
 		fail("SO_MAX_PACING_RATE");
@@ -147,98 +199,120 @@ static int connect_flow(int argc, char **argv)
 	return fd;
 }
 
-static long long acked(int fd, unsigned long *retransmitted)
+static struct tcp_info info_of(int fd)
 {
 	struct tcp_info info = {};
 	socklen_t length = sizeof(info);
 
 	getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length);
-	*retransmitted += info.tcpi_total_retrans;
-	return info.tcpi_bytes_acked;
+	return info;
 }
 
-static long long acked_by(const struct pollfd *polled, int from, int to)
+/* Bytes that some flows have carried. @param received of each that reads; none: of those that send */
+static long long carried(const struct pollfd *polled, const long long *received, int from, int to)
 {
 	long long sum = 0;
-	unsigned long ignored = 0;
 
 	for (int i = from; i < to; i++)
-		sum += acked(polled[i].fd, &ignored);
+		sum += received ? received[i] : (long long)info_of(polled[i].fd).tcpi_bytes_acked;
 	return sum;
+}
+
+/* Prints what there is to say of the flows until now: the begin of a line. */
+static void tell(const struct pollfd *polled, const long long *received, int flows, long long ms, long long first)
+{
+	unsigned long retransmitted = 0, needless = 0;
+
+	printf("{\"ms\":%lld,\"first\":%lld,\"bytes\":[", ms, first);
+	for (int i = 0; i < flows; i++) {
+		struct tcp_info info = info_of(polled[i].fd);
+
+		retransmitted += info.tcpi_total_retrans;
+		needless += info.tcpi_dsack_dups;
+		printf("%s%lld", i ? "," : "", received ? received[i] : (long long)info.tcpi_bytes_acked);
+	}
+	printf("],\"retransmitted\":%lu,\"needless\":%lu", retransmitted, needless);
+}
+
+/* What one flow can do now. @returns bytes that it has received */
+static ssize_t go(struct pollfd *polled)
+{
+	ssize_t done;
+
+	if (!polled->revents)
+		return 0;
+	if (polled->events == POLLOUT) {
+		send_bulk(polled->fd);
+		return 0;
+	}
+	done = discard(polled->fd);
+	return done > 0 ? done : 0;
+}
+
+/* What it has queued is of no interest, and no part of what the others have from then on. */
+static void abort_flow(struct pollfd *polled)
+{
+	struct linger now = {.l_onoff = 1};
+
+	if (polled->fd < 0)
+		return;
+	setsockopt(polled->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(polled->fd);
+	*polled = (struct pollfd){.fd = -1};
 }
 
 static void run_flows(int argc, char **argv, short wanted)
 {
 	int flows = number(argc, argv, "flows", 1), slow = number(argc, argv, "slow", 0),
-	    stop = number(argc, argv, "stop", 0), low = 4096;
-	long long bytes[MAX_FLOWS] = {}, next[MAX_FLOWS] = {}, begun, end, first = -1, half, then = -1, since = 0;
+	    stop = number(argc, argv, "stop", 0);
+	long long bytes[MAX_FLOWS] = {}, next[MAX_FLOWS] = {}, begun, end, first = -1, then = -1, since = 0;
+	const long long *received = wanted == POLLIN ? bytes : NULL;
+	long more = stop ? number(argc, argv, "more", 1000) : 0;
 	struct pollfd polled[MAX_FLOWS];
-	unsigned long retransmitted = 0;
+	bool stopped = false;
 
 	if (flows > MAX_FLOWS)
 		flows = MAX_FLOWS;
 	for (int i = 0; i < flows; i++)
 		polled[i] = (struct pollfd){.fd = connect_flow(argc, argv), .events = wanted};
-	/* What they have queued would go on. */
-	for (int i = 0; i < stop; i++)
-		setsockopt(polled[i].fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &low, sizeof(low));
 	if (number(argc, argv, "report", 0)) {
 		puts("mark");
 		fflush(stdout);
 	}
 	begun = now_ms();
 	end = begun + number(argc, argv, "ms", 1000);
-	half = (begun + end) / 2;
-	while (now_ms() < end) {
+	while (now_ms() < end + more) {
 		poll(polled, flows, slow ? 2 : stop ? 10 : 100);
-		if (first < 0 && wanted == POLLOUT && now_ms() >= begun + 1000)
-			first = acked_by(polled, 0, flows) * 1000 / (now_ms() - begun);
-		for (int i = 0; i < stop && now_ms() >= half; i++)
-			polled[i].events = polled[i].revents = 0;
-		if (stop && then < 0 && now_ms() >= half + 100) {
+		if (first < 0 && now_ms() >= begun + 1000)
+			first = carried(polled, received, 0, flows) * 1000 / (now_ms() - begun);
+		if (stop && !stopped && now_ms() >= end) {
+			stopped = true;
+			tell(polled, received, flows, now_ms() - begun, first);
+			for (int i = 0; i < stop; i++)
+				abort_flow(&polled[i]);
+		}
+		if (stop && then < 0 && now_ms() >= end + 100) {
 			since = now_ms();
-			then = acked_by(polled, stop, flows);
+			then = carried(polled, received, stop, flows);
 		}
-		for (int i = 0; i < flows; i++) {
-			ssize_t size;
-
-			if (i < slow) {
-				polled[i].events = 0;
-				if (now_ms() < next[i])
-					continue;
-				next[i] = now_ms() + 10;
-				size = send(polled[i].fd, buffer, 1000, MSG_NOSIGNAL);
-			} else if (!polled[i].revents) {
+		for (int i = 0; i < slow; i++) {
+			polled[i].events = polled[i].revents = 0;
+			if (now_ms() < next[i])
 				continue;
-			} else if (wanted == POLLOUT) {
-				size =
-				    send(polled[i].fd, buffer, i < stop ? (size_t)low : sizeof(buffer), MSG_NOSIGNAL);
-			} else {
-				size = read(polled[i].fd, buffer, sizeof(buffer));
-			}
-			if (size > 0 && wanted == POLLIN)
-				bytes[i] += size;
+			next[i] = now_ms() + 10;
+			send(polled[i].fd, buffer, 1000, MSG_NOSIGNAL);
 		}
+		for (int i = slow; i < flows; i++)
+			bytes[i] += go(&polled[i]);
 	}
+	if (!stopped)
+		tell(polled, received, flows, now_ms() - begun, first);
 	if (then >= 0)
-		then = (acked_by(polled, stop, flows) - then) * 1000 / (now_ms() - since);
-	printf("{\"ms\":%lld,\"first\":%lld,\"rest\":%lld,\"bytes\":[", now_ms() - begun, first, then);
-	for (int i = 0; i < flows; i++) {
-		long long sent = acked(polled[i].fd, &retransmitted);
-
-		if (wanted == POLLOUT)
-			bytes[i] = sent;
-		printf("%s%lld", i ? "," : "", bytes[i]);
-	}
-	printf("],\"retransmitted\":%lu}\n", retransmitted);
+		then = (carried(polled, received, stop, flows) - then) * 1000 / (now_ms() - since);
+	printf(",\"rest\":%lld}\n", then);
 	fflush(stdout);
-	/* What is queued is of no interest. */
-	for (int i = 0; i < flows; i++) {
-		struct linger now = {.l_onoff = 1};
-
-		setsockopt(polled[i].fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-		close(polled[i].fd);
-	}
+	for (int i = 0; i < flows; i++)
+		abort_flow(&polled[i]);
 }
 
 static int ascending(const void *a, const void *b)
@@ -281,21 +355,21 @@ static void ask(int argc, char **argv)
 
 static void send_datagrams(int argc, char **argv)
 {
-	struct sockaddr_in address = address_of(argc, argv);
+	union address address = address_of(argc, argv);
 	int one = 1, size = number(argc, argv, "size", 1000);
-	int fd =
-	    number(argc, argv, "raw", 0) ? socket(AF_INET, SOCK_RAW, IPPROTO_TCP) : socket(AF_INET, SOCK_DGRAM, 0);
+	int fd = number(argc, argv, "raw", 0) ? socket(address.any.sa_family, SOCK_RAW, IPPROTO_TCP)
+	                                      : socket(address.any.sa_family, SOCK_DGRAM, 0);
 	bool connected = number(argc, argv, "connect", 0);
 	long long begun = now_ms(), end = begun + number(argc, argv, "ms", 1000);
 	long sent = 0, full = 0, denied = 0, again = 0, other = 0;
 
 	if (number(argc, argv, "recverr", 0))
 		setsockopt(fd, IPPROTO_IP, IP_RECVERR, &one, sizeof(one));
-	if (connected && connect(fd, (void *)&address, sizeof(address)))
+	if (connected && connect(fd, &address.any, sizeof(address)))
 		fail("connect");
 	while (now_ms() < end) {
 		ssize_t result = connected ? send(fd, buffer, size, 0)
-		                           : sendto(fd, buffer, size, 0, (void *)&address, sizeof(address));
+		                           : sendto(fd, buffer, size, 0, &address.any, sizeof(address));
 
 		if (result >= 0)
 			sent++;
@@ -317,6 +391,7 @@ int main(int argc, char **argv)
 	const char *mode = argc > 1 ? argv[1] : "";
 
 	signal(SIGPIPE, SIG_IGN);
+	make_pages();
 	if (!strcmp(mode, "sink"))
 		serve(argc, argv, POLLIN);
 	else if (!strcmp(mode, "source"))

@@ -9,6 +9,8 @@ import { DIST, execute, inNode } from "./process.js";
 export const BANDWIDTH = join(DIST, "test/helpers/bandwidth");
 const HERE = "10.97.0.1";
 export const THERE = "10.97.0.2";
+const HERE6 = "fd97::1";
+export const THERE6 = "fd97::2";
 export const SINK = 32100;
 export const SOURCE = 32101;
 
@@ -16,11 +18,13 @@ export interface Flows {
   ms: number;
   /** Of each flow: acknowledged, or received. */
   bytes: number[];
-  /** Acknowledged in the first second; -1: it did not send that long. */
+  /** The same of all in the first second; -1: it did not last that long. */
   first: number;
   /** Bytes/s of those that go on, from 100 ms after others have stopped; -1: none has stopped. */
   rest: number;
   retransmitted: number;
+  /** Of which the receiver had had already, and said so. */
+  needless: number;
 }
 
 export interface Datagrams {
@@ -45,16 +49,21 @@ export class Link {
 
   private constructor(readonly far: Host) {}
 
-  /** Makes the far host with a sink and a source. The caller is in a network namespace of its own. */
-  static async create(): Promise<Link> {
+  /**
+   * Makes the far host with a sink and a source. The caller is in a network namespace of its own.
+   * @param words more of the source's
+   */
+  static async create(...words: string[]): Promise<Link> {
     const link = new Link(await Host.create());
     sh("ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", `${link.far.pid}`);
     sh("ip", "addr", "add", `${HERE}/24`, "dev", "near");
+    sh("ip", "addr", "add", `${HERE6}/64`, "dev", "near", "nodad");
     sh("ip", "link", "set", "near", "up");
     link.far.run("ip", "addr", "add", `${THERE}/24`, "dev", "far");
+    link.far.run("ip", "addr", "add", `${THERE6}/64`, "dev", "far", "nodad");
     link.far.run("ip", "link", "set", "far", "up");
-    await link.serve(link.far.command(BANDWIDTH, "sink", `port=${SINK}`));
-    await link.serve(link.far.command(BANDWIDTH, "source", `port=${SOURCE}`));
+    await link.serve(link.far.command(BANDWIDTH, "sink", "to=::", `port=${SINK}`));
+    await link.serve(link.far.command(BANDWIDTH, "source", `port=${SOURCE}`, ...words));
     return link;
   }
 

@@ -554,7 +554,7 @@ export const layouts = {
       }
     },
     "bandwidth_state": {
-      "size": 208,
+      "size": 200,
       "fields": {
         "rate": {
           "offset": 0,
@@ -612,52 +612,48 @@ export const layouts = {
           "offset": 104,
           "type": "u64"
         },
-        "generation_bytes": {
+        "host_generation": {
           "offset": 112,
           "type": "u64"
         },
-        "host_generation": {
+        "passed_packets": {
           "offset": 120,
           "type": "u64"
         },
-        "passed_packets": {
+        "passed_bytes": {
           "offset": 128,
           "type": "u64"
         },
-        "passed_bytes": {
+        "dropped_packets": {
           "offset": 136,
           "type": "u64"
         },
-        "dropped_packets": {
+        "dropped_bytes": {
           "offset": 144,
           "type": "u64"
         },
-        "dropped_bytes": {
+        "marked": {
           "offset": 152,
           "type": "u64"
         },
-        "marked": {
+        "throttled": {
           "offset": 160,
           "type": "u64"
         },
-        "throttled": {
+        "measured": {
           "offset": 168,
           "type": "u64"
         },
-        "measured": {
+        "measured_at": {
           "offset": 176,
           "type": "u64"
         },
-        "measured_at": {
+        "reported_at": {
           "offset": 184,
           "type": "u64"
         },
-        "reported_at": {
-          "offset": 192,
-          "type": "u64"
-        },
         "unarmed": {
-          "offset": 200,
+          "offset": 192,
           "type": "u64"
         }
       }
