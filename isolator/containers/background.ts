@@ -5,18 +5,18 @@ import { setTimeout as sleep } from "node:timers/promises";
  * ms of work at a time, and of rest after it. An agent's call takes several turns of the event loop: if there were a piece
  * in each of them, a call would take as long as all those together.
  */
-const WORK = 0.25;
-const REST = 2;
+const WORK = 1;
+const REST = 5;
 
 /**
  * @param signal when it aborts, there is no more rest: somebody waits for the end
- * @returns to be called and awaited between any two steps: rests where enough was done at a time
+ * @returns to be called between any two steps: what is to be awaited where enough was done at a time, else undefined
  */
-export function pacing(signal: AbortSignal): () => Promise<void> {
+export function pacing(signal: AbortSignal): () => Promise<void> | undefined {
   let begun = performance.now();
-  return async () => {
-    if (signal.aborted || performance.now() - begun < WORK) return;
-    await sleep(REST, undefined, { signal }).catch(() => undefined);
+  const rest = async (): Promise<void> => {
+    await sleep(REST);
     begun = performance.now();
   };
+  return () => (signal.aborted || performance.now() - begun < WORK ? undefined : rest());
 }

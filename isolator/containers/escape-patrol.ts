@@ -56,7 +56,8 @@ export class EscapePatrol {
     const rest = pacing(signal);
     let worked = 0;
     const step = async <T>(work: () => T): Promise<T> => {
-      await rest();
+      const due = rest();
+      if (due) await due;
       const begun = performance.now();
       const result = work();
       worked += performance.now() - begun;

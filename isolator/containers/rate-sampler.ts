@@ -38,7 +38,8 @@ export class RateSampler {
     try {
       const rest = pacing(this.stopping.signal);
       for (const container of this.containers()) {
-        await rest();
+        const due = rest();
+        if (due) await due;
         if (this.options === options) container.counts.sampleRates(options, performance.now() / 1000);
       }
     } finally {

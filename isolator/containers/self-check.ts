@@ -75,7 +75,8 @@ export class SelfCheck {
     const rest = pacing(signal);
     let checked = 0;
     for (const entry of this.options.entries()) {
-      await rest();
+      const due = rest();
+      if (due) await due;
       if (signal.aborted) return;
       const { container, name } = entry;
       if (!container || isLeaving(entry)) continue;

@@ -184,7 +184,8 @@ export class SocketPasses {
     let any = false;
     const rest = pacing(this.stopping.signal);
     for (const container of [...this.watched.values()]) {
-      await rest();
+      const due = rest();
+      if (due) await due;
       any = container.ends() || any;
     }
     if (!any || endingWay() === undefined) return;
@@ -200,7 +201,8 @@ export class SocketPasses {
     if (this.tallied.size === 0) this.forgetOthers(map);
     const rest = pacing(this.stopping.signal);
     for (const [cgroupId, container] of [...this.watched]) {
-      await rest();
+      const due = rest();
+      if (due) await due;
       if (container.ownNetwork || !this.watched.has(cgroupId)) continue;
       if (!this.tallied.has(cgroupId)) map.update(u64Key(cgroupId), newTally(container.parent));
       this.tallied.add(cgroupId);
@@ -222,7 +224,8 @@ export class SocketPasses {
     const time = performance.now();
     const rest = pacing(this.stopping.signal);
     for (const [cgroupId, counted] of before) {
-      await rest();
+      const due = rest();
+      if (due) await due;
       const container = this.watched.get(cgroupId);
       if (!container) continue;
       const value = programs.map("socket_tallies").lookup(u64Key(cgroupId), this.buffer);
