@@ -2,7 +2,7 @@
 import { pino, type Logger } from "pino";
 import { TaskLabels, type Learner } from "../agent/task-labels.js";
 import type { ConfigHolder } from "../config/holder.js";
-import { EventLog, type IsolatorEvent } from "../containers/event-log.js";
+import { EventLog, type EventKind, type IsolatorEvent } from "../containers/event-log.js";
 import { Instance } from "../containers/instance.js";
 import { Isolator } from "../containers/isolator.js";
 import { messageOf } from "../errors.js";
@@ -32,11 +32,14 @@ export interface Beginning {
 /** What it can do beyond the protocol's version, by name. */
 const FEATURES = ["ports", "accounting", "audit", "break-glass", "usage-of-many"] as const;
 
+const WARNINGS: ReadonlySet<EventKind> = new Set([
+  ...(["warning", "cleanup_pending", "repaired", "self_check", "break_glass"] as const),
+]);
+
 function logEvent(logger: Logger, event: IsolatorEvent): void {
   const { kind, container, message, denial, count } = event;
   const fields = { event: kind, ...(container === "" ? {} : { container }), denial, count };
-  if (kind === "warning" || kind === "cleanup_pending" || kind === "repaired" || kind === "self_check")
-    logger.warn(fields, message);
+  if (WARNINGS.has(kind)) logger.warn(fields, message);
   else logger.info(fields, message);
 }
 

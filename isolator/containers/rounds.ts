@@ -2,6 +2,7 @@
 import type { Config } from "../config/schema.js";
 import type { Parts } from "./calls/parts.js";
 import { EscapePatrol } from "./escape-patrol.js";
+import type { GlassMode } from "./glass.js";
 import { HostShare } from "./host-share.js";
 import { MarkingDevices } from "./marking-devices.js";
 import { RateSampler } from "./rate-sampler.js";
@@ -9,8 +10,14 @@ import type { Entry } from "./registry.js";
 import { SelfCheck, type SelfCheckResult } from "./self-check.js";
 import { describeViolation, limitationOf, Violations } from "./violations.js";
 
-/** ms between two looks at denials that were not shown. */
+/** ms between two looks at denials that were not shown, and at what an operator has switched off. */
 const FLUSH = 1_000;
+
+const GLASS: Record<GlassMode | "restore", string> = {
+  audit: "break-glass: nothing is refused any more, what would be is reported and counted",
+  detach: "break-glass: the programs are taken away, nothing is refused, reported or counted any more",
+  restore: "break-glass is taken back: the policy is enforced again",
+};
 
 export class Rounds {
   readonly hostShare: HostShare;
@@ -20,6 +27,8 @@ export class Rounds {
   private readonly devices: MarkingDevices;
   private readonly violations: Violations;
   private readonly flusher: NodeJS.Timeout;
+  /** What `break-glass` has switched off of each container, and of all (""), as it was told last. */
+  private readonly glass = new Map<string, GlassMode>();
 
   constructor(
     private readonly parts: Pick<Parts, "instance" | "registry" | "log" | "watchers">,
@@ -33,6 +42,9 @@ export class Rounds {
     });
     this.selfCheck = new SelfCheck({
       entries: () => registry.list(),
+      onLook: (name, { glass }) => {
+        if (instance.glass === undefined) this.tellGlass(name, glass);
+      },
       onRepair: (container, message) => {
         log.add("repaired", container, message);
       },
@@ -57,7 +69,24 @@ export class Rounds {
     this.flusher = setInterval(() => {
       for (const { name } of registry.all()) log.flush(name);
       this.judgeViolations();
+      this.lookAtGlass();
     }, FLUSH).unref();
+  }
+
+  private lookAtGlass(): void {
+    try {
+      this.tellGlass("", this.parts.instance.glass);
+    } catch {
+      // It cannot be read: the look at each container says so.
+    }
+  }
+
+  /** An operator's command has switched something off, or on again: it works without this process. */
+  private tellGlass(name: string, mode: GlassMode | undefined): void {
+    if (this.glass.get(name) === mode) return;
+    if (mode === undefined) this.glass.delete(name);
+    else this.glass.set(name, mode);
+    this.parts.log.add("break_glass", name, GLASS[mode ?? "restore"]);
   }
 
   /** Of statistics: before containers are taken up, so that theirs are kept. */
@@ -114,6 +143,7 @@ export class Rounds {
   delete(name: string): void {
     this.patrol.remove(name);
     this.violations.forget(name);
+    this.glass.delete(name);
   }
 
   /** Looks at the containers that were refused something since the last look. */

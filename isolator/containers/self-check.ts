@@ -26,6 +26,8 @@ export interface SelfCheckResult {
 
 export interface SelfCheckOptions {
   entries: () => readonly Entry[];
+  /** Called for each container that is looked at. */
+  onLook: (name: string, container: Container) => void;
   onRepair: (container: string, message: string) => void;
   /** Called once for each failure, and again when it is another one. */
   onFailure: (container: string, message: string) => void;
@@ -95,6 +97,7 @@ export class SelfCheck {
   /** @returns what could not be put right */
   private async lookAt(name: string, container: Container): Promise<string | undefined> {
     try {
+      this.options.onLook(name, container);
       if (container.enforcement.faults().length === 0) return undefined;
       const faults = await container.enforcement.repair();
       if (faults.length > 0) {

@@ -6,6 +6,7 @@ import { Agent, ports } from "../support/agent.js";
 import { TestDaemon } from "../support/daemon.js";
 import { enterOwnNetwork } from "../support/network.js";
 import { runIsolator } from "../support/process.js";
+import { until } from "../support/wait.js";
 
 enterOwnNetwork();
 const daemon = await TestDaemon.start();
@@ -38,6 +39,8 @@ it("--audit of one container stays through update(), a reload and the daemon's d
   await agent.update("web", ports(`${web + 1}`));
   await daemon.reload("ephemeral: deny\n");
   await check();
+  // The daemon's look at itself.
+  assert.match((await daemon.event("break_glass", "web")).msg, /nothing is refused any more/);
   await daemon.restart();
   await check();
   assert.equal((await glass("--restore", "--container", "web")).status, 0);
@@ -47,6 +50,10 @@ it("--audit of one container stays through update(), a reload and the daemon's d
 it("--detach of all holds for new ones, and is taken back while the daemon is dead", async () => {
   assert.deepEqual((await glass("--detach")).containers, ["other", "web"]);
   assert.equal((await agent.facts()).break_glass, "detach");
+  await until(
+    () => daemon.events("break_glass").find(({ msg }) => msg.includes("taken away")),
+    "the daemon tells it",
+  );
   const fresh = await agent.launch("fresh", { resources: [ports("31020")] });
   assert.equal(await fresh.mayBind(strange), true);
   await daemon.stop("SIGKILL");
