@@ -82,7 +82,7 @@ export function findContainer(
     );
     throw new IsolatorError(
       "no-container",
-      `${daemon ? "the daemon knows" : "records know"} no container ${shown}${near === undefined ? "" : ` (did you mean ${printable(near)}?)`}: ` +
+      `${daemon ? "the daemon knows no container" : "records know no container"} ${shown}${near === undefined ? "" : ` (did you mean ${printable(near)}?)`}: ` +
         "bpf-isolator list shows those that there are",
     );
   }

@@ -139,7 +139,7 @@ function build(
     pid: process.pid,
     started: Math.floor(Date.now() / 1000),
   };
-  if (config) instance.records.writeConfig(held, config);
+  if (config) instance.records.writeConfig(held, id, config);
   instance.records.write(held, record);
   reach("prepare:recorded");
   const ownRing = onEvent && openRing(instance, programs, onEvent);

@@ -1,14 +1,12 @@
 /** Samples the rates of all containers' traffic, for as long as the configuration asks for it. */
-import { setImmediate as breathe } from "node:timers/promises";
 import type { RateOptions } from "../features/rates.js";
+import { pacing } from "./background.js";
 import type { Container } from "./container.js";
-
-/** Containers that are looked at before other calls have their turn: less than 1 ms. */
-const AT_ONCE = 50;
 
 export class RateSampler {
   private options: RateOptions | undefined;
   private timer: NodeJS.Timeout | undefined;
+  private stopping = new AbortController();
   private sampling = false;
 
   /** @param containers those that there are */
@@ -23,12 +21,14 @@ export class RateSampler {
       for (const container of this.containers()) container.counts.forgetRates();
       return;
     }
+    this.stopping = new AbortController();
     this.timer = setInterval(() => void this.sample(options), 1000 * options.interval).unref();
   }
 
   stop(): void {
     clearInterval(this.timer);
     this.timer = undefined;
+    this.stopping.abort();
   }
 
   private async sample(options: RateOptions): Promise<void> {
@@ -36,8 +36,9 @@ export class RateSampler {
     if (this.sampling) return;
     this.sampling = true;
     try {
-      for (const [index, container] of this.containers().entries()) {
-        if (index % AT_ONCE === AT_ONCE - 1) await breathe();
+      const rest = pacing(this.stopping.signal);
+      for (const container of this.containers()) {
+        await rest();
         if (this.options === options) container.counts.sampleRates(options, performance.now() / 1000);
       }
     } finally {

@@ -174,12 +174,12 @@ export class Records {
   }
 
   /** @param config bytes of a ContainerConfig @throws state-failed */
-  writeConfig(held: HeldRecord, config: Uint8Array): void {
+  writeConfig(held: HeldRecord, id: ContainerId, config: Uint8Array): void {
     const file = join(held.directory, "config.pb");
     try {
       writeFileSync(file, config, { mode: 0o600 });
     } catch (error) {
-      throw stateError(file, error);
+      throw stateError(file, error, id);
     }
   }
 

@@ -5,8 +5,8 @@
  *
  * One container a step, so that no call waits.
  */
-import { setImmediate as breathe } from "node:timers/promises";
 import { IsolatorError, messageOf } from "../errors.js";
+import { pacing } from "./background.js";
 import type { Container } from "./container.js";
 import type { Entry } from "./registry.js";
 
@@ -72,9 +72,10 @@ export class SelfCheck {
   private async lookAtAll(): Promise<void> {
     const failures = new Map<string, string>();
     const { signal } = this.stopping;
+    const rest = pacing(signal);
     let checked = 0;
     for (const entry of this.options.entries()) {
-      await breathe();
+      await rest();
       if (signal.aborted) return;
       const { container, name } = entry;
       if (!container || isLeaving(entry)) continue;

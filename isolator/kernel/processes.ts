@@ -46,19 +46,16 @@ export async function listProcesses(): Promise<number[]> {
   return pidsOf(await readdir("/proc"));
 }
 
-/** Those of them that live. About 20 µs each. */
-export function readProcessesOf(pids: readonly number[]): ProcessInfo[] {
-  return pids.flatMap((pid) => readProcess(pid) ?? []);
-}
-
 /** The order of their starts: a parent comes before its children. */
 export function byAge(a: ProcessInfo, b: ProcessInfo): number {
   return a.started === b.started ? a.pid - b.pid : a.started < b.started ? -1 : 1;
 }
 
-/** All processes, oldest first. */
+/** All processes, oldest first. About 20 µs each. */
 export function readProcesses(): ProcessInfo[] {
-  return readProcessesOf(pidsOf(readdirSync("/proc"))).sort(byAge);
+  return pidsOf(readdirSync("/proc"))
+    .flatMap((pid) => readProcess(pid) ?? [])
+    .sort(byAge);
 }
 
 function enter<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
@@ -73,19 +70,16 @@ export class ProcessTable {
   private readonly byParent = new Map<number, ProcessInfo[]>();
   private readonly bySession = new Map<number, ProcessInfo[]>();
 
-  /** About 20 µs a process. */
   static read(): ProcessTable {
     const table = new ProcessTable();
-    table.add(readProcesses());
+    for (const process of readProcesses()) table.add(process);
     return table;
   }
 
-  add(processes: readonly ProcessInfo[]): void {
-    for (const process of processes) {
-      this.byPid.set(process.pid, process);
-      enter(this.byParent, process.parent, process);
-      enter(this.bySession, process.session, process);
-    }
+  add(process: ProcessInfo): void {
+    this.byPid.set(process.pid, process);
+    enter(this.byParent, process.parent, process);
+    enter(this.bySession, process.session, process);
   }
 
   find(pid: number): ProcessInfo | undefined {

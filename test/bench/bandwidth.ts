@@ -18,8 +18,8 @@ const FLOWS = [1, 4, 64];
 const ECHO = 32102;
 /** IP bytes of a full segment, of which this many are the program's. */
 const PACKET = { bytes: 1500, payload: 1448 };
-/** Of a run beside requests, in whose second half half of the flows are at rest. ms */
-const BESIDE = 3000;
+/** Of a run beside requests. ms */
+const BESIDE = 1700;
 
 interface Row {
   /** Mbit/s; undefined: none. */
@@ -64,21 +64,18 @@ async function measure(link: Link, method: Method, rate: number, flows: number, 
     }
   };
   const words = `${method.words} flows=${flows}`;
+  const stop = method.ingress ? 0 : Math.floor(flows / 2);
   const snmp = (): number => retransmissions(link.far.run("cat", "/proc/net/snmp"));
   const before = snmp();
-  const { told, dropped } = await run((node) => traffic<Flows>(node, `${words} ms=${ms}`));
+  const { told, dropped } = await run((node) => traffic<Flows>(node, `${words} ms=${ms} stop=${stop}`));
   const theirs = snmp() - before;
-  const stop = method.ingress ? 0 : Math.floor(flows / 2);
-  // They queue what takes 5 ms, all together.
-  const low = Math.max(Math.round((rate * MBIT) / 200 / flows), 4096);
-  const {
-    told: [beside, asked],
-  } = await run((node) =>
-    Promise.all([
-      traffic<Flows>(node, `${words} ms=${BESIDE} stop=${stop} low=${low}`),
-      traffic<{ p99: number }>(node, `ask to=${THERE} port=${ECHO} ms=${BESIDE / 2 - 200}`),
-    ]),
-  );
+  const { told: asked } = await run(async (node) => {
+    const [, asked] = await Promise.all([
+      traffic<Flows>(node, `${words} ms=${BESIDE}`),
+      traffic<{ p99: number }>(node, `ask to=${THERE} port=${ECHO} ms=${BESIDE - 200}`),
+    ]);
+    return asked;
+  });
   const mbit = (bytes: number): number => ((bytes / PACKET.payload) * PACKET.bytes) / MBIT;
   const bytes = told.bytes.reduce((sum, each) => sum + each, 0);
   return {
@@ -88,7 +85,7 @@ async function measure(link: Link, method: Method, rate: number, flows: number, 
     first: mbit(told.first),
     jain: jain(told.bytes),
     least: (Math.min(...told.bytes) * flows) / bytes,
-    ...(stop === 0 ? {} : { rest: mbit(beside.rest) }),
+    ...(stop === 0 ? {} : { rest: mbit(told.rest) }),
     retransmitted: method.ingress ? theirs : told.retransmitted,
     p99: asked.p99,
   };

@@ -85,8 +85,8 @@ describe("egress of TCP", () => {
       const box = await limited({ egress: { rate: 20 * MBIT } });
       const { share, flows: told } = await measure(box, tcp(flows, 1200), 20 * MBIT);
       assert(share > 0.7 && share < 1.12, `${share} of the limit`);
-      // An emulated machine answers so late that a sender may think something lost.
-      if (process.env["BPF_ISOLATOR_VM"] === undefined) assert.equal(told.retransmitted, 0);
+      // A busy machine answers so late that a sender may think something lost.
+      assert.equal(told.retransmitted - told.needless, 0);
       assert(jain(told.bytes) > 0.9, told.bytes.join());
       // What 16 connections send at once before they hear anything is nearly a tenth of a second's worth.
       const first = (told.first * 1500) / 1448 / (20 * MBIT);
@@ -104,7 +104,7 @@ describe("egress of TCP", () => {
     const { flows } = await measure(box, tcp(4, 1200, "slow=2"), 40 * MBIT);
     const fast = ((flows.bytes[2] ?? 0) + (flows.bytes[3] ?? 0)) / (flows.ms / 1000);
     assert(fast > 0.6 * 40 * MBIT, `${fast / MBIT} Mbit/s of 40`);
-    const { flows: left } = await measure(box, tcp(4, 1200, "stop=2"), 40 * MBIT);
+    const { flows: left } = await measure(box, tcp(4, 600, "stop=2 more=600"), 40 * MBIT);
     // An emulated machine beside another may not come to send within so short a time.
     if (process.env["BPF_ISOLATOR_VM"] !== undefined) return;
     assert(left.rest > 0.75 * 40 * MBIT, `${left.rest / MBIT} Mbit/s of 40 from 100 ms after two stopped`);
@@ -139,7 +139,7 @@ describe("egress of TCP", () => {
     for (const name of ["reno", "cubic", "bbr", "dctcp"]) {
       const words = tcp(2, 500, `cc=${name}`, `::ffff:${THERE}`);
       const { share } = await measure(box, words, 20 * MBIT).catch((error: unknown) => {
-        assert(name !== "reno" && /TCP_CONGESTION/.test(String(error)), String(error));
+        assert(name !== "reno" && String(error).includes("TCP_CONGESTION"), String(error));
         return { share: 1 };
       });
       assert(share > 0.3 && share < 1.2, `${share} of the limit with ${name}`);
@@ -240,11 +240,13 @@ describe("egress of all else", () => {
   });
 
   it("is EPERM, or EAGAIN of an unconnected socket, where the policy says so", async () => {
-    const eperm = await limited({ egress: { rate: 10 * MBIT }, onFull: "eperm" });
+    // An emulated machine sends few.
+    const slow = { rate: MBIT, burst: 3000 };
+    const eperm = await limited({ egress: slow, onFull: "eperm" });
     const refused = await traffic<Datagrams>(eperm.container.node, udp(300));
     assert(refused.denied > 0 && refused.again === 0, JSON.stringify(refused));
     assert(eperm.container.counts.usage().denied.bandwidth > 0n);
-    const eagain = await limited({ egress: { rate: 10 * MBIT }, onFull: "eagain" });
+    const eagain = await limited({ egress: slow, onFull: "eagain" });
     for (const to of [THERE, THERE6]) {
       const later = await traffic<Datagrams>(eagain.container.node, udp(200, "", to));
       assert(later.again > 0 && later.denied === 0, JSON.stringify(later));

@@ -42,10 +42,6 @@ describe("a marking by destination", () => {
   before(async () => {
     lab.far.host.run("ip", "address", "add", `${GOLD[4]}/24`, "dev", "v1");
     lab.far.host.run("ip", "-6", "address", "add", `${GOLD[6]}/64`, "dev", "v1", "nodad");
-    known = new TestEndpoints(lab.instance);
-    await known.replace(
-      Object.values(GOLD).map((address) => ({ address, port: SERVER, classes: [{ name: "gold" }] })),
-    );
     to = await lab.cell(
       ["to"],
       policy("20750-20899", {
@@ -57,6 +53,10 @@ describe("a marking by destination", () => {
           ],
         },
       }),
+    );
+    known = new TestEndpoints(lab.instance);
+    await known.replace(
+      Object.values(GOLD).map((address) => ({ address, port: SERVER, classes: [{ name: "gold" }] })),
     );
   });
   after(() => {

@@ -3,10 +3,10 @@
  *
  *   sink port=N             takes what TCP sends, until it is killed; says "ready" first
  *   source port=N [cc=NAME] sends to whoever connects, as much as goes, until it is killed; says "ready" first
- *   send to=IP port=N flows=N ms=N [cc=NAME] [pace=BYTES] [slow=N] [stop=N] [low=BYTES] [report=1]
+ *   send to=IP port=N flows=N ms=N [cc=NAME] [pace=BYTES] [slow=N] [stop=N] [more=MS] [report=1]
  *                           sends by TCP; slow=N: so many of the flows send 1,000 bytes every 10 ms only; stop=N: so
- *                           many, which queue no more than `low`, end after half of the time, and "rest" is the rate
- *                           of the others from 100 ms after that on. report=1: prints "mark" when it begins
+ *                           many then end with what they have queued, the others go on for `more`, and "rest" is
+ *                           their rate from 100 ms on; all else is of the time before. report=1: prints "mark" first
  *   receive to=IP port=N flows=N ms=N
  *                           reads by TCP
  *   udp to=IP port=N ms=N size=N [connect=1] [recverr=1] [raw=1]
@@ -108,11 +108,11 @@ static void make_pages(void)
 			fail("pwrite");
 }
 
-static ssize_t send_bulk(int fd, size_t size)
+static ssize_t send_bulk(int fd)
 {
 	off_t from = 0;
 
-	return sendfile(fd, pages, &from, size);
+	return sendfile(fd, pages, &from, BULK);
 }
 
 static ssize_t discard(int fd)
@@ -175,7 +175,7 @@ static void serve(int argc, char **argv, short wanted)
 			if (wanted == (POLLIN | POLLPRI) && size > 0)
 				size = send(polled[i].fd, buffer, size, MSG_NOSIGNAL);
 			if (wanted == POLLOUT)
-				size = send_bulk(polled[i].fd, BULK);
+				size = send_bulk(polled[i].fd);
 			if (size > 0 || (size < 0 && errno == EAGAIN))
 				continue;
 			close(polled[i].fd);
@@ -218,80 +218,101 @@ static long long carried(const struct pollfd *polled, const long long *received,
 	return sum;
 }
 
+/* Prints what there is to say of the flows until now: the begin of a line. */
+static void tell(const struct pollfd *polled, const long long *received, int flows, long long ms, long long first)
+{
+	unsigned long retransmitted = 0, needless = 0;
+
+	printf("{\"ms\":%lld,\"first\":%lld,\"bytes\":[", ms, first);
+	for (int i = 0; i < flows; i++) {
+		struct tcp_info info = info_of(polled[i].fd);
+
+		retransmitted += info.tcpi_total_retrans;
+		needless += info.tcpi_dsack_dups;
+		printf("%s%lld", i ? "," : "", received ? received[i] : (long long)info.tcpi_bytes_acked);
+	}
+	printf("],\"retransmitted\":%lu,\"needless\":%lu", retransmitted, needless);
+}
+
+/* What one flow can do now. @returns bytes that it has received */
+static ssize_t go(struct pollfd *polled)
+{
+	ssize_t done;
+
+	if (!polled->revents)
+		return 0;
+	if (polled->events == POLLOUT) {
+		send_bulk(polled->fd);
+		return 0;
+	}
+	done = discard(polled->fd);
+	return done > 0 ? done : 0;
+}
+
+/* What it has queued is of no interest, and no part of what the others have from then on. */
+static void abort_flow(struct pollfd *polled)
+{
+	struct linger now = {.l_onoff = 1};
+
+	if (polled->fd < 0)
+		return;
+	setsockopt(polled->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(polled->fd);
+	*polled = (struct pollfd){.fd = -1};
+}
+
 static void run_flows(int argc, char **argv, short wanted)
 {
 	int flows = number(argc, argv, "flows", 1), slow = number(argc, argv, "slow", 0),
-	    stop = number(argc, argv, "stop", 0), low = number(argc, argv, "low", 4096);
-	long long bytes[MAX_FLOWS] = {}, next[MAX_FLOWS] = {}, begun, end, first = -1, half, then = -1, since = 0;
+	    stop = number(argc, argv, "stop", 0);
+	long long bytes[MAX_FLOWS] = {}, next[MAX_FLOWS] = {}, begun, end, first = -1, then = -1, since = 0;
 	const long long *received = wanted == POLLIN ? bytes : NULL;
+	long more = stop ? number(argc, argv, "more", 1000) : 0;
 	struct pollfd polled[MAX_FLOWS];
-	unsigned long retransmitted = 0, needless = 0;
+	bool stopped = false;
 
 	if (flows > MAX_FLOWS)
 		flows = MAX_FLOWS;
 	for (int i = 0; i < flows; i++)
 		polled[i] = (struct pollfd){.fd = connect_flow(argc, argv), .events = wanted};
-	/* What they have queued would go on. */
-	for (int i = 0; i < stop; i++)
-		setsockopt(polled[i].fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &low, sizeof(low));
 	if (number(argc, argv, "report", 0)) {
 		puts("mark");
 		fflush(stdout);
 	}
 	begun = now_ms();
 	end = begun + number(argc, argv, "ms", 1000);
-	half = (begun + end) / 2;
-	while (now_ms() < end) {
+	while (now_ms() < end + more) {
 		poll(polled, flows, slow ? 2 : stop ? 10 : 100);
 		if (first < 0 && now_ms() >= begun + 1000)
 			first = carried(polled, received, 0, flows) * 1000 / (now_ms() - begun);
-		for (int i = 0; i < stop && now_ms() >= half; i++)
-			polled[i].events = polled[i].revents = 0;
-		if (stop && then < 0 && now_ms() >= half + 100) {
+		if (stop && !stopped && now_ms() >= end) {
+			stopped = true;
+			tell(polled, received, flows, now_ms() - begun, first);
+			for (int i = 0; i < stop; i++)
+				abort_flow(&polled[i]);
+		}
+		if (stop && then < 0 && now_ms() >= end + 100) {
 			since = now_ms();
 			then = carried(polled, received, stop, flows);
 		}
-		for (int i = 0; i < flows; i++) {
-			ssize_t size;
-
-			if (i < slow) {
-				polled[i].events = 0;
-				if (now_ms() < next[i])
-					continue;
-				next[i] = now_ms() + 10;
-				size = send(polled[i].fd, buffer, 1000, MSG_NOSIGNAL);
-			} else if (!polled[i].revents) {
+		for (int i = 0; i < slow; i++) {
+			polled[i].events = polled[i].revents = 0;
+			if (now_ms() < next[i])
 				continue;
-			} else if (wanted == POLLOUT) {
-				size = send_bulk(polled[i].fd, i < stop ? low : BULK);
-			} else {
-				size = discard(polled[i].fd);
-			}
-			if (size > 0 && wanted == POLLIN)
-				bytes[i] += size;
+			next[i] = now_ms() + 10;
+			send(polled[i].fd, buffer, 1000, MSG_NOSIGNAL);
 		}
+		for (int i = slow; i < flows; i++)
+			bytes[i] += go(&polled[i]);
 	}
+	if (!stopped)
+		tell(polled, received, flows, now_ms() - begun, first);
 	if (then >= 0)
 		then = (carried(polled, received, stop, flows) - then) * 1000 / (now_ms() - since);
-	printf("{\"ms\":%lld,\"first\":%lld,\"rest\":%lld,\"bytes\":[", now_ms() - begun, first, then);
-	for (int i = 0; i < flows; i++) {
-		struct tcp_info info = info_of(polled[i].fd);
-
-		retransmitted += info.tcpi_total_retrans;
-		needless += info.tcpi_dsack_dups;
-		if (wanted == POLLOUT)
-			bytes[i] = info.tcpi_bytes_acked;
-		printf("%s%lld", i ? "," : "", bytes[i]);
-	}
-	printf("],\"retransmitted\":%lu,\"needless\":%lu}\n", retransmitted, needless);
+	printf(",\"rest\":%lld}\n", then);
 	fflush(stdout);
-	/* What is queued is of no interest. */
-	for (int i = 0; i < flows; i++) {
-		struct linger now = {.l_onoff = 1};
-
-		setsockopt(polled[i].fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-		close(polled[i].fd);
-	}
+	for (int i = 0; i < flows; i++)
+		abort_flow(&polled[i]);
 }
 
 static int ascending(const void *a, const void *b)
