@@ -196,7 +196,8 @@ ${table(
 
 ${launch.length} launches of each kind, with watch and update as an agent calls them, and ${usage.length} rounds of usage; the module is built with -O3,
 what of Mesos and libprocess it runs in as MESOS_ROOT has it. Before each isolate the benchmark puts the process into a
-cgroup, as Mesos's linux launcher does. ${machineLine()}. Made by \`npm run ${NAME} -- --write\`.
+cgroup, as Mesos's linux launcher does. A launch is two calls: twice what the comparison has is module, libprocess and HTTP,
+the rest is the daemon's work. ${machineLine()}. Made by \`npm run ${NAME} -- --write\`.
 `;
 }
 

@@ -33,11 +33,16 @@ export class CountingProxy {
       });
     }
     daemon.pipe(socket);
-    // A call of a test is one piece.
+    let pending = Buffer.alloc(0);
     socket.on("data", (data) => {
-      const type = typeOf(data);
-      if (type !== undefined) this.calls.set(type, (this.calls.get(type) ?? 0) + 1);
-      if (type === undefined || type !== this.swallows) daemon.write(data);
+      pending = Buffer.concat([pending, data]);
+      for (let size = sizeOf(pending); size > 0; size = sizeOf(pending)) {
+        const request = pending.subarray(0, size);
+        pending = pending.subarray(size);
+        const type = typeOf(request);
+        if (type !== undefined) this.calls.set(type, (this.calls.get(type) ?? 0) + 1);
+        if (type === undefined || type !== this.swallows) daemon.write(request);
+      }
     });
   });
 
@@ -60,7 +65,16 @@ export class CountingProxy {
   }
 }
 
-function typeOf(data: Buffer): string | undefined {
-  const body = data.indexOf(HEAD_END) + HEAD_END.length;
-  return data[body] === TYPE_KEY ? bpf_isolator.Call.Type[data[body + 1] ?? 0] : undefined;
+/** Bytes of the request that a buffer begins with; 0: it is not whole yet. */
+function sizeOf(data: Buffer): number {
+  const end = data.indexOf(HEAD_END);
+  if (end < 0) return 0;
+  const length = /content-length: *(\d+)/i.exec(data.toString("latin1", 0, end))?.[1];
+  const size = end + HEAD_END.length + Number(length ?? 0);
+  return data.length >= size ? size : 0;
+}
+
+function typeOf(request: Buffer): string | undefined {
+  const body = request.indexOf(HEAD_END) + HEAD_END.length;
+  return request[body] === TYPE_KEY ? bpf_isolator.Call.Type[request[body + 1] ?? 0] : undefined;
 }
