@@ -109,7 +109,8 @@ static __always_inline void begin_device(struct address_search *search, bool ipv
 
 /*
  * An address of a device, or, where it has no more, the next device with its first: one loop, which the verifier
- * walks through once, and not one in another.
+ * walks through once, and not one in another. Linux before 6.8 looks at one round only, with what is known when it
+ * begins: an entry that is NULL for sure then would have the look at entries removed.
  */
 static long look_at_address(__u32 index, struct address_search *search)
 {
@@ -136,6 +137,9 @@ static __noinline bool is_own_address(struct bpf_sock *sk, const struct ip_addre
 	net = BPF_CORE_READ(probed(sk), __sk_common.skc_net.net);
 	search.end = (void *)net + bpf_core_field_offset(struct net, dev_base_head);
 	search.next = BPF_CORE_READ(net, dev_base_head.next);
+	if (!search.next || search.next == search.end)
+		return false;
+	begin_device(&search, is_ipv4(address));
 	bpf_loop(MAX_ADDRESSES, look_at_address, &search, 0);
 	return search.found;
 }
