@@ -86,8 +86,8 @@ Try<Response> decode(const string& text, const string& status) {
 
 }  // namespace
 
-Stream::Stream(const Connection& _connection, const Pipe::Reader& _reader)
-    : connection(_connection), reader(_reader), decoder(new RecordDecoder(MAX_RECORD)) {}
+Stream::Stream(const Connection& _connection, const Pipe::Reader& _reader, const shared_ptr<bool>& _left)
+    : connection(_connection), reader(_reader), left(_left), decoder(new RecordDecoder(MAX_RECORD)) {}
 
 Future<vector<Response>> Stream::next() {
   const shared_ptr<RecordDecoder> decoder = this->decoder;
@@ -121,6 +121,11 @@ void Stream::close() {
   connection.disconnect();
 }
 
+void Stream::leave() {
+  *left = true;
+  connection.disconnect();
+}
+
 Client::Client(const UPID& _owner, const string& _socket) : owner(_owner), socket(_socket) {}
 
 Future<Response> Client::call(const Call& call) {
@@ -132,12 +137,13 @@ Future<Response> Client::call(const Call& call) {
 }
 
 Future<Stream> Client::stream(const Call& call) {
-  return acquire().then(defer(owner, [call](const Link& link) -> Future<Stream> {
+  return connect().then(defer(owner, [call](const Link& link) -> Future<Stream> {
     Connection connection = link.connection;
+    const shared_ptr<bool> left = link.left;
     Future<Stream> stream = connection.send(requestOf(call), true)
-                                .then([connection](const http::Response& answer) -> Future<Stream> {
+                                .then([connection, left](const http::Response& answer) -> Future<Stream> {
                                   if (answer.code == http::Status::OK && answer.reader.isSome()) {
-                                    return Stream(connection, answer.reader.get());
+                                    return Stream(connection, answer.reader.get(), left);
                                   }
                                   Connection useless = connection;
                                   useless.disconnect();
@@ -164,10 +170,13 @@ Future<Client::Link> Client::connect() {
   }
   return http::connect(address.get(), http::Scheme::HTTP)
       .then(defer(owner, [this](const Connection& connection) -> Future<Link> {
-        const Link link{nextId++, connection};
+        const Link link{nextId++, connection, std::make_shared<bool>(false)};
+        links++;
+        // Not the link: this would keep its connection.
         Connection(connection)
             .disconnected()
-            .onAny(defer(owner, [this, link_ = link.id](const Future<Nothing>&) { lost(link_); }));
+            .onAny(defer(
+                owner, [this, id = link.id, left = link.left](const Future<Nothing>&) { lost(id, *left); }));
         if (session.isNone()) {
           session = handshake(connection);
           session->onFailed(defer(owner, [this](const string&) { session = None(); }));
@@ -231,8 +240,12 @@ Future<Response> Client::exchange(Connection connection, const Call& call) {
   return response;
 }
 
-void Client::lost(uint64_t id) {
-  session = None();
+void Client::lost(uint64_t id, bool left) {
+  links--;
+  // With none, nobody would see the daemon go.
+  if (!left || links == 0) {
+    session = None();
+  }
   idle.remove_if([id](const Link& link) { return link.id == id; });
 }
 

@@ -22,16 +22,23 @@ namespace bpf {
 // The records of a WATCH.
 class Stream {
  public:
-  Stream(const process::http::Connection& connection, const process::http::Pipe::Reader& reader);
+  // `left`: of its connection.
+  Stream(const process::http::Connection& connection, const process::http::Pipe::Reader& reader,
+         const std::shared_ptr<bool>& left);
 
   // The records that have come since; none: it has ended. Fails when the connection breaks, and on garbage.
   process::Future<std::vector<bpf_isolator::Response>> next();
 
+  // It is of no use any more, as its daemon may be.
   void close();
+
+  // Nobody wants it any more. Says nothing of the daemon.
+  void leave();
 
  private:
   process::http::Connection connection;
   process::http::Pipe::Reader reader;
+  const std::shared_ptr<bool> left;
   const std::shared_ptr<RecordDecoder> decoder;
 };
 
@@ -44,7 +51,8 @@ class Client {
   // deadline of its own: discarding it drops the connection.
   process::Future<bpf_isolator::Response> call(const bpf_isolator::Call& call);
 
-  // Ready when the daemon has heard of it. The same about deadlines.
+  // Ready when the daemon has heard of it. The same about deadlines. On a connection of its own: those that
+  // are there are for calls, which a launch waits for.
   process::Future<Stream> stream(const bpf_isolator::Call& call);
 
   // Whether the daemon that answered last has said that it can do something beyond the protocol's version.
@@ -55,6 +63,8 @@ class Client {
   struct Link {
     uint64_t id;
     process::http::Connection connection;
+    // Whether its end is this side's wish.
+    std::shared_ptr<bool> left;
   };
 
   process::Future<Link> acquire();
@@ -62,12 +72,14 @@ class Client {
   process::Future<Nothing> handshake(process::http::Connection connection);
   process::Future<bpf_isolator::Response> exchange(process::http::Connection connection,
                                                    const bpf_isolator::Call& call);
-  void lost(uint64_t id);
+  void lost(uint64_t id, bool left);
   void release(const Link& link);
 
   const process::UPID owner;
   const std::string socket;
   uint64_t nextId = 0;
+  // Connections that there are.
+  size_t links = 0;
   // Connections that nobody uses now, the one used last at the end.
   std::list<Link> idle;
   // The handshake that connections which are made now rely on. A lost connection may mean another daemon.

@@ -88,8 +88,13 @@ Future<Nothing> Outbox::delivered() {
 }
 
 void Outbox::hold(const ContainerID& containerId, const Future<Response>& call) {
-  held[containerId] = call;
-  call.onAny(defer(owner, [this, containerId](const Future<Response>& ended) {
+  // A daemon that has lost the call would hold up everything for ever.
+  const Future<Response> bounded = call.after(attemptTimeout, [](Future<Response> lost) -> Future<Response> {
+    lost.discard();
+    return process::Failure("it did not answer in time");
+  });
+  held[containerId] = bounded;
+  bounded.onAny(defer(owner, [this, containerId](const Future<Response>& ended) {
     if (held.contains(containerId) && held.at(containerId) == ended) {
       held.erase(containerId);
       deliver();

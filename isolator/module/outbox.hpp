@@ -36,7 +36,8 @@ class Outbox {
   process::Future<Nothing> delivered();
 
   // Nothing about this container is delivered before `call` has ended: the daemon may be at work on it still,
-  // and calls on two connections have no order.
+  // and calls on two connections have no order. It has the time of one attempt for that, then it is broken
+  // off.
   void hold(const mesos::ContainerID& containerId, const process::Future<bpf_isolator::Response>& call);
 
   size_t size() const { return items.size(); }

@@ -64,7 +64,7 @@ void Watches::remove(const ContainerID& containerId) {
     return;
   }
   if (watches.at(containerId)->stream.isSome()) {
-    watches.at(containerId)->stream->close();
+    watches.at(containerId)->stream->leave();
   }
   watches.erase(containerId);
 }
@@ -106,7 +106,7 @@ void Watches::opened(const ContainerID& containerId, uint64_t number, const Futu
   if (watch == nullptr) {
     if (stream.isReady()) {
       Stream useless = stream.get();
-      useless.close();
+      useless.leave();
     }
   } else if (stream.isReady()) {
     watch->stream = stream.get();

@@ -8,10 +8,12 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { codecs } from "../../isolator/mesos/messages.js";
 import { socketPath } from "../../isolator/protocol/client.js";
 import { configOf, endTask, idOf, startTasks } from "./lib/agent.js";
 import { repository } from "./lib/build.js";
+import { makeNode, makeRoot, moveInto } from "./lib/cgroup.js";
 import { type Cleanup, withCleanup } from "./lib/cleanup.js";
 import { DaemonProcess, makeInstance, sweepInstances } from "./lib/daemon-process.js";
 import { machineLine, requireMachine } from "./lib/machine.js";
@@ -26,6 +28,10 @@ const README = "isolator/module/README.md";
 const CONTAINERS = 500;
 /** Not counted: the daemon's code is not compiled yet. */
 const WARM_UP = 30;
+/** ms between launches: the agent has delivered what came before. */
+const PAUSE = 20;
+/** A container that is never prepared. */
+const UNKNOWN = 1_000_000;
 /** ms. */
 const LAUNCH_TARGET = 5;
 const USAGE_TARGET = 250;
@@ -69,13 +75,19 @@ class Driver {
     return driver;
   }
 
+  /** Makes a call. @returns its number */
+  start(call: string, more: object): number {
+    const n = this.next++;
+    this.child.stdin.write(`${JSON.stringify({ n, call, ...more })}\n`);
+    return n;
+  }
+
   /** @returns ms that the call took in the program, and its answer */
   async call(call: string, more: object): Promise<{ ms: number; ready?: object }> {
-    const n = this.next++;
+    const n = this.start(call, more);
     const answer = new Promise<{ ms: number; failed?: string; ready?: object }>((resolve) => {
       this.waiting.set(n, resolve);
     });
-    this.child.stdin.write(`${JSON.stringify({ n, call, ...more })}\n`);
     const { failed, ...rest } = await answer;
     if (failed !== undefined) throw new Error(`${call}: ${failed}`);
     return rest;
@@ -84,13 +96,21 @@ class Driver {
 
 const jsonId = (container: number): object => codecs.ContainerID.toJson(idOf(container));
 const jsonConfig = (container: number): object => codecs.ContainerConfig.toJson(configOf(container));
+const jsonResources = (container: number): object[] =>
+  (configOf(container).resources ?? []).map((resource) => codecs.Resource.toJson(resource));
 
 interface Figures {
   /** ms of each. */
   prepare: number[];
   isolate: number[];
-  /** Both of one launch. */
+  /** Before the executor gets its tasks. */
+  update: number[];
+  /** prepare and isolate of one launch. */
   launch: number[];
+  /** Prepare right behind another container's cleanup, which it waits for. */
+  behind: number[];
+  /** A call that the daemon has nothing to do for. */
+  idle: number[];
   /** All containers at once. */
   usage: number[];
 }
@@ -107,19 +127,38 @@ async function measure(launches: number, repeats: number, cleanup: Cleanup): Pro
   await DaemonProcess.start(name, config, cleanup);
   const driver = await Driver.start(directory, socketPath(name), cleanup);
   await driver.call("recover", { states: [], orphans: [] });
-  const figures: Figures = { prepare: [], isolate: [], launch: [], usage: [] };
-  for (const [index, pid] of (await startTasks(WARM_UP + launches, cleanup)).entries()) {
+  const figures: Figures = {
+    ...{ prepare: [], isolate: [], launch: [], update: [] },
+    ...{ behind: [], idle: [], usage: [] },
+  };
+  const unknown = jsonId(UNKNOWN);
+  const launcher = makeNode(makeRoot(cleanup), "launcher");
+  for (const [index, pid] of (await startTasks(WARM_UP + 2 * launches, cleanup)).entries()) {
+    // Every second one right behind the cleanup of the one before.
+    const behind = index >= WARM_UP && (index - WARM_UP) % 2 === 1;
+    if (!behind) await sleep(PAUSE);
     const id = jsonId(index);
+    const { ms: idle } = behind ? { ms: 0 } : await driver.call("usage", { id: unknown });
     const { ms: prepare } = await driver.call("prepare", { id, config: jsonConfig(index) });
+    // In the order of an agent, which does not wait for this one.
+    driver.start("watch", { id });
+    moveInto(launcher, pid);
     const { ms: isolate } = await driver.call("isolate", { id, pid });
+    const { ms: update } = await driver.call("update", { id, resources: jsonResources(index) });
     await endTask(pid);
     await driver.call("cleanup", { id });
     if (index < WARM_UP) continue;
+    if (behind) {
+      figures.behind.push(prepare);
+      continue;
+    }
+    figures.idle.push(idle);
     figures.prepare.push(prepare);
     figures.isolate.push(isolate);
     figures.launch.push(prepare + isolate);
+    figures.update.push(update);
   }
-  const all = Array.from({ length: CONTAINERS }, (_, i) => launches + WARM_UP + i);
+  const all = Array.from({ length: CONTAINERS }, (_, i) => 2 * launches + WARM_UP + i);
   for (const container of all)
     await driver.call("prepare", { id: jsonId(container), config: jsonConfig(container) });
   const ids = all.map(jsonId);
@@ -135,7 +174,7 @@ async function measure(launches: number, repeats: number, cleanup: Cleanup): Pro
 
 const ms = (value: number): string => `${value < 10 ? value.toFixed(2) : value.toFixed(0)} ms`;
 
-function report({ prepare, isolate, launch, usage }: Figures): string {
+function report({ prepare, isolate, launch, update, behind, idle, usage }: Figures): string {
   const row = (what: string, values: readonly number[], target?: number): string[] => {
     const { median } = spread(values);
     const verdict = target === undefined ? "" : `≤ ${target} ms: ${median <= target ? "met" : "**missed**"}`;
@@ -148,12 +187,17 @@ ${table(
     row("added to a launch: prepare and isolate", launch, LAUNCH_TARGET),
     row("· prepare", prepare),
     row("· isolate", isolate),
+    row("update, before an executor gets its tasks", update),
+    row("in comparison: a call that the daemon has nothing to do for", idle),
+    row("prepare right behind the cleanup of another container, which it waits for", behind),
     row(`usage of ${CONTAINERS} containers asked at once, until the last answer`, usage, USAGE_TARGET),
   ],
 )}
 
-${launch.length} launches one after another, ${usage.length} rounds of usage; the module is built with -O3, what of Mesos and libprocess it
-runs in as MESOS_ROOT has it. ${machineLine()}. Made by \`npm run ${NAME} -- --write\`.
+${launch.length} launches of each kind, with watch and update as an agent calls them, and ${usage.length} rounds of usage; the module is built with -O3,
+what of Mesos and libprocess it runs in as MESOS_ROOT has it. Before each isolate the benchmark puts the process into a
+cgroup, as Mesos's linux launcher does. A launch is two calls: twice what the comparison has is module, libprocess and HTTP,
+the rest is the daemon's work. ${machineLine()}. Made by \`npm run ${NAME} -- --write\`.
 `;
 }
 

@@ -101,7 +101,7 @@ google::protobuf::RepeatedPtrField<mesos::Resource> resourcesOf(const JSON::Obje
   return get(protobuf::parse<google::protobuf::RepeatedPtrField<mesos::Resource>>(list));
 }
 
-void recover(Isolator* isolator, int n, const JSON::Object& line, const Stopwatch& watch) {
+void recover(Isolator* isolator, int n, const JSON::Object& line) {
   std::vector<mesos::slave::ContainerState> states;
   for (const JSON::Value& state : line.values.at("states").as<JSON::Array>().values) {
     states.push_back(get(protobuf::parse<mesos::slave::ContainerState>(state)));
@@ -110,14 +110,22 @@ void recover(Isolator* isolator, int n, const JSON::Object& line, const Stopwatc
   for (const JSON::Value& orphan : line.values.at("orphans").as<JSON::Array>().values) {
     orphans.insert(get(protobuf::parse<ContainerID>(orphan)));
   }
+  Stopwatch watch;
+  watch.start();
   report(n, isolator->recover(states, orphans), watch);
 }
 
 // As an agent asks for statistics; done when all are answered.
-void usages(Isolator* isolator, int n, const JSON::Object& line, const Stopwatch& watch) {
-  std::vector<Future<mesos::ResourceStatistics>> all;
+void usages(Isolator* isolator, int n, const JSON::Object& line) {
+  std::vector<ContainerID> ids;
   for (const JSON::Value& id : line.values.at("ids").as<JSON::Array>().values) {
-    all.push_back(isolator->usage(get(protobuf::parse<ContainerID>(id))));
+    ids.push_back(get(protobuf::parse<ContainerID>(id)));
+  }
+  Stopwatch watch;
+  watch.start();
+  std::vector<Future<mesos::ResourceStatistics>> all;
+  for (const ContainerID& id : ids) {
+    all.push_back(isolator->usage(id));
   }
   report(n, process::collect(all).then([](const std::vector<mesos::ResourceStatistics>& answers) {
     mesos::ResourceStatistics sum;
@@ -137,25 +145,34 @@ void make(Isolator* isolator, const JSON::Object& line) {
   }
   const int n = line.values.at("n").as<JSON::Number>().as<int>();
   const string call = line.values.at("call").as<JSON::String>().value;
-  Stopwatch watch;
-  watch.start();
   if (call == "recover") {
-    recover(isolator, n, line, watch);
+    recover(isolator, n, line);
     return;
   }
   if (call == "usages") {
-    usages(isolator, n, line, watch);
+    usages(isolator, n, line);
     return;
   }
   const ContainerID id = parse<ContainerID>(line, "id");
+  // What a call needs is read before its time begins: an agent has it.
+  Stopwatch watch;
   if (call == "prepare") {
-    report(n, isolator->prepare(id, parse<mesos::slave::ContainerConfig>(line, "config")), watch);
-  } else if (call == "isolate") {
+    const auto config = parse<mesos::slave::ContainerConfig>(line, "config");
+    watch.start();
+    report(n, isolator->prepare(id, config), watch);
+    return;
+  }
+  if (call == "update") {
+    const auto resources = resourcesOf(line);
+    watch.start();
+    report(n, isolator->update(id, resources, {}), watch);
+    return;
+  }
+  watch.start();
+  if (call == "isolate") {
     report(n, isolator->isolate(id, line.values.at("pid").as<JSON::Number>().as<int>()), watch);
   } else if (call == "watch") {
     report(n, isolator->watch(id), watch);
-  } else if (call == "update") {
-    report(n, isolator->update(id, resourcesOf(line), {}), watch);
   } else if (call == "usage") {
     report(n, isolator->usage(id), watch);
   } else if (call == "status") {

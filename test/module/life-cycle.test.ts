@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { before, it } from "node:test";
 import { Agent, CPUS, ports } from "../support/agent.js";
+import { CountingProxy } from "../support/counting-proxy.js";
 import { TestDaemon } from "../support/daemon.js";
 import { describeUnless } from "../support/describe.js";
 import { hasLsm } from "../support/lsm.js";
@@ -180,6 +181,54 @@ describeUnless(SKIPPED, "the module with a daemon", async () => {
     await until(async () => (await agent.list()).length === 0, "all is cleaned up");
     await daemon.reload("");
     return undefined;
+  });
+
+  it("goes on where the daemon has lost a call", async () => {
+    const proxy = new CountingProxy(socket);
+    await proxy.start();
+    const other = await Module.load({
+      socket: proxy.path,
+      timeout_prepare: "300ms",
+      timeout_delivery: "1secs",
+    });
+    assert.deepEqual((await other.recover([])).ready, {});
+    proxy.swallows = "PREPARE";
+    assert.match(
+      (await other.prepare("lost", {})).failed ?? "",
+      /has not answered PREPARE of container lost/,
+    );
+    assert.deepEqual((await other.of("lost", "cleanup")).ready, {});
+    proxy.swallows = undefined;
+    let n = 0;
+    await until(async () => (await other.prepare(`later-${n++}`, {})).ready, "launches succeed again");
+    for (let i = 0; i < n; i++) await other.of(`later-${i}`, "cleanup");
+    await until(async () => (await agent.list()).length === 0, "all is cleaned up");
+    assert(proxy.count("CLEANUP") > n);
+    await other.end();
+  });
+
+  it("keeps its connections for calls: a launch opens one for its watch, and shakes hands with no daemon anew", async () => {
+    const proxy = new CountingProxy(socket);
+    await proxy.start();
+    const other = await Module.load({ socket: proxy.path });
+    assert.deepEqual((await other.recover([])).ready, {});
+    const launches = 5;
+    for (let i = 0; i < launches; i++) {
+      const name = `launch-${i}`;
+      assert.deepEqual((await other.prepare(name, { resources: [ports("31050")] })).ready, {});
+      other.watch(name);
+      const task = await Task.start();
+      assert.deepEqual((await other.isolate(name, task.pid)).ready, {});
+      await until(() => proxy.count("WATCH") === i + 1, "it is watched");
+      await task.end();
+      assert.deepEqual((await other.of(name, "cleanup")).ready, {});
+    }
+    await until(() => proxy.count("CLEANUP") === launches, "all is delivered");
+    assert.equal(proxy.count("HANDSHAKE"), 1);
+    // One call at a time needs one, and a second where one was not back yet.
+    assert(proxy.connections <= launches + 2, `${proxy.connections} connections`);
+    await other.end();
+    await until(async () => (await agent.list()).length === 0, "all is cleaned up");
   });
 
   it("answers the usage of 500 containers asked at once", async () => {
