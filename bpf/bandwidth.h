@@ -432,7 +432,7 @@ static __always_inline __s64 most_debt(const struct socket_bandwidth *note, cons
 	had = part_debt(note, level, now) + PART;
 	if (had > most)
 		had = most;
-	return state->credit * 2 - (__u64)had / NS_PER_MS * state->credit / (PART_MS / 2);
+	return state->credit * 3 / 2 - (__u64)had / NS_PER_MS * state->credit * 3 / (PART_MS * 2);
 }
 
 /* The host's budget, where the container has a share of it: before its own step, which goes by that. */

@@ -194,6 +194,18 @@ static __noinline void bound_receiving(struct bpf_sock_ops *ctx)
 }
 
 /*
+ * Notes what a level allows. A function of its own so that the verifier does not tell one depth from another.
+ * @returns what the socket may send
+ */
+__noinline __u64 allow_at(struct socket_bandwidth *note, __u32 depth, __u64 allowed)
+{
+	if (!note)
+		return ~0ULL;
+	note->levels[depth & (LEVELS - 1)] = allowed;
+	return least_of(note);
+}
+
+/*
  * A connection that is older than the limit: no callback comes from it. Linux 6.12 and newer let an iterator ask for
  * them; on others it gets the level of now, and is met again (isolator/containers/bandwidth.ts).
  */
@@ -213,9 +225,7 @@ static __noinline void arm(struct tcp_sock *tcp, __u64 id, __u32 depth)
 	if (!note)
 		return;
 	current = read_pacing((struct sock *)tcp, note);
-	note->levels[depth & (LEVELS - 1)] =
-	    allowed_to((struct sock *)tcp, rule, &bandwidth->sides[BANDWIDTH_EGRESS]);
-	rate = least_of(note);
+	rate = allow_at(note, depth, allowed_to((struct sock *)tcp, rule, &bandwidth->sides[BANDWIDTH_EGRESS]));
 	if (rate == current)
 		return;
 	value = rate > MAX_PACING ? NO_PACING : rate;

@@ -29,19 +29,24 @@ static __always_inline enum egress_kind egress_kind_of(__u32 protocol)
 	return EGRESS_OTHER;
 }
 
-/* The first rule for a port, by halving. */
+/* The first rule for a port, by halving: with no branch, of which the verifier would walk every way through all. */
 static __noinline __u32 first_rule(const struct egress_ranges *ranges, __u32 port)
 {
-	__u32 at = 0;
+	__s64 left, above;
+	__u32 at = 0, next;
 
 	if (!ranges)
 		return 0;
 	for (__u32 step = EGRESS_RANGES / 2; step; step /= 2) {
-		__u32 next = (at + step) & (EGRESS_RANGES - 1);
-
-		if (next < (__u32)ranges->count && ranges->begin[next] <= port)
-			at = next;
+		/* The compiler knows that it is below, the verifier of Linux 6.1 does not. */
+		barrier_var(at);
+		next = (at + step) & (EGRESS_RANGES - 1);
+		left = (__s64)ranges->count - 1 - next;
+		above = (__s64)port - ranges->begin[next];
+		barrier_var(left);
+		at += step & ~(__u32)((left | above) >> 63);
 	}
+	barrier_var(at);
 	return ranges->first[at & (EGRESS_RANGES - 1)];
 }
 

@@ -105,7 +105,7 @@ static __always_inline bool find_owner(const struct port_owner *owner, struct en
 }
 
 /* All that is known of a destination. `answer` is zeroes before. */
-static __noinline int find_endpoint(const struct endpoint_key *to, struct endpoint_found *answer)
+__noinline int find_endpoint(const struct endpoint_key *to, struct endpoint_found *answer)
 {
 	const struct endpoint_state *state = endpoint_state();
 	const struct port_owner *owner;

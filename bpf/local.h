@@ -4,9 +4,11 @@
 
 #include "container.h"
 
-/* A machine with more has too many to be looked through: what comes after is taken for somebody else's. */
-#define MAX_DEVICES          1024
-#define MAX_DEVICE_ADDRESSES 64
+/*
+ * Devices and addresses. A machine with more has too many to be looked through: what comes after is taken for
+ * somebody else's.
+ */
+#define MAX_ADDRESSES 65536
 
 /* Network byte order. IPv4 as v4-mapped. */
 struct ip_address {
@@ -59,50 +61,66 @@ struct address_search {
 	struct ip_address address;
 	struct list_head *next; /* dev_list of the next device */
 	struct list_head *end;
+	void *entry;     /* next address of the device before; NULL: it has no more */
+	void *entry_end; /* of IPv6, whose list is a ring */
 	__u64 found;
 };
 
-static __always_inline bool has_ipv4(struct net_device *device, __u32 address)
+/* @returns whether the device has an address more to be looked at */
+static __always_inline bool look_at_ipv4(struct address_search *search)
 {
-	struct in_ifaddr *entry = BPF_CORE_READ(device, ip_ptr, ifa_list);
+	struct in_ifaddr *entry = search->entry;
 
-	for (int i = 0; i < MAX_DEVICE_ADDRESSES && entry; i++) {
-		if (BPF_CORE_READ(entry, ifa_local) == address)
-			return true;
-		entry = BPF_CORE_READ(entry, ifa_next);
-	}
-	return false;
+	if (!entry)
+		return false;
+	search->found = BPF_CORE_READ(entry, ifa_local) == search->address.words[3];
+	search->entry = BPF_CORE_READ(entry, ifa_next);
+	return true;
 }
 
-static __always_inline bool has_ipv6(struct net_device *device, const struct ip_address *address)
+static __always_inline bool look_at_ipv6(struct address_search *search)
 {
-	struct inet6_dev *of = BPF_CORE_READ(device, ip6_ptr);
-	void *end = (void *)of + bpf_core_field_offset(struct inet6_dev, addr_list);
-	void *next = of ? BPF_CORE_READ(of, addr_list.next) : NULL;
-	const __u64 *wanted = (const void *)address->words;
+	struct inet6_ifaddr *entry = search->entry - bpf_core_field_offset(struct inet6_ifaddr, if_list);
+	const __u64 *wanted = (const void *)search->address.words;
+	__u64 is[2] = {};
 
-	for (int i = 0; i < MAX_DEVICE_ADDRESSES && next && next != end; i++) {
-		struct inet6_ifaddr *entry = next - bpf_core_field_offset(struct inet6_ifaddr, if_list);
-		__u64 is[2] = {};
-
-		bpf_core_read(is, sizeof(is), &entry->addr);
-		if (is[0] == wanted[0] && is[1] == wanted[1])
-			return true;
-		next = BPF_CORE_READ(entry, if_list.next);
-	}
-	return false;
+	if (!search->entry || search->entry == search->entry_end)
+		return false;
+	bpf_core_read(is, sizeof(is), &entry->addr);
+	search->found = !((is[0] ^ wanted[0]) | (is[1] ^ wanted[1]));
+	search->entry = BPF_CORE_READ(entry, if_list.next);
+	return true;
 }
 
-static long look_at_device(__u32 index, struct address_search *search)
+static __always_inline void begin_device(struct address_search *search, bool ipv4)
 {
 	struct net_device *device = (void *)search->next - bpf_core_field_offset(struct net_device, dev_list);
+	struct inet6_dev *of;
 
+	search->next = BPF_CORE_READ(device, dev_list.next);
+	if (ipv4) {
+		search->entry = BPF_CORE_READ(device, ip_ptr, ifa_list);
+		return;
+	}
+	of = BPF_CORE_READ(device, ip6_ptr);
+	search->entry_end = (void *)of + bpf_core_field_offset(struct inet6_dev, addr_list);
+	search->entry = of ? BPF_CORE_READ(of, addr_list.next) : NULL;
+}
+
+/*
+ * An address of a device, or, where it has no more, the next device with its first: one loop, which the verifier
+ * walks through once, and not one in another.
+ */
+static long look_at_address(__u32 index, struct address_search *search)
+{
+	bool ipv4 = is_ipv4(&search->address);
+
+	if (ipv4 ? look_at_ipv4(search) : look_at_ipv6(search))
+		return search->found;
 	if (!search->next || search->next == search->end)
 		return 1;
-	search->found = is_ipv4(&search->address) ? has_ipv4(device, search->address.words[3])
-	                                          : has_ipv6(device, &search->address);
-	search->next = BPF_CORE_READ(device, dev_list.next);
-	return search->found;
+	begin_device(search, ipv4);
+	return 0;
 }
 
 /* In the network namespace of the socket. Some ten ns for each device. */
@@ -118,6 +136,6 @@ static __noinline bool is_own_address(struct bpf_sock *sk, const struct ip_addre
 	net = BPF_CORE_READ(probed(sk), __sk_common.skc_net.net);
 	search.end = (void *)net + bpf_core_field_offset(struct net, dev_base_head);
 	search.next = BPF_CORE_READ(net, dev_base_head.next);
-	bpf_loop(MAX_DEVICES, look_at_device, &search, 0);
+	bpf_loop(MAX_ADDRESSES, look_at_address, &search, 0);
 	return search.found;
 }

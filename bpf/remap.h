@@ -30,12 +30,15 @@ static __always_inline __u32 in_remap_set(__u32 index, __u64 cgroup_id, __u32 po
 }
 
 /* The same for a container with more mappings than are at hand. */
-static __noinline __u32 look_up_remap(const struct policy *policy, __u32 port, bool tcp, enum remap_way way)
+__noinline int look_up_remap(const struct policy *policy, __u32 port, bool tcp, enum remap_way way)
 {
-	__u32 hash = (__u32)policy->cgroup_id * REMAP_ID_FACTOR + (port << 1 | way), found;
-	__u32 first = hash * REMAP_FIRST_FACTOR >> REMAP_SETS_SHIFT;
-	__u32 second = hash * REMAP_SECOND_FACTOR >> REMAP_SETS_SHIFT;
+	__u32 hash, first, second, found;
 
+	if (!policy)
+		return 0;
+	hash = (__u32)policy->cgroup_id * REMAP_ID_FACTOR + (port << 1 | way);
+	first = hash * REMAP_FIRST_FACTOR >> REMAP_SETS_SHIFT;
+	second = hash * REMAP_SECOND_FACTOR >> REMAP_SETS_SHIFT;
 	found = in_remap_set(first, policy->cgroup_id, port, tcp, way);
 	return found ? found : in_remap_set(second, policy->cgroup_id, port, tcp, way);
 }
@@ -181,13 +184,16 @@ static __always_inline __u32 own_port(struct bpf_sock_addr *ctx, const struct po
 	return host && owner && owns(policy, owner) && is_own_address(ctx->sk, address) ? host : 0;
 }
 
-static __noinline void connect_remapped(struct bpf_sock_addr *ctx, const struct policy *policy,
-                                        const struct ip_address *address)
+__noinline int connect_remapped(struct bpf_sock_addr *ctx, const struct policy *policy,
+                                const struct ip_address *address)
 {
-	__u32 port = bpf_ntohs(ctx->user_port), host = own_port(ctx, policy, address);
+	__u32 port = bpf_ntohs(ctx->user_port), host;
 	struct bpf_sock *sk = ctx->sk;
 	struct remap_note *note;
 
+	if (!policy || !address)
+		return 0;
+	host = own_port(ctx, policy, address);
 	if (host)
 		ctx->user_port = bpf_htons(host);
 	note = sk ? remap_note(sk, host ? BPF_SK_STORAGE_GET_F_CREATE : 0) : NULL;
@@ -197,6 +203,7 @@ static __noinline void connect_remapped(struct bpf_sock_addr *ctx, const struct 
 		note->peer_asked = port;
 		note->peer_from = policy->level;
 	}
+	return 0;
 }
 
 /* connect(), before anything else looks at where it goes. */
@@ -210,15 +217,17 @@ static __always_inline void remap_connect(struct bpf_sock_addr *ctx, const struc
 	connect_remapped(ctx, policy, &address);
 }
 
-static __noinline void send_remapped(struct bpf_sock_addr *ctx, const struct policy *policy,
-                                     const struct ip_address *address)
+__noinline int send_remapped(struct bpf_sock_addr *ctx, const struct policy *policy, const struct ip_address *address)
 {
-	__u32 port = bpf_ntohs(ctx->user_port), host = own_port(ctx, policy, address);
+	__u32 port = bpf_ntohs(ctx->user_port), host;
 	struct bpf_sock *sk = ctx->sk;
 	struct remap_note *note;
 
+	if (!policy || !address)
+		return 0;
+	host = own_port(ctx, policy, address);
 	if (!host || !sk)
-		return;
+		return 0;
 	ctx->user_port = bpf_htons(host);
 	/* Answers may come after the next datagram went elsewhere: that changes nothing here. */
 	note = bpf_sk_storage_get(&remap_notes, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -227,6 +236,7 @@ static __noinline void send_remapped(struct bpf_sock_addr *ctx, const struct pol
 		note->peer_asked = port;
 		note->peer_from = policy->level;
 	}
+	return 0;
 }
 
 /* Unconnected UDP send, likewise. */

@@ -48,11 +48,17 @@ static __always_inline void write_given(struct bpf_sock_addr *ctx, __u8 family, 
 	ctx->user_port = bpf_htons(port);
 }
 
-static __always_inline bool is_same_place(const __u8 a[16], __u16 a_port, const __u8 b[16], __u16 b_port)
+/* 0: they are the same. */
+static __always_inline __u32 place_differs(const __u8 a[16], __u16 a_port, const __u8 b[16], __u16 b_port)
 {
 	const __u32 *x = (const void *)a, *y = (const void *)b;
 
-	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) | (a_port ^ b_port));
+	return (x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) | (a_port ^ b_port);
+}
+
+static __always_inline bool is_same_place(const __u8 a[16], __u16 a_port, const __u8 b[16], __u16 b_port)
+{
+	return !place_differs(a, a_port, b, b_port);
 }
 
 #define NO_PLACE SERVICE_PLACES
@@ -134,7 +140,6 @@ static __always_inline int is_usable(struct service_backend *backend)
 
 /* Looking for a backend. */
 struct service_search {
-	const struct service_entry *entry;
 	__u64 load;   /* of the one chosen: connections by weight */
 	__u64 client; /* 0: by chance */
 	__u32 begin;
@@ -145,8 +150,14 @@ struct service_search {
 	__u32 wanted; /* so many are compared */
 };
 
-static long look_at_slot(__u32 index, struct service_search *search)
+struct service_look {
+	const struct service_entry *entry;
+	struct service_search *search;
+};
+
+static long look_at_slot(__u32 index, struct service_look *look)
 {
+	struct service_search *search = look->search;
 	const struct service_slot *slot;
 	struct service_backend *backend;
 	__u32 number, place, weight;
@@ -160,7 +171,7 @@ static long look_at_slot(__u32 index, struct service_search *search)
 		number = draw(search->count);
 	else
 		number = (search->start + index) % search->count;
-	slot = slot_of(search->entry, search->begin + number);
+	slot = slot_of(look->entry, search->begin + number);
 	if (!slot)
 		return 1;
 	if (index < SERVICE_DRAWS)
@@ -180,20 +191,28 @@ static long look_at_slot(__u32 index, struct service_search *search)
 	return ++search->found >= search->wanted || usable == 2;
 }
 
-static __noinline int search_backend(struct service_search *search)
+/*
+ * As all functions that are not static, one that the verifier walks through once, whatever came before; and it knows
+ * nothing of what is in `search`, so that one round of the loop is as good as another.
+ */
+__noinline int search_backend(const struct service_entry *entry, struct service_search *search)
 {
-	__u32 tries = search->count < SERVICE_LOOK ? search->count : SERVICE_LOOK;
+	struct service_look look = {.entry = entry, .search = search};
+	__u32 tries;
 
+	if (!entry || !search)
+		return 0;
+	tries = search->count < SERVICE_LOOK ? search->count : SERVICE_LOOK;
 	search->start = draw(search->count);
-	bpf_loop(SERVICE_DRAWS + tries, look_at_slot, search, 0);
+	bpf_loop(SERVICE_DRAWS + tries, look_at_slot, &look, 0);
 	return search->found;
 }
 
 /* Where all are avoided, one of them is tried all the same: it may be this host that is to blame. */
-static __noinline int choose_anyway(struct service_search *search)
+static __noinline int choose_anyway(const struct service_entry *entry, struct service_search *search)
 {
 	__u32 number = search->client ? draw_for(search->client, 0, search->count) : draw(search->count);
-	const struct service_slot *slot = slot_of(search->entry, search->begin + number);
+	const struct service_slot *slot = slot_of(entry, search->begin + number);
 
 	if (!slot)
 		return 0;
@@ -203,23 +222,26 @@ static __noinline int choose_anyway(struct service_search *search)
 }
 
 /* All that is not by chance alone, and where chance has come to one that is avoided. @returns a place, or NO_PLACE */
-static __noinline __u32 choose_with_care(const struct policy *policy, const struct service_entry *entry)
+__noinline int choose_with_care(const struct policy *policy, const struct service_entry *entry)
 {
-	const struct service *service = &entry->service;
-	struct service_search search = {.entry = entry};
+	struct service_search search = {};
+	const struct service *service;
 
+	if (!policy || !entry)
+		return NO_PLACE;
+	service = &entry->service;
 	search.wanted = service->flags & SERVICE_LEAST ? 2 : 1;
 	if (service->flags & SERVICE_AFFINITY)
 		search.client = policy->cgroup_id;
 	if (service->near) {
 		search.begin = service->count;
 		search.count = service->near;
-		search_backend(&search);
+		search_backend(entry, &search);
 	}
 	if (!search.found) {
 		search.begin = 0;
 		search.count = service->count;
-		if (!search.count || (!search_backend(&search) && !choose_anyway(&search)))
+		if (!search.count || (!search_backend(entry, &search) && !choose_anyway(entry, &search)))
 			return NO_PLACE;
 	}
 	return search.chosen;

@@ -22,25 +22,32 @@ static __always_inline struct service_note *service_note(struct bpf_sock *sk, __
 }
 
 /* A socket goes to a place that is no virtual address: what comes from there comes from there. */
-static __noinline void forget_peers(struct bpf_sock_addr *ctx, const struct policy *policy,
-                                    const struct service_key *to, bool connects)
+__noinline int forget_peers(struct bpf_sock_addr *ctx, const struct policy *policy, const struct service_key *to,
+                            bool connects)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct service_note *note = sk ? service_note(sk, 0) : NULL;
 	__u32 connected = 0;
 
 	/* What a nested container's services have made of it stays. */
-	if (!note || note->level > policy->level)
-		return;
+	if (!policy || !to || !note || note->level > policy->level)
+		return 0;
 	if (connects)
 		note->connected = 0;
 	/* The kernel has this hook run for a connected IPv6 socket whose peer is v4-mapped too. */
 	else if (sk->state == BPF_TCP_ESTABLISHED)
 		connected = note->connected;
-	for (__u32 i = 0; i < SERVICE_PEERS; i++)
-		if (i + 1 != connected &&
-		    is_same_place(note->peers[i].backend, note->peers[i].backend_port, to->address, to->port))
+	for (__u32 i = 0; i < SERVICE_PEERS; i++) {
+		__u64 differs =
+		    place_differs(note->peers[i].backend, note->peers[i].backend_port, to->address, to->port);
+
+		/* The one that it is connected to, without a branch: the verifier walks both ways of each. */
+		differs |= ((__u64)(connected ^ (i + 1)) - 1) >> 63;
+		barrier_var(differs);
+		if (!differs)
 			note->peers[i].table = 0;
+	}
+	return 0;
 }
 
 /* Where this socket went for the virtual address since the service has these backends. */
@@ -64,15 +71,16 @@ static __always_inline __u32 place_for(struct service_note *note, const struct s
 	return note->next++;
 }
 
-static __noinline int note_peer(struct bpf_sock_addr *ctx, const struct policy *policy, const struct service *service,
-                                const struct service_key *vip, const struct service_key *to)
+/* @returns 0 where there is no memory for it; else one more than its place */
+__noinline int note_peer(struct bpf_sock_addr *ctx, const struct policy *policy, const struct service *service,
+                         const struct service_key *vip, const struct service_key *to)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct service_note *note = sk ? service_note(sk, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
 	struct service_peer *peer;
 	__u32 place;
 
-	if (!note)
+	if (!policy || !service || !vip || !to || !note)
 		return 0;
 	place = place_for(note, vip, to) & (SERVICE_PEERS - 1);
 	peer = &note->peers[place];
@@ -91,12 +99,12 @@ static __noinline int note_peer(struct bpf_sock_addr *ctx, const struct policy *
  * Who has sent, as the task knows it: also one whose service has other backends by now.
  * @param from becomes the virtual address
  */
-static __noinline bool tell_sender(struct bpf_sock_addr *ctx, struct service_key *from)
+__noinline int tell_sender(struct bpf_sock_addr *ctx, struct service_key *from)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct service_note *note = sk ? service_note(sk, 0) : NULL;
 
-	for (int i = 0; note && i < SERVICE_PEERS; i++) {
+	for (int i = 0; from && note && i < SERVICE_PEERS; i++) {
 		struct service_peer *peer = &note->peers[i];
 
 		if (peer->table && is_same_place(peer->backend, peer->backend_port, from->address, from->port)) {
@@ -121,13 +129,13 @@ static __always_inline void services_recvmsg(struct bpf_sock_addr *ctx, __u8 fam
 }
 
 /* @param to becomes the virtual address */
-static __noinline bool tell_peer(struct bpf_sock_addr *ctx, struct service_key *to)
+__noinline int tell_peer(struct bpf_sock_addr *ctx, struct service_key *to)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct service_note *note = sk ? service_note(sk, 0) : NULL;
 	struct service_peer *peer;
 
-	if (!note || !note->connected)
+	if (!to || !note || !note->connected)
 		return false;
 	peer = &note->peers[(note->connected - 1) & (SERVICE_PEERS - 1)];
 	if (!peer->table || !is_same_place(peer->backend, peer->backend_port, to->address, to->port))

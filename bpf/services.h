@@ -13,6 +13,7 @@
 #include "service_peers.h"
 #include "terminate.h"
 
+/* Static: Linux 6.1 takes no key of a map that a function was given unless it sees where that is. */
 static __noinline int refuse_service(const struct policy *policy, const struct service_key *vip)
 {
 	struct event event = {.reason = REASON_SERVICE, .protocol = vip->protocol, .port = vip->port};
@@ -46,9 +47,8 @@ static __always_inline int refuse_note(void)
 /* Besides a verdict: allowed, and it goes elsewhere. */
 #define TRANSLATED 2
 
-static __noinline int note_connect(struct bpf_sock_addr *ctx, const struct policy *policy,
-                                   const struct service_key *vip, const struct service_key *to,
-                                   const struct service *service)
+__noinline int note_connect(struct bpf_sock_addr *ctx, const struct policy *policy, const struct service_key *vip,
+                            const struct service_key *to, const struct service *service)
 {
 	__u32 place = note_peer(ctx, policy, service, vip, to);
 	struct bpf_sock *sk = ctx->sk;
@@ -107,14 +107,14 @@ static __always_inline int connect_service(struct bpf_sock_addr *ctx, const stru
 	return ALLOW;
 }
 
-static __noinline int connect_service4(struct bpf_sock_addr *ctx, const struct policy *policy, __u32 *class)
+__noinline int connect_service4(struct bpf_sock_addr *ctx, const struct policy *policy, __u32 *class)
 {
-	return connect_service(ctx, policy, AF_INET, class);
+	return policy && class ? connect_service(ctx, policy, AF_INET, class) : DENY;
 }
 
-static __noinline int connect_service6(struct bpf_sock_addr *ctx, const struct policy *policy, __u32 *class)
+__noinline int connect_service6(struct bpf_sock_addr *ctx, const struct policy *policy, __u32 *class)
 {
-	return connect_service(ctx, policy, AF_INET6, class);
+	return policy && class ? connect_service(ctx, policy, AF_INET6, class) : DENY;
 }
 
 /* connect(), before anything but port mappings looks at where it goes. */
@@ -123,19 +123,26 @@ static __always_inline int services_connect(struct bpf_sock_addr *ctx, const str
 {
 	if (!uses_services(policy) || (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP))
 		return ALLOW;
-	return family == AF_INET ? connect_service4(ctx, policy, class) : connect_service6(ctx, policy, class);
+	return (family == AF_INET ? connect_service4(ctx, policy, class) : connect_service6(ctx, policy, class)) !=
+	               ALLOW
+	           ? DENY
+	           : ALLOW;
 }
 
 /* The same for a datagram. */
-static __noinline int send_to_service(struct bpf_sock_addr *ctx, const struct policy *policy, struct service_key *to,
-                                      __u32 *class)
+__noinline int send_to_service(struct bpf_sock_addr *ctx, const struct policy *policy, struct service_key *to,
+                               __u32 *class)
 {
-	struct service_key vip = *to;
-	const struct service_entry *entry = bpf_map_lookup_elem(&services, &vip);
 	struct bpf_sock *sk = ctx->sk;
+	const struct service_entry *entry;
 	struct service_note *note;
 	struct service_peer *peer;
+	struct service_key vip;
 
+	if (!policy || !to || !class)
+		return DENY;
+	vip = *to;
+	entry = bpf_map_lookup_elem(&services, &vip);
 	if (!entry) {
 		forget_peers(ctx, policy, to, false);
 		return ALLOW;
@@ -168,7 +175,7 @@ static __always_inline int services_sendmsg(struct bpf_sock_addr *ctx, const str
 	read_given(ctx, family, &to);
 	verdict = send_to_service(ctx, policy, &to, class);
 	if (verdict != TRANSLATED)
-		return verdict;
+		return verdict != ALLOW ? DENY : ALLOW;
 	write_given(ctx, family, to.address, to.port);
 	return ALLOW;
 }

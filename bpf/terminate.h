@@ -91,19 +91,29 @@ static __always_inline const struct termination *termination_of(__u64 cgroup_id)
 	return bpf_map_lookup_elem(&terminations, &cgroup_id);
 }
 
+struct termination_search {
+	struct cgroup *cgroup;
+	const struct termination *found;
+};
+
+static long look_at_cgroup(__u32 index, struct termination_search *search)
+{
+	struct cgroup *cgroup = search->cgroup;
+
+	if (!cgroup)
+		return 1;
+	search->found = termination_of(BPF_CORE_READ(cgroup, kn, id));
+	search->cgroup = (struct cgroup *)BPF_CORE_READ(cgroup, self.parent);
+	return search->found != NULL;
+}
+
 /* The innermost container around a socket whose rules hold for what exists too; the others are in its chain. */
 static __noinline const struct termination *termination_around(struct sock_common *sk)
 {
-	struct cgroup *cgroup = BPF_CORE_READ((struct sock *)sk, sk_cgrp_data.cgroup);
-	const struct termination *found;
+	struct termination_search search = {.cgroup = BPF_CORE_READ((struct sock *)sk, sk_cgrp_data.cgroup)};
 
-	for (int i = 0; cgroup && i < MAX_DEPTH; i++) {
-		found = termination_of(BPF_CORE_READ(cgroup, kn, id));
-		if (found)
-			return found;
-		cgroup = (struct cgroup *)BPF_CORE_READ(cgroup, self.parent);
-	}
-	return NULL;
+	bpf_loop(MAX_DEPTH, look_at_cgroup, &search, 0);
+	return search.found;
 }
 
 /* Whether a container's rules deny where a socket is connected to. As judge_egress(), for what exists. */

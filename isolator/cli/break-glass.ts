@@ -56,7 +56,14 @@ export async function breakGlass(options: BreakGlassOptions): Promise<number> {
     const where = options.container === undefined ? `instance ${instance.name}, new containers too` : "";
     const lines = [
       `${DONE[mode]}: ${[...containers.map(printable), where].filter(Boolean).join(", ")}`,
-      ...failures.map(({ container, reason }) => `failed for ${printable(container)}: ${reason}`),
+      // As where the instance's name is a wrong one.
+      ...(containers.length + failures.length === 0
+        ? [`instance ${instance.name} has no container now: this is for those to come`]
+        : []),
+      ...failures.map(
+        ({ container, reason }) =>
+          `failed${container === "" ? "" : ` for ${printable(container)}`}: ${reason}`,
+      ),
       ...(back === null ? [] : [`Back: ${back}`]),
     ];
     process.stdout.write(`${lines.join("\n")}\n`);

@@ -35,7 +35,7 @@ export interface Containers {
  * All containers: as the daemon knows them, or where none answers, as they are enforced and counted all the same.
  * @throws no-daemon where there is neither a daemon nor a container; as withDaemon()
  */
-export async function containersOf(instance: string): Promise<Containers> {
+export async function containersOf({ instance, json }: DaemonOptions): Promise<Containers> {
   try {
     return { containers: await withDaemon(instance, listContainers), daemon: true };
   } catch (error) {
@@ -44,7 +44,8 @@ export async function containersOf(instance: string): Promise<Containers> {
     const { listOffline } = await import("./offline.js");
     const containers = listOffline(instance);
     if (containers.length === 0) throw error;
-    process.stderr.write("bpf-isolator: no daemon answers: this is what records and kernel say\n");
+    // In JSON `daemon` is false.
+    if (!json) process.stderr.write("bpf-isolator: no daemon answers: this is what records and kernel say\n");
     return { containers, daemon: false };
   }
 }
@@ -58,11 +59,13 @@ export async function listContainers(
 
 /**
  * The container of a name, or of the beginning of one: an agent's names are long.
+ * @param daemon whether the daemon knows these, or records only
  * @throws no-container, bad-argument where several begin so
  */
 export function findContainer(
   containers: readonly bpf_isolator.ContainerSummary[],
   wanted: string,
+  daemon = true,
 ): bpf_isolator.ContainerSummary {
   const named = containers.map((container) => ({ container, name: nameOf(container.container_id) }));
   const exact = named.find(({ name }) => name === wanted);
@@ -79,7 +82,7 @@ export function findContainer(
     );
     throw new IsolatorError(
       "no-container",
-      `the daemon knows no container ${shown}${near === undefined ? "" : ` (did you mean ${printable(near)}?)`}: ` +
+      `${daemon ? "the daemon knows no container" : "records know no container"} ${shown}${near === undefined ? "" : ` (did you mean ${printable(near)}?)`}: ` +
         "bpf-isolator list shows those that there are",
     );
   }

@@ -73,17 +73,18 @@ async function printForm(
   { head, body, foot }: Form,
   records: AsyncIterable<readonly Message[]>,
 ): Promise<void> {
-  await print(head);
+  // Not before the daemon answers: an error stands alone.
+  let text = head;
   let first = true;
   for await (const record of records) {
-    let text = "";
     for (const endpoint of record) {
       text += body(endpoint, first);
       first = false;
     }
     await print(text);
+    text = "";
   }
-  await print(foot);
+  await print(text + foot);
 }
 
 /** Its first line says how many follow, so that whoever reads it knows a whole one. */

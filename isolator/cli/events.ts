@@ -72,9 +72,11 @@ export async function events(options: EventsOptions): Promise<number> {
     const { container, follow = false } = options;
     const container_id = container === undefined ? undefined : await resolve(client, container);
     const call: bpf_isolator.Call = { type: bpf_isolator.Call.Type.EVENTS, events: { follow, container_id } };
+    let some = follow || options.json;
     try {
       for await (const { events } of client.stream(call, ended.signal)) {
         if (!events?.event) continue;
+        some = true;
         const line = options.json
           ? eventToJson(events.event)
           : paint(colourOf(events.event), renderEvent(events.event));
@@ -83,6 +85,8 @@ export async function events(options: EventsOptions): Promise<number> {
     } catch (error) {
       if (!ended.signal.aborted) throw error;
     }
+    // As `list` does, so that nothing is told from a failure.
+    if (!some) process.stdout.write("no events\n");
     return 0;
   });
 }

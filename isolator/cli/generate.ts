@@ -5,7 +5,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { renderReference } from "../config/reference.js";
-import { HOOKS, MACHINE_HOOKS } from "../kernel/hooks.js";
+import { HOOKS } from "../kernel/hooks.js";
+import { MACHINE_HOOKS } from "../kernel/machine-hooks.js";
 
 function renderHooks(): string {
   const rows = HOOKS.map(

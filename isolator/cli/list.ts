@@ -97,7 +97,7 @@ export function summaryToJson(container: Summary): object {
 
 /** @returns exit status @throws as containersOf() */
 export async function list(options: DaemonOptions): Promise<number> {
-  const { containers, daemon } = await containersOf(options.instance);
+  const { containers, daemon } = await containersOf(options);
   process.stdout.write(
     options.json
       ? `${toAsciiJson({ version: 1, daemon, containers: containers.map(summaryToJson) }, 2)}\n`

@@ -13,7 +13,7 @@ import { EGRESS_ERRNOS, EGRESS_EXISTING } from "../features/egress.js";
 import { ESCAPE_MODES } from "../features/escape.js";
 import { FILE_ERRNOS, parseFilePath } from "../features/files.js";
 import { CHANGE_MODES, parseDscp, parseMark, parsePriority, WRONG_DSCP_MODES } from "../features/marking.js";
-import { EPHEMERAL_MODES, EXTRA_PROTOCOLS } from "../features/ports.js";
+import { EPHEMERAL_MODES, EXTRA_PROTOCOLS, formatPorts } from "../features/ports.js";
 import { SOCKET_KINDS } from "../features/sockets.js";
 import type { BreakGlassOptions } from "./break-glass.js";
 import type { CheckOptions } from "./check.js";
@@ -21,8 +21,9 @@ import { renderCompletion, SHELLS, type Shell } from "./completion.js";
 import { addDocumentation } from "./documentation.js";
 import { renderManual } from "./manual.js";
 import { addOperatorCommands, OPERATOR_COMMANDS, OPERATOR_STATUS } from "./operator.js";
-import { PORTS_EXAMPLE, run, type RunOptions } from "./run.js";
+import type { RunOptions } from "./run.js";
 import type { ServeOptions } from "./serve.js";
+import { toAsciiJson } from "./table.js";
 import { readVersion } from "./version.js";
 
 /** Exit status of `run` when the command never ran; as env(1), timeout(1) and docker-run(1) have it. */
@@ -68,6 +69,12 @@ function parseLimit(text: string): number {
 // Whoever reads denials may go before the task does (`2>&1 | head`): that is no reason to end it.
 process.stderr.on("error", () => undefined);
 
+const PORTS_EXAMPLE = formatPorts([
+  { begin: 31000, end: 31005 },
+  { begin: 31010, end: 31010 },
+]);
+
+// What a command needs is loaded only when it is called: `serve` has the kernel verify its programs meanwhile.
 const program = new Command("bpf-isolator")
   .description("gives tasks their own ports by cgroup v2 and BPF, with no network namespace")
   .version(readVersion())
@@ -211,6 +218,7 @@ program
   .option("--usage-file <file>", "write the usage there at the end, as JSON with Mesos's field names")
   .passThroughOptions()
   .action(async (command: string[], options: RunOptions) => {
+    const { run } = await import("./run.js");
     process.exitCode = await run(command, options);
   });
 
@@ -233,7 +241,6 @@ program
   .option("--instance <name>", "instance whose containers to look at", "default")
   .option("--json", "print everything as one JSON document")
   .action(async (options: CheckOptions) => {
-    // Its probes take time to load, which run would pay for.
     const { check } = await import("./check.js");
     process.exitCode = check(options);
   });
@@ -280,17 +287,26 @@ const asksDaemon = OPERATOR_COMMANDS.includes(called);
 /** Told apart from 1 by `check`, whose 1 is an answer, and by the commands that ask the daemon. */
 const badUsage = called === "check" || called === "break-glass" || asksDaemon ? 2 : failed;
 const statusOf = asksDaemon ? OPERATOR_STATUS : called === "run" ? RUN_STATUS : {};
+
+/** With --json an error is a line of JSON too: of `run` in the form of what else it tells. */
+function printError(code: string, message: string): void {
+  const command = program.commands.find((each) => each.name() === called);
+  if (command?.opts()["json"] !== true) process.stderr.write(`bpf-isolator: ${message}\n`);
+  else if (called === "run") process.stderr.write(`${toAsciiJson({ event: "error", code, message })}\n`);
+  else process.stderr.write(`${toAsciiJson({ version: 1, error: { code, message } })}\n`);
+}
+
 try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : badUsage;
   } else if (error instanceof IsolatorError) {
-    process.stderr.write(`bpf-isolator: ${error.message}\n`);
+    printError(error.code, error.message);
     process.exitCode = error.code === "bad-argument" ? badUsage : (statusOf[error.code] ?? failed);
   } else {
     // Not foreseen: one line for the user, all of it for who looks into it.
-    process.stderr.write(`bpf-isolator: unexpected error: ${messageOf(error)} (DEBUG=1 shows where)\n`);
+    printError("internal", `unexpected error: ${messageOf(error)} (DEBUG=1 shows where)`);
     if (process.env["DEBUG"]) console.error(error);
     process.exitCode = failed;
   }

@@ -5,9 +5,10 @@ import { loadConfig } from "../config/load.js";
 import { egressFor, parseEgressOption } from "../config/egress.js";
 import { filesFor } from "../config/files.js";
 import { markingFor } from "../config/marking.js";
-import { Container } from "../containers/container.js";
+import type { Container } from "../containers/container.js";
 import { describeEnded } from "../containers/ended.js";
 import { Instance } from "../containers/instance.js";
+import { prepareContainer } from "../containers/preparation.js";
 import { exitStatus, findCommand, Task } from "../containers/task.js";
 import { IsolatorError } from "../errors.js";
 import { bandwidthStatistics, type BandwidthPolicy, type FullMode } from "../features/bandwidth.js";
@@ -18,10 +19,10 @@ import { toDenial } from "../features/events.js";
 import { makeRules, sortRules, type FileErrno, type FilesPolicy } from "../features/files.js";
 import type { EscapeMode } from "../features/escape.js";
 import { setsDscp, type ChangeMode, type Mark, type WrongDscpMode } from "../features/marking.js";
-import { formatPorts, parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
+import { parsePorts, type EphemeralMode, type ExtraProtocol } from "../features/ports.js";
 import type { Policy } from "../features/policy.js";
 import { checkMappings, hostPortsOf, parseMappings, requireWithin } from "../features/remap.js";
-import { parseVipOptions } from "../features/services.js";
+import { parseVipOptions } from "../features/vip-option.js";
 import { socketsFor, type SocketKind } from "../features/sockets.js";
 import { Reporter } from "./reporter.js";
 import { SignalRelay } from "./signals.js";
@@ -305,7 +306,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
   const name = options.name ?? `run-${randomBytes(4).toString("hex")}`;
   const instance = Instance.open(options.instance);
   const reporter = new Reporter(name, options.json ?? false);
-  const container = await Container.prepare(instance, {
+  const container = await prepareContainer(instance, {
     id: [name],
     policy,
     onEvent: (event) => {
@@ -318,7 +319,7 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
       );
     },
   });
-  for (const gap of container.gaps()) reporter.gap(gap);
+  for (const gap of container.enforcement.gaps()) reporter.gap(gap);
   // A daemon looks at them too: both write the same.
   const addresses =
     policy.egress || policy.marking?.destinations
@@ -330,8 +331,8 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
     addresses?.stop();
     stopEnding();
   });
-  const usage = container.usage();
-  const more = bandwidthStatistics(policy.bandwidth, container.finalBandwidth);
+  const usage = container.counts.usage();
+  const more = bandwidthStatistics(policy.bandwidth, container.counts.bandwidth());
   reporter.summary(usage, Number(usage.eventsLost), more);
   if (options.usageFile !== undefined) {
     const statistics = toStatisticsJson({ usage, more }, Date.now() / 1000);
@@ -339,9 +340,3 @@ export async function run([command, ...args]: readonly string[], options: RunOpt
   }
   return status;
 }
-
-/** For --help. */
-export const PORTS_EXAMPLE = formatPorts([
-  { begin: 31000, end: 31005 },
-  { begin: 31010, end: 31010 },
-]);

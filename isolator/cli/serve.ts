@@ -5,10 +5,8 @@
  * in a thread, while the rest of the daemon is read from disk (serving.ts).
  */
 import { setFlagsFromString } from "node:v8";
-import { ConfigHolder } from "../config/holder.js";
-import { chooseInstance } from "../config/load.js";
 import { loadAhead } from "../kernel/load.js";
-import { isPinned } from "../kernel/pins.js";
+import { isPinned, isPinnedAnywhere } from "../kernel/pins.js";
 
 /** Options as the command line gives them. */
 export interface ServeOptions {
@@ -22,18 +20,31 @@ export interface ServeOptions {
  */
 const COLLECT_SOONER = "--heap-growing-percent=30";
 
+/** What is in its way is in the way of loading them later too, and is told then. */
+function begin(): Promise<void> {
+  return loadAhead().catch(() => undefined);
+}
+
 /**
  * Runs the daemon to its end.
  * @returns exit status
  * @throws bad-config, and all that serveInstance() throws
  */
-export async function serve(options: ServeOptions): Promise<number> {
+export async function serve({ config, instance }: ServeOptions): Promise<number> {
   setFlagsFromString(COLLECT_SOONER);
-  const holder = ConfigHolder.open(options.config);
-  const { instance: name, notice } = chooseInstance(holder.source, options.instance);
-  const ahead = isPinned(name) ? Promise.resolve() : loadAhead();
-  // What is in its way is in the way of loading them later too, and is told then.
-  const settled = ahead.catch(() => undefined);
+  // The configuration may name the instance, and takes a while to be read: most often it makes no difference.
+  const loaded = instance === undefined ? isPinnedAnywhere() : isPinned(instance);
+  let ahead = loaded ? undefined : begin();
+  const { ConfigHolder } = await import("../config/holder.js");
+  const { chooseInstance } = await import("../config/load.js");
+  const holder = ConfigHolder.open(config);
+  const { instance: name, notice } = chooseInstance(holder.source, instance);
+  if (!isPinned(name)) ahead ??= begin();
   const { serveInstance } = await import("./serving.js");
-  return serveInstance({ holder, name, ...(notice === undefined ? {} : { notice }), ahead: settled });
+  return serveInstance({
+    holder,
+    name,
+    ...(notice === undefined ? {} : { notice }),
+    ahead: ahead ?? Promise.resolve(),
+  });
 }

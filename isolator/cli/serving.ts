@@ -11,6 +11,7 @@ import { formatPorts, type PortRange } from "../features/ports.js";
 import { dropAhead } from "../kernel/load.js";
 import { sysctl } from "../kernel/machine.js";
 import { ServiceManager } from "../kernel/notify.js";
+import { makeCodecs } from "../mesos/messages.js";
 import { Daemon } from "../protocol/daemon.js";
 import { ProtocolServer } from "../protocol/server.js";
 import { socketPath } from "../protocol/client.js";
@@ -181,6 +182,7 @@ export async function serveInstance({ holder, name, notice, ahead }: Beginning):
   const containers = isolator.list().length;
   logger.info({ version, pid: process.pid, socket: path, containers }, `serving instance ${name}`);
   manager.ready(`serving instance ${name}`);
+  void makeCodecs();
   const { judged } = holder.config;
   warnOfOverlap(
     logger,

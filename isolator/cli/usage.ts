@@ -125,8 +125,8 @@ export function usageRows(container: bpf_isolator.ContainerSummary): Row[] {
  * @throws no-container, bad-argument, and as containersOf()
  */
 export async function usage(name: string, options: DaemonOptions): Promise<number> {
-  const { containers, daemon } = await containersOf(options.instance);
-  const container = findContainer(containers, name);
+  const { containers, daemon } = await containersOf(options);
+  const container = findContainer(containers, name, daemon);
   const json = (): object => ({ version: 1, daemon, ...summaryToJson(container) });
   process.stdout.write(options.json ? `${toAsciiJson(json(), 2)}\n` : renderUsage(container));
   return 0;

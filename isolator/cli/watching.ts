@@ -14,7 +14,7 @@ export class Watching {
     container: Container,
     private readonly reporter: Reporter,
   ) {
-    this.watch = container.escapeWatch();
+    this.watch = container.enforcement.escapeWatch();
   }
 
   /** @param pid of the task */

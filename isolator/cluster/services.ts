@@ -10,13 +10,13 @@ import { setImmediate as breathe } from "node:timers/promises";
 import { optionsOf, toService, type ServicesConfig } from "../config/services.js";
 import { messageOf } from "../errors.js";
 import { parseAddress } from "../features/addresses.js";
+import type { BackendCounts } from "../features/service-layout.js";
 import {
   backendProblem,
   formatEnd,
   formatPort,
   MAX_BACKENDS,
   type Backend,
-  type BackendCounts,
   type Service,
 } from "../features/services.js";
 import { ServiceTable, type ServiceMaps } from "../kernel/service-table.js";

@@ -278,3 +278,11 @@ export function tasksAreUntold(config: mesos.slave.ContainerConfig, nested: bool
   if (task || !executor) return false;
   return nested || executor.type !== mesos.ExecutorInfo.Type.DEFAULT;
 }
+
+/** Facts without those of bandwidth that update() gives anew. */
+export function withoutBandwidth(facts: ContainerFacts): ContainerFacts {
+  const rest = { ...facts };
+  delete rest.networkBandwidth;
+  delete rest.cpus;
+  return rest;
+}

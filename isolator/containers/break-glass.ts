@@ -3,7 +3,7 @@
  * first (glass.ts), so that it stays off for containers that start and daemons that start; then the kernel is changed.
  */
 import { join } from "node:path";
-import { IsolatorError } from "../errors.js";
+import { IsolatorError, messageOf } from "../errors.js";
 import { encodePolicy, ENFORCEMENT_VALUES, hooksOf, NO_RING } from "../features/policy.js";
 import { CgroupNode } from "../kernel/cgroup.js";
 import { u64Key } from "../kernel/codec.js";
@@ -21,7 +21,7 @@ import { DAEMON_SLOT } from "./rings.js";
 export interface GlassResult {
   /** Containers that were changed, parents before children. */
   containers: string[];
-  /** What could not be done, with the container's name. */
+  /** What could not be done, with the container's name; "": of all to come. */
   failures: { container: string; reason: string }[];
 }
 
@@ -44,25 +44,46 @@ export function breakGlass(
         `there is no container ${JSON.stringify(name.slice(0, 80))} in instance ${instance.name}: bpf-isolator list shows those that there are`,
       );
     }
-    // A container's own word counts before the instance's: back means back, also where one was switched off by itself.
-    if (name === undefined) writeGlass(instance.stateDirectory, mode);
-    for (const { id } of records) {
-      writeGlass(instance.records.pathOf(recordKey(id)), name === undefined ? undefined : mode);
-    }
     const result: GlassResult = { containers: [], failures: [] };
+    writeDown(instance, mode, name, records, result);
     for (const record of records) {
       const container = formatId(record.id);
       try {
-        apply(instance, record, instance.glassOf(recordKey(record.id)));
+        // Back means what holds for all: audit, say.
+        apply(instance, record, name === undefined ? mode : (mode ?? instance.glass));
         result.containers.push(container);
       } catch (error) {
-        result.failures.push({ container, reason: error instanceof Error ? error.message : String(error) });
+        result.failures.push({ container, reason: messageOf(error) });
       }
     }
     if (mode === "detach") detachUnused(instance);
     instance.removeIfUnused();
     return Promise.resolve(result);
   });
+}
+
+/**
+ * A container's own word counts before the instance's: back means back, also where one was switched off by itself. Where
+ * there is no room for a word, the kernel is changed all the same, and it is told that this does not last.
+ */
+function writeDown(
+  instance: Instance,
+  mode: GlassMode | undefined,
+  name: string | undefined,
+  records: readonly ContainerRecord[],
+  { failures }: GlassResult,
+): void {
+  const write = (container: string, directory: string, word: GlassMode | undefined): void => {
+    try {
+      writeGlass(directory, word);
+    } catch (error) {
+      const reason = `done, but only until its policy is next written (a daemon does within 30 s): ${messageOf(error)}`;
+      failures.push({ container, reason });
+    }
+  };
+  if (name === undefined) write("", instance.stateDirectory, mode);
+  for (const { id } of records)
+    write(formatId(id), instance.records.pathOf(recordKey(id)), name === undefined ? undefined : mode);
 }
 
 /** The programs that are attached to no cgroup are of use to containers with rules for files only. */

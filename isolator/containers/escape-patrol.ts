@@ -3,16 +3,15 @@
  * all processes of the machine and then looks at one container after another, in steps so short that no call waits for
  * them, and a pause after it keeps all of it below one hundredth of a CPU.
  */
-import { setImmediate as breathe, setTimeout as sleep } from "node:timers/promises";
-import { byAge, listProcesses, readProcessesOf, type ProcessInfo } from "../kernel/processes.js";
+import { setTimeout as sleep } from "node:timers/promises";
+import { listProcesses, ProcessTable, readProcess } from "../kernel/processes.js";
+import { pacing } from "./background.js";
 import type { EscapedProcess, EscapeWatch } from "./escaped.js";
 
 /** Least time between two rounds, ms. */
 const PAUSE = 2_000;
 /** A round that took a while is followed by so many times that. */
 const REST = 100;
-/** Processes that are read in one step: about 1 ms. */
-const STEP = 50;
 
 export class EscapePatrol {
   private readonly watches = new Map<string, EscapeWatch>();
@@ -53,25 +52,26 @@ export class EscapePatrol {
 
   /** @returns ms of work */
   private async round(): Promise<number> {
+    const rest = pacing();
     let worked = 0;
     const step = async <T>(work: () => T): Promise<T> => {
+      await rest();
       const begun = performance.now();
       const result = work();
       worked += performance.now() - begun;
-      await breathe();
       return result;
     };
-    const pids = await step(listProcesses);
-    const processes: ProcessInfo[] = [];
-    for (let i = 0; i < pids.length; i += STEP) {
-      processes.push(...(await step(() => readProcessesOf(pids.slice(i, i + STEP)))));
+    const pids = await listProcesses();
+    const table = new ProcessTable();
+    for (const pid of pids) {
+      const process = await step(() => readProcess(pid));
+      if (process) table.add(process);
     }
-    await step(() => processes.sort(byAge));
     for (const [container, watch] of [...this.watches]) {
       if (this.stopping.signal.aborted) break;
       const found = await step(() => {
         try {
-          return watch.look(processes);
+          return watch.look(table);
         } catch {
           // Its node went away meanwhile: it is being cleaned up.
           return [];

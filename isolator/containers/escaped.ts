@@ -8,7 +8,7 @@
  */
 import { join } from "node:path";
 import type { CgroupNode } from "../kernel/cgroup.js";
-import { cgroupPathOf, readProcess, readProcesses, type ProcessInfo } from "../kernel/processes.js";
+import { byAge, cgroupPathOf, ProcessTable, readProcess, type ProcessInfo } from "../kernel/processes.js";
 import { escapeUntrusted } from "../features/events.js";
 
 export interface EscapedProcess {
@@ -45,41 +45,51 @@ export class EscapeWatch {
 
   /**
    * What is outside now and was not told of before.
-   * @param processes all of the machine, oldest first, as they were a moment ago: read once for all containers, about
-   *   20 µs a process
+   * @param table all processes of the machine as they were a moment ago: read once for all containers
    */
-  look(processes: readonly ProcessInfo[] = readProcesses()): EscapedProcess[] {
+  look(table: ProcessTable = ProcessTable.read()): EscapedProcess[] {
     const inside = new Set(this.node.allPids());
-    const known = new Map<number, bigint>();
+    const came = this.thatCame(table, inside);
+    const known = new Map(came.map(({ pid, started }) => [pid, started]));
     const escaped: EscapedProcess[] = [];
-    for (const process of processes) {
-      const { pid, started, session } = process;
-      if (inside.has(pid)) {
-        known.set(pid, started);
-        if (session === pid) this.sessions.add(session);
-        continue;
-      }
-      if (!this.cameFromNode(process, known)) continue;
-      known.set(pid, started);
+    for (const { pid, started, name } of came.filter(({ pid }) => !inside.has(pid)).sort(byAge)) {
       const cgroup = cgroupPathOf(pid);
       // Gone, or moved in since the node was read.
       if (cgroup === undefined || this.isInside(cgroup) || this.told.get(pid) === started) continue;
       this.told.set(pid, started);
-      escaped.push({ pid, process: escapeUntrusted(process.name), cgroup: escapeUntrusted(cgroup) });
+      escaped.push({ pid, process: escapeUntrusted(name), cgroup: escapeUntrusted(cgroup) });
     }
     // Put in the node since the processes were read.
-    const listed = new Set(processes.map(({ pid }) => pid));
-    for (const [pid, started] of this.known) {
-      if (!listed.has(pid) && readProcess(pid)?.started === started) known.set(pid, started);
-    }
+    for (const [pid, started] of this.known)
+      if (!table.find(pid) && readProcess(pid)?.started === started) known.set(pid, started);
     this.known = known;
-    this.forget(processes);
+    this.forget(table);
     return escaped;
   }
 
-  /** @param found what was found in this look, parents before children */
-  private cameFromNode({ pid, parent, session, started }: ProcessInfo, found: Map<number, bigint>): boolean {
-    return this.known.get(pid) === started || found.has(parent) || this.sessions.has(session);
+  /** Processes that are in the node, or came from it: few of all. */
+  private thatCame(table: ProcessTable, inside: ReadonlySet<number>): ProcessInfo[] {
+    const found = new Set<ProcessInfo>();
+    const add = (processes: readonly ProcessInfo[]): void => {
+      for (const process of processes) found.add(process);
+    };
+    for (const pid of inside) {
+      const process = table.find(pid);
+      if (process) found.add(process);
+    }
+    for (const [pid, started] of this.known) {
+      const process = table.find(pid);
+      if (process?.started === started) found.add(process);
+    }
+    for (const session of this.sessions) add(table.inSession(session));
+    // What is added is come to too.
+    for (const { pid, session } of found) {
+      add(table.childrenOf(pid));
+      if (session !== pid || !inside.has(pid)) continue;
+      this.sessions.add(session);
+      add(table.inSession(session));
+    }
+    return [...found];
   }
 
   private isInside(cgroup: string): boolean {
@@ -88,10 +98,9 @@ export class EscapeWatch {
   }
 
   /** Numbers that other processes and sessions may get. */
-  private forget(processes: readonly ProcessInfo[]): void {
-    const live = new Map(processes.map(({ pid, started }) => [pid, started]));
-    const sessions = new Set(processes.map(({ session }) => session));
-    for (const [pid, started] of this.told) if (live.get(pid) !== started) this.told.delete(pid);
-    for (const session of this.sessions) if (!sessions.has(session)) this.sessions.delete(session);
+  private forget(table: ProcessTable): void {
+    for (const [pid, started] of this.told) if (table.find(pid)?.started !== started) this.told.delete(pid);
+    for (const session of this.sessions)
+      if (table.inSession(session).length === 0) this.sessions.delete(session);
   }
 }

@@ -6,6 +6,7 @@ import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:
 import { join } from "node:path";
 import { IsolatorError, messageOf, systemCode } from "../errors.js";
 import type { Policy } from "../features/policy.js";
+import { stateError } from "./records.js";
 
 /** audit: what would be refused is only reported. detach: the programs are taken away, nothing is judged or counted. */
 export const GLASS_MODES = ["audit", "detach"] as const;
@@ -33,13 +34,17 @@ export function throughGlass(policy: Policy, mode: GlassMode | undefined): Polic
   return mode === undefined ? policy : { ...policy, enforce: "audit" };
 }
 
-/** @param mode undefined: back to the policy */
+/** @param mode undefined: back to the policy @throws state-failed */
 export function writeGlass(directory: string, mode: GlassMode | undefined): void {
   const file = join(directory, NAME);
-  if (mode === undefined) {
-    rmSync(file, { force: true });
-    return;
+  try {
+    if (mode === undefined) {
+      rmSync(file, { force: true });
+      return;
+    }
+    writeFileSync(`${file}.new`, `${mode}\n`, { mode: 0o600 });
+    renameSync(`${file}.new`, file);
+  } catch (error) {
+    throw stateError(file, error);
   }
-  writeFileSync(`${file}.new`, `${mode}\n`, { mode: 0o600 });
-  renameSync(`${file}.new`, file);
 }

@@ -3,7 +3,7 @@
  * made the containers. Which share that is of the ports that the kernel has to choose from is the host's view.
  */
 import { readFileSync } from "node:fs";
-import { listPorts, subtractRanges } from "../features/ports.js";
+import { subtractRanges } from "../features/ports.js";
 import {
   parseLocalRange,
   parseReserved,
@@ -63,7 +63,10 @@ export function ephemeralPorts(): number {
   const setting = (name: string): string =>
     readFileSync(`/proc/sys/${name.replaceAll(".", "/")}`, "utf8").trim();
   const range = parseLocalRange(setting(RANGE_SETTING));
-  return listPorts(subtractRanges(range, parseReserved(setting(RESERVED_SETTING)))).length;
+  return subtractRanges(range, parseReserved(setting(RESERVED_SETTING))).reduce(
+    (sum, { begin, end }) => sum + end - begin + 1,
+    0,
+  );
 }
 
 /**
@@ -123,7 +126,9 @@ export class HeldView {
   }
 
   /** Over all containers of the host's network, most held first. @param ports that the kernel has to choose from */
-  host(ports = ephemeralPorts()): HostDestination[] {
+  host(ports?: number): HostDestination[] {
+    if (this.byContainer.size === 0) return [];
+    const all = ports ?? ephemeralPorts();
     const sums = new Map<string, HostDestination>();
     for (const container of outermost(this.counted)) {
       for (const { protocol, address, port, held } of this.byContainer.get(idOf(container)) ?? []) {
@@ -131,7 +136,7 @@ export class HeldView {
         const sum = sums.get(key) ?? { protocol, address, port, held: 0, containers: 0, share: 0 };
         sum.held += held;
         sum.containers++;
-        sum.share = ports > 0 ? sum.held / ports : 1;
+        sum.share = all > 0 ? sum.held / all : 1;
         sums.set(key, sum);
       }
     }

@@ -8,7 +8,7 @@ import type { BpfMap } from "../kernel/maps.js";
 /** cgroup ids from the root container down to the owner; empty: nobody. */
 export type Chain = readonly bigint[];
 
-/** Levels of nesting that the programs know (LEVELS in bpf/layout.h). */
+/** Levels of nesting that the programs know (LEVELS in bpf/layout/levels.h). */
 export const LEVELS: number = layouts.structs.port_owner.fields.chain.count;
 
 const NOBODY: Chain = [];

@@ -1,10 +1,7 @@
 /** Samples the rates of all containers' traffic, for as long as the configuration asks for it. */
-import { setImmediate as breathe } from "node:timers/promises";
 import type { RateOptions } from "../features/rates.js";
+import { pacing } from "./background.js";
 import type { Container } from "./container.js";
-
-/** Containers that are looked at before other calls have their turn: less than 1 ms. */
-const AT_ONCE = 50;
 
 export class RateSampler {
   private options: RateOptions | undefined;
@@ -20,7 +17,7 @@ export class RateSampler {
     this.stop();
     this.options = options;
     if (!options) {
-      for (const container of this.containers()) container.forgetRates();
+      for (const container of this.containers()) container.counts.forgetRates();
       return;
     }
     this.timer = setInterval(() => void this.sample(options), 1000 * options.interval).unref();
@@ -36,9 +33,10 @@ export class RateSampler {
     if (this.sampling) return;
     this.sampling = true;
     try {
-      for (const [index, container] of this.containers().entries()) {
-        if (index % AT_ONCE === AT_ONCE - 1) await breathe();
-        if (this.options === options) container.sampleRates(options, performance.now() / 1000);
+      const rest = pacing();
+      for (const container of this.containers()) {
+        await rest();
+        if (this.options === options) container.counts.sampleRates(options, performance.now() / 1000);
       }
     } finally {
       this.sampling = false;

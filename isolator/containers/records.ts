@@ -127,7 +127,7 @@ export class Records {
     try {
       this.makeDirectory(directory);
     } catch (error) {
-      if (systemCode(error) !== "EEXIST") throw stateError(directory, error);
+      if (systemCode(error) !== "EEXIST") throw stateError(directory, error, id);
       const holder = this.read(key);
       throw new IsolatorError(
         "name-taken",
@@ -169,17 +169,17 @@ export class Records {
       writeFileSync(join(held.directory, TEMPORARY), JSON.stringify(record), { mode: 0o600 });
       renameSync(join(held.directory, TEMPORARY), file);
     } catch (error) {
-      throw stateError(file, error);
+      throw stateError(file, error, record.id);
     }
   }
 
   /** @param config bytes of a ContainerConfig @throws state-failed */
-  writeConfig(held: HeldRecord, config: Uint8Array): void {
+  writeConfig(held: HeldRecord, id: ContainerId, config: Uint8Array): void {
     const file = join(held.directory, "config.pb");
     try {
       writeFileSync(file, config, { mode: 0o600 });
     } catch (error) {
-      throw stateError(file, error);
+      throw stateError(file, error, id);
     }
   }
 
@@ -352,6 +352,17 @@ function isTask(value: unknown): value is TaskFacts {
   );
 }
 
-function stateError(path: string, error: unknown): IsolatorError {
-  return new IsolatorError("state-failed", `${path} cannot be used: ${messageOf(error)}`, error);
+/** What to do, by what the kernel says. */
+const REMEDIES: Partial<Record<string, string>> = {
+  ENOSPC: "make room on that file system",
+  EDQUOT: "make room on that file system",
+  EROFS: "mount that file system writable",
+};
+
+/** @param id of the container that it is about */
+export function stateError(path: string, error: unknown, id?: ContainerId): IsolatorError {
+  const whose = id ? `container ${formatId(id)}: ` : "";
+  const remedy = REMEDIES[systemCode(error) ?? ""];
+  const what = `${whose}${path} cannot be used: ${messageOf(error)}${remedy === undefined ? "" : `: ${remedy}`}`;
+  return new IsolatorError("state-failed", what, error);
 }

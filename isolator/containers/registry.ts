@@ -86,9 +86,9 @@ export class Registry {
   inside(id: ContainerId): Entry[] {
     const name = formatId(id);
     const below = `${name}.`;
-    const inside = [...this.entries.values()].filter(
-      (entry) => entry.name === name || entry.name.startsWith(below),
-    );
+    const inside: Entry[] = [];
+    for (const entry of this.entries.values())
+      if (entry.name === name || entry.name.startsWith(below)) inside.push(entry);
     return sorted(inside).reverse();
   }
 }

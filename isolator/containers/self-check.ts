@@ -5,8 +5,8 @@
  *
  * One container a step, so that no call waits.
  */
-import { setImmediate as breathe } from "node:timers/promises";
 import { IsolatorError, messageOf } from "../errors.js";
+import { pacing } from "./background.js";
 import type { Container } from "./container.js";
 import type { Entry } from "./registry.js";
 
@@ -72,9 +72,10 @@ export class SelfCheck {
   private async lookAtAll(): Promise<void> {
     const failures = new Map<string, string>();
     const { signal } = this.stopping;
+    const rest = pacing();
     let checked = 0;
     for (const entry of this.options.entries()) {
-      await breathe();
+      await rest();
       if (signal.aborted) return;
       const { container, name } = entry;
       if (!container || isLeaving(entry)) continue;
@@ -93,8 +94,8 @@ export class SelfCheck {
   /** @returns what could not be put right */
   private async lookAt(name: string, container: Container): Promise<string | undefined> {
     try {
-      if (container.faults().length === 0) return undefined;
-      const faults = await container.repair();
+      if (container.enforcement.faults().length === 0) return undefined;
+      const faults = await container.enforcement.repair();
       if (faults.length > 0) {
         this.repaired++;
         this.options.onRepair(name, `${faults.join("; ")}: put right`);

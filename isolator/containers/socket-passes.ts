@@ -3,7 +3,6 @@
  * all that needs it. Statistics learn of timewait, round trips and segments; connections that are closed for good are
  * given back; those that rules of egress have come to deny are ended where a policy wants that. The kernel does it while a thread of the pool waits in read(): the event loop goes on.
  */
-import { setImmediate as breathe } from "node:timers/promises";
 import {
   decodeTally,
   newTally,
@@ -19,6 +18,7 @@ import { FileLock } from "../kernel/lock.js";
 import type { BpfMap } from "../kernel/maps.js";
 import type { Programs } from "../kernel/programs.js";
 import { endingWay, endSockets, type EndedSocket } from "../kernel/terminate.js";
+import { pacing } from "./background.js";
 
 /** What a pass found of connections that are closed. */
 export interface PassResult {
@@ -45,9 +45,6 @@ export interface WatchedContainer {
 const INTERVAL = 10_000;
 /** ms from a change of rules to the pass that ends what they deny: many change together. */
 const SOON = 100;
-/** Containers that are looked at before other calls have their turn: less than 1 ms. */
-const AT_ONCE = 50;
-
 /** One at a time of a process: it must end before another is begun. Those of other processes are kept off by a lock. */
 let passes = Promise.resolve();
 
@@ -181,8 +178,9 @@ export class SocketPasses {
 
   private async end(programs: Programs): Promise<void> {
     let any = false;
-    for (const [index, container] of [...this.watched.values()].entries()) {
-      if (index % AT_ONCE === AT_ONCE - 1) await breathe();
+    const rest = pacing();
+    for (const container of [...this.watched.values()]) {
+      await rest();
       any = container.ends() || any;
     }
     if (!any || endingWay() === undefined) return;
@@ -196,8 +194,9 @@ export class SocketPasses {
     if (!this.statistics) return before;
     const map = programs.map("socket_tallies");
     if (this.tallied.size === 0) this.forgetOthers(map);
-    for (const [index, [cgroupId, container]] of [...this.watched].entries()) {
-      if (index % AT_ONCE === AT_ONCE - 1) await breathe();
+    const rest = pacing();
+    for (const [cgroupId, container] of [...this.watched]) {
+      await rest();
       if (container.ownNetwork || !this.watched.has(cgroupId)) continue;
       if (!this.tallied.has(cgroupId)) map.update(u64Key(cgroupId), newTally(container.parent));
       this.tallied.add(cgroupId);
@@ -217,8 +216,9 @@ export class SocketPasses {
     number: number,
   ): Promise<void> {
     const time = performance.now();
-    for (const [index, [cgroupId, counted]] of [...before].entries()) {
-      if (index % AT_ONCE === AT_ONCE - 1) await breathe();
+    const rest = pacing();
+    for (const [cgroupId, counted] of before) {
+      await rest();
       const container = this.watched.get(cgroupId);
       if (!container) continue;
       const value = programs.map("socket_tallies").lookup(u64Key(cgroupId), this.buffer);

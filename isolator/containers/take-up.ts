@@ -16,20 +16,23 @@ import { buildId, layoutId } from "../kernel/object.js";
 import { takeEndpoints } from "../kernel/endpoint-table.js";
 import { openPinnedMap, otherBuilds, PinnedBuild, unpinBuild } from "../kernel/pins.js";
 import type { Programs } from "../kernel/programs.js";
-import { Container } from "./container.js";
+import type { Container } from "./container.js";
 import { setsOf, sweepSets } from "./egress.js";
 import type { EventLog } from "./event-log.js";
 import { throughGlass } from "./glass.js";
 import type { Instance } from "./instance.js";
+import { findNode, removeNode, sweep } from "./leftovers.js";
 import { formatId, type ContainerId } from "./names.js";
 import { writePolicy } from "./kernel-policy.js";
 import { writeClasses } from "./owner-classes.js";
 import { reach } from "./points.js";
 import { AGENT_STEP } from "./placement.js";
 import { PortTable, type Chain } from "./port-table.js";
+import { adoptContainer } from "./preparation.js";
 import { readMappings, sweepMappings } from "./remap.js";
 import { buildsOf, nodeNames, RECORD_VERSION, type ContainerRecord } from "./records.js";
 import { daemonRingPin, openDaemonRing } from "./rings.js";
+import { endFiles } from "./unused-files.js";
 import { openForDaemon, upgrade } from "./upgrade.js";
 
 export interface TakeUpOptions {
@@ -55,7 +58,7 @@ export async function takeUp(
   { onEvent, onContainer }: TakeUpOptions,
 ): Promise<EventRing> {
   return instance.locked(async () => {
-    await instance.sweep();
+    await sweep(instance);
     const all = instance.records.list();
     const programs = openForDaemon(instance, all);
     instance.usePrograms(programs);
@@ -76,7 +79,7 @@ export async function takeUp(
     // Now that nothing is written there any more, and all containers have their names.
     drainOldRings(instance, log, onEvent);
     removeOldBuilds(instance, log);
-    instance.endFiles();
+    endFiles(instance);
     reach("start:done");
     return ring;
   });
@@ -108,7 +111,7 @@ async function findWhole(instance: Instance, log: EventLog): Promise<Found[]> {
   for (const key of undo.reverse()) {
     const name = formatId(nodeNames(key) as [string, ...string[]]);
     try {
-      await instance.removeNode(key);
+      await removeNode(instance, key);
       instance.records.remove(instance.records.take(key));
       log.add("undone", name, "a daemon was ended while it prepared this container: undone");
     } catch (error) {
@@ -119,7 +122,7 @@ async function findWhole(instance: Instance, log: EventLog): Promise<Found[]> {
 }
 
 function isPopulated(instance: Instance, key: string): boolean {
-  return instance.findNode(key)?.node.populated() ?? false;
+  return findNode(instance, key)?.node.populated() ?? false;
 }
 
 /**
@@ -128,7 +131,7 @@ function isPopulated(instance: Instance, key: string): boolean {
  */
 function rebuildRecord(instance: Instance, key: string, log: EventLog): ContainerRecord | undefined {
   const names = nodeNames(key) as [string, ...string[]];
-  const { node, isAgents = false } = instance.findNode(key) ?? {};
+  const { node, isAgents = false } = findNode(instance, key) ?? {};
   if (!node?.populated()) return undefined;
   const known = [buildId(), ...otherBuilds(instance.name)].flatMap((build) => {
     const value = lookUp(instance, build, "policies", (map) => map.lookup(u64Key(node.id)));
@@ -246,7 +249,7 @@ function adoptAll(
         const level = record.chain.length - 1;
         writePolicy(instance, programs, policy, { cgroupId: id, level, ring: ring.slot });
       });
-      const container = Container.adopt(instance, key, current, parent, ring);
+      const container = adoptContainer(instance, key, current, parent, ring);
       reach("start:adopted");
       if (!container) {
         instance.records.remove(instance.records.take(key));

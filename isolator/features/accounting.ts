@@ -8,7 +8,7 @@ import { layouts } from "../kernel/gen/layout.js";
 
 type CounterName = keyof typeof layouts.structs.counters.fields;
 
-/** Why something was refused or reported: names of enum reason in bpf/layout.h, in its order. */
+/** Why something was refused or reported: names of enum reason in bpf/layout/accounting.h, in its order. */
 export const REASONS = [
   "bind",
   "bind_zero",

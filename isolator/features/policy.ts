@@ -1,4 +1,4 @@
-/** A container's policy: what all features ask for, and the kernel's form of it (struct policy in bpf/layout.h). */
+/** A container's policy: what all features ask for, and the kernel's form of it (struct policy in bpf/layout/policy.h). */
 import { decode, encode } from "../kernel/codec.js";
 import { layouts } from "../kernel/gen/layout.js";
 import {

@@ -104,14 +104,21 @@ export function readLayouts(path: string, structs: readonly string[], enums: rea
   }
   try {
     const btf = new Btf(parsed);
-    const found: Layouts = { structs: {}, enums: {} };
+    const types = new Map<string, Type>();
     const count = libbpf().btfTypeCount(parsed);
     for (let id = 1; id < count; id++) {
       const type = btf.type(id);
-      if (type.kind === KIND.STRUCT && structs.includes(type.name))
-        found.structs[type.name] = btf.struct(type);
-      if (type.kind === KIND.ENUM && enums.includes(type.name))
-        found.enums[type.name] = btf.enumeration(type);
+      if (type.kind === KIND.STRUCT || type.kind === KIND.ENUM) types.set(`${type.kind} ${type.name}`, type);
+    }
+    // In the order asked for: that of BTF changes with the code that uses them, and layoutId() is made of all this.
+    const found: Layouts = { structs: {}, enums: {} };
+    for (const name of structs) {
+      const type = types.get(`${KIND.STRUCT} ${name}`);
+      if (type) found.structs[name] = btf.struct(type);
+    }
+    for (const name of enums) {
+      const type = types.get(`${KIND.ENUM} ${name}`);
+      if (type) found.enums[name] = btf.enumeration(type);
     }
     const missing = [
       ...structs.filter((name) => !(name in found.structs)),

@@ -32,104 +32,24 @@ export interface Hook {
  * hooks more, so those are MACHINE_HOOKS.
  */
 
-/**
- * A hook of BPF LSM whose program is attached to no cgroup: it runs for every process of the machine, and leaves at once
- * for those that are in no container of the instance. Attached by a link that is pinned, while a container needs it.
- */
-export interface MachineHook {
-  /** The program's name in bpf/isolator.bpf.c. */
-  name: string;
-  /** The kernel's name for the hook. */
-  hook: string;
-  /** First kernel that has it. */
-  since: string;
-  purpose: string;
-  /** The kernel does without it before `since`, and so does the isolator. */
-  newer?: true;
-}
-
-/** enum bpf_attach_type of programs on these. */
-export const LSM_MAC = 27;
-
-/** Of `files`. */
-export const MACHINE_HOOKS: readonly MachineHook[] = [
-  { name: "files_create", hook: "inode_create", since: "5.7", purpose: "refuses making files" },
-  { name: "files_mkdir", hook: "inode_mkdir", since: "5.7", purpose: "refuses making directories" },
-  {
-    name: "files_mknod",
-    hook: "inode_mknod",
-    since: "5.7",
-    purpose: "refuses making devices, FIFOs and unix sockets",
-  },
-  { name: "files_symlink", hook: "inode_symlink", since: "5.7", purpose: "refuses making symlinks" },
-  {
-    name: "files_hard_link",
-    hook: "inode_link",
-    since: "5.7",
-    purpose: "refuses hard links, to and in what is ruled",
-  },
-  { name: "files_unlink", hook: "inode_unlink", since: "5.7", purpose: "refuses removing files" },
-  { name: "files_rmdir", hook: "inode_rmdir", since: "5.7", purpose: "refuses removing directories" },
-  { name: "files_move", hook: "inode_rename", since: "5.7", purpose: "refuses renaming, in, out and over" },
-  {
-    name: "files_setattr",
-    hook: "inode_setattr",
-    since: "5.7",
-    purpose: "refuses truncate, chmod, chown and utimes",
-  },
-  {
-    name: "files_setxattr",
-    hook: "inode_setxattr",
-    since: "5.7",
-    purpose: "refuses setting extended attributes",
-  },
-  {
-    name: "files_removexattr",
-    hook: "inode_removexattr",
-    since: "5.7",
-    purpose: "refuses removing extended attributes",
-  },
-  {
-    name: "files_set_acl",
-    hook: "inode_set_acl",
-    since: "6.2",
-    purpose: "refuses setting ACLs",
-    newer: true,
-  },
-  {
-    name: "files_remove_acl",
-    hook: "inode_remove_acl",
-    since: "6.2",
-    purpose: "refuses removing ACLs",
-    newer: true,
-  },
-  {
-    name: "files_ioctl",
-    hook: "file_ioctl",
-    since: "5.7",
-    purpose: "refuses ioctl() that changes attributes, or makes and removes subvolumes",
-  },
-  {
-    name: "files_ioctl_compat",
-    hook: "file_ioctl_compat",
-    since: "6.8",
-    purpose: "the same for 32-bit processes",
-    newer: true,
-  },
-  {
-    name: "files_sb_umount",
-    hook: "sb_umount",
-    since: "5.7",
-    purpose: "refuses unmounting bpffs, where the links of these are pinned",
-  },
-];
-
 const CGROUP_SKB = 8;
 const CGROUP_SOCK = 9;
 const SOCK_OPS = 13;
 const CGROUP_SOCK_ADDR = 18;
 const CGROUP_SOCKOPT = 25;
 const LSM = 29;
+
+function lsm(name: string, purpose: string): Hook {
+  return {
+    name,
+    programType: LSM,
+    attachType: 43,
+    section: `lsm_cgroup/${name}`,
+    since: "6.1",
+    purpose,
+    lsm: true,
+  };
+}
 
 /** In the order of attaching: what refuses comes before what counts. */
 export const HOOKS: readonly Hook[] = [
@@ -387,76 +307,12 @@ export const HOOKS: readonly Hook[] = [
     purpose: "tells an IPv6 sender that the limit is reached",
     optional: true,
   },
-  {
-    name: "socket_listen",
-    programType: LSM,
-    attachType: 43,
-    section: "lsm_cgroup/socket_listen",
-    since: "6.1",
-    purpose: "refuses listen() on a port that is not allowed",
-    lsm: true,
-  },
-  {
-    name: "socket_create",
-    programType: LSM,
-    attachType: 43,
-    section: "lsm_cgroup/socket_create",
-    since: "6.1",
-    purpose: "refuses packet, vsock and XDP sockets",
-    lsm: true,
-  },
-  {
-    name: "file_receive",
-    programType: LSM,
-    attachType: 43,
-    section: "lsm_cgroup/file_receive",
-    since: "6.1",
-    purpose: "refuses sockets that come from outside of the container",
-    lsm: true,
-  },
-  {
-    name: "file_open",
-    programType: LSM,
-    attachType: 43,
-    section: "lsm_cgroup/file_open",
-    since: "6.1",
-    purpose: "refuses cgroup.procs of nodes outside of the container, and files that rules name",
-    lsm: true,
-  },
-  {
-    name: "task_alloc",
-    programType: LSM,
-    attachType: 43,
-    section: "lsm_cgroup/task_alloc",
-    since: "6.1",
-    purpose: "refuses CLONE_INTO_CGROUP",
-    lsm: true,
-  },
-  {
-    name: "sb_set_mnt_opts",
-    programType: LSM,
-    attachType: 43,
-    section: "lsm_cgroup/sb_set_mnt_opts",
-    since: "6.1",
-    purpose: "refuses mounting cgroup2 and bpffs",
-    lsm: true,
-  },
-  {
-    name: "bpf_map",
-    programType: LSM,
-    attachType: 43,
-    section: "lsm_cgroup/bpf_map",
-    since: "6.1",
-    purpose: "refuses the isolator's maps",
-    lsm: true,
-  },
-  {
-    name: "bpf_prog",
-    programType: LSM,
-    attachType: 43,
-    section: "lsm_cgroup/bpf_prog",
-    since: "6.1",
-    purpose: "refuses the isolator's programs, and programs that could undo a refusal",
-    lsm: true,
-  },
+  lsm("socket_listen", "refuses listen() on a port that is not allowed"),
+  lsm("socket_create", "refuses packet, vsock and XDP sockets"),
+  lsm("file_receive", "refuses sockets that come from outside of the container"),
+  lsm("file_open", "refuses cgroup.procs of nodes outside of the container, and files that rules name"),
+  lsm("task_alloc", "refuses CLONE_INTO_CGROUP"),
+  lsm("sb_set_mnt_opts", "refuses mounting cgroup2 and bpffs"),
+  lsm("bpf_map", "refuses the isolator's maps"),
+  lsm("bpf_prog", "refuses the isolator's programs, and programs that could undo a refusal"),
 ];

@@ -7,7 +7,7 @@ import { decode, encode, type Struct } from "./codec.js";
 import { layouts } from "./gen/layout.js";
 import { addressOf, errnoName, libbpf } from "./native.js";
 
-/** What one call has room for: FILE_IDENTITIES of bpf/layout.h. */
+/** What one call has room for: FILE_IDENTITIES of bpf/layout/files.h. */
 const AT_ONCE = 16;
 const NO_FD = 0xffffffff;
 const NOTHING = { ino: 0n, dev: 0, generation: 0, reserved: 0 };

@@ -6,7 +6,7 @@ import { readdirSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError, systemCode } from "../errors.js";
 import type { ProgramFds } from "./attach.js";
-import { LSM_MAC, MACHINE_HOOKS } from "./hooks.js";
+import { LSM_MAC, MACHINE_HOOKS } from "./machine-hooks.js";
 import { errnoName, libbpf, libc } from "./native.js";
 
 const PREFIX = "link_";

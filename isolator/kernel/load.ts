@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { IsolatorError } from "../errors.js";
 import { CALLS, DEVICE_PROGRAMS, ITERATORS, MAP_NAMES, PRIMER, QUERIES } from "./contents.js";
-import { HOOKS, LSM_MAC, MACHINE_HOOKS, type Hook, type MachineHook } from "./hooks.js";
+import { HOOKS, type Hook } from "./hooks.js";
+import { LSM_MAC, MACHINE_HOOKS, type MachineHook } from "./machine-hooks.js";
 import { activeSecurityModules, kernelIsAtLeast } from "./machine.js";
 import { errnoName, lastErrno, libbpf, libc, type Pointer } from "./native.js";
 import { checkLayouts, OBJECT_FILE } from "./object.js";
@@ -232,7 +233,7 @@ function linesOf(log: Uint8Array): string[] {
 }
 
 /** What the verifier writes of a program that it accepts. */
-const ACCEPTED = /^(processed|verification time|stack depth) /;
+const ACCEPTED = /^(processed|verification time|stack depth|Validating|Func#\d+ .* is safe) /;
 
 /** Loads once more to learn which program the kernel refused and what its verifier said last. */
 function loadError(errno: number): IsolatorError {

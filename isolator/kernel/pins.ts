@@ -158,6 +158,11 @@ export function isPinned(instance: string): boolean {
   return exists(join(pinRoot(instance), buildId()));
 }
 
+/** Whether they are for any instance. */
+export function isPinnedAnywhere(): boolean {
+  return list(join(BPFFS, "bpf-isolator")).some(isPinned);
+}
+
 /** What the values of some maps are. Those of connections hold several, and are opened for this build alone. */
 const STRUCT_OF = {
   policies: "policy",

@@ -2,7 +2,8 @@
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { systemCode } from "../errors.js";
 import { u64Key } from "./codec.js";
-import { HOOKS, LSM_MAC, MACHINE_HOOKS, type Hook } from "./hooks.js";
+import { HOOKS, type Hook } from "./hooks.js";
+import { LSM_MAC, MACHINE_HOOKS } from "./machine-hooks.js";
 import { loadMachine } from "./load.js";
 import { activeSecurityModules, kernelOption } from "./machine.js";
 import { BpfMap } from "./maps.js";

@@ -1,5 +1,6 @@
 /** The machine's processes, as /proc has them. */
 import { readdirSync, readFileSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 
 export interface ProcessInfo {
   pid: number;
@@ -36,16 +37,13 @@ export function parseStat(pid: number, text: string): ProcessInfo | undefined {
   };
 }
 
-/** Ids of all processes. */
-export function listProcesses(): number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number);
+function pidsOf(names: readonly string[]): number[] {
+  return names.filter((name) => /^\d+$/.test(name)).map(Number);
 }
 
-/** Those of them that live. About 20 µs each. */
-export function readProcessesOf(pids: readonly number[]): ProcessInfo[] {
-  return pids.flatMap((pid) => readProcess(pid) ?? []);
+/** Ids of all processes, with nobody waiting for them: some ms where there are thousands. */
+export async function listProcesses(): Promise<number[]> {
+  return pidsOf(await readdir("/proc"));
 }
 
 /** The order of their starts: a parent comes before its children. */
@@ -53,9 +51,48 @@ export function byAge(a: ProcessInfo, b: ProcessInfo): number {
   return a.started === b.started ? a.pid - b.pid : a.started < b.started ? -1 : 1;
 }
 
-/** All processes, oldest first. */
+/** All processes, oldest first. About 20 µs each. */
 export function readProcesses(): ProcessInfo[] {
-  return readProcessesOf(listProcesses()).sort(byAge);
+  return pidsOf(readdirSync("/proc"))
+    .flatMap((pid) => readProcess(pid) ?? [])
+    .sort(byAge);
+}
+
+function enter<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
+  const list = lists.get(key);
+  if (list) list.push(value);
+  else lists.set(key, [value]);
+}
+
+/** All processes as they were a moment ago, by what one may look for. */
+export class ProcessTable {
+  private readonly byPid = new Map<number, ProcessInfo>();
+  private readonly byParent = new Map<number, ProcessInfo[]>();
+  private readonly bySession = new Map<number, ProcessInfo[]>();
+
+  static read(): ProcessTable {
+    const table = new ProcessTable();
+    for (const process of readProcesses()) table.add(process);
+    return table;
+  }
+
+  add(process: ProcessInfo): void {
+    this.byPid.set(process.pid, process);
+    enter(this.byParent, process.parent, process);
+    enter(this.bySession, process.session, process);
+  }
+
+  find(pid: number): ProcessInfo | undefined {
+    return this.byPid.get(pid);
+  }
+
+  childrenOf(pid: number): readonly ProcessInfo[] {
+    return this.byParent.get(pid) ?? [];
+  }
+
+  inSession(session: number): readonly ProcessInfo[] {
+    return this.bySession.get(session) ?? [];
+  }
 }
 
 /** Path of a process's cgroup2 node as seen from this process's cgroup namespace ("/a/b"), or undefined. */

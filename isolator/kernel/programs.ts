@@ -30,7 +30,8 @@ import {
 import { Epoch, EPOCH_MAPS } from "./epoch.js";
 import { LITTLE, u32Key } from "./codec.js";
 import { layouts } from "./gen/layout.js";
-import { HOOKS, MACHINE_HOOKS } from "./hooks.js";
+import { HOOKS } from "./hooks.js";
+import { MACHINE_HOOKS } from "./machine-hooks.js";
 import { attachedToMachine, attachToMachine } from "./links.js";
 import { iteratorProgram, load, loadMachine, loadObject, programFd } from "./load.js";
 import { BpfMap } from "./maps.js";

@@ -8,19 +8,15 @@ import {
   decodeBackend,
   decodePlace,
   decodeServiceKey,
-  DEFAULT_AVOID,
   encodeBackend,
   encodeServiceKey,
-  formatEnd,
   NS_PER_S,
   SERVICE_BACKEND_SIZE,
   SERVICE_KEY_SIZE,
   SERVICE_PLACES,
-  SHARED_SET,
-  type Backend,
   type BackendCounts,
-  type Service,
-} from "../features/services.js";
+} from "../features/service-layout.js";
+import { DEFAULT_AVOID, formatEnd, SHARED_SET, type Backend, type Service } from "../features/services.js";
 import { IsolatorError } from "../errors.js";
 import { u32Key } from "./codec.js";
 import type { ServiceMaps } from "./service-table.js";

@@ -15,18 +15,16 @@ import {
   encodeSlotKey,
   encodeSlots,
   encodeState,
-  formatEnd,
   tellsVip,
   SERVICE_BLOCK_SIZE,
   SERVICE_KEY_SIZE,
   SLOT_KEY_SIZE,
-  slotsOf,
   STATE_KEYS,
   tableOfSlot,
-  type Backend,
   type BackendCounts,
-  type Service,
-} from "../features/services.js";
+} from "../features/service-layout.js";
+import { slotsOf } from "../features/service-slots.js";
+import { formatEnd, type Backend, type Service } from "../features/services.js";
 import { u32Key } from "./codec.js";
 import type { MapName } from "./contents.js";
 import type { BpfMap } from "./maps.js";

@@ -29,7 +29,7 @@ interface ContainerUsage extends ExecutorUsage {
 function usageOf({ container, config }: Entry): ExecutorUsage | undefined {
   const executor = config?.executor_info;
   if (!container || !executor) return undefined;
-  const statistics = toResourceStatistics(container.statistics(), Date.now() / 1000);
+  const statistics = toResourceStatistics(container.counts.statistics(), Date.now() / 1000);
   return {
     executor_id: executor.executor_id.value,
     executor_name: executor.name ?? "",

@@ -150,7 +150,7 @@ export class Board {
         if (index % AT_ONCE === AT_ONCE - 1) await breathe();
         // Gone meanwhile?
         if (!entry.container || isolator.named(entry.name) !== entry) continue;
-        this.history.add(entry.name, performance.now(), countsOf(entry.container.usage()));
+        this.history.add(entry.name, performance.now(), countsOf(entry.container.counts.usage()));
       }
       this.history.end();
     } finally {

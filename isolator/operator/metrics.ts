@@ -236,16 +236,16 @@ export class Metrics {
       states.inc({ state: bpf_isolator.ContainerSummary.State[stateOf(entry)].toLowerCase() });
       if (!entry.container) continue;
       const labels = labelsOf(entry);
-      this.add(labels, entry.container.statistics());
-      this.bandwidth.add(labels, entry.container.bandwidth());
+      this.add(labels, entry.container.counts.statistics());
+      this.bandwidth.add(labels, entry.container.counts.bandwidth());
       this.addEgress(labels, entry.container);
-      const held = entry.container.connections();
+      const held = entry.container.counts.connections();
       for (const [gauge, read] of this.held) if (held) gauge.set({ ...labels }, read(held));
     }
   }
 
   private addEgress(labels: Labels, container: Container): void {
-    for (const { rule, ...counts } of container.egressHits()) {
+    for (const { rule, ...counts } of container.counts.egressHits()) {
       for (const action of ["denied", "audited"] as const) {
         if (counts[action] === 0n) continue;
         const name = ruleName(container.policy.egress, rule).slice(0, MAX_LABEL);

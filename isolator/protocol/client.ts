@@ -119,13 +119,14 @@ export class ProtocolClient {
       if (code === "ENOENT" || code === "ECONNREFUSED") {
         throw new IsolatorError(
           "no-daemon",
-          `no bpf-isolator daemon listens on ${this.path}: start it (bpf-isolator serve), or name its --instance`,
+          `no bpf-isolator daemon listens on ${this.path}: start it (bpf-isolator serve), or name its --instance. ` +
+            "Containers stay enforced without it",
           error,
         );
       }
       throw new IsolatorError(
         "no-daemon",
-        `the daemon on ${this.path} went away: ${messageOf(error)}`,
+        `the daemon on ${this.path} went away (${messageOf(error)}): containers stay enforced; try again when it is back`,
         error,
       );
     }

@@ -84,7 +84,7 @@ export class Daemon implements IsolatorService {
   usage(id: ContainerId): mesos.ResourceStatistics {
     const now = Date.now() / 1000;
     const container = this.isolator.find(id)?.container;
-    return container ? toResourceStatistics(container.statistics(), now) : { timestamp: now };
+    return container ? toResourceStatistics(container.counts.statistics(), now) : { timestamp: now };
   }
 
   status(id: ContainerId): mesos.ContainerStatus {

@@ -174,7 +174,7 @@ function usageFields(statistics: ContainerStatistics, time: number): Partial<bpf
 }
 
 function egressFieldsOf(container: Container): Partial<bpf_isolator.ContainerSummary> {
-  const hits = container.egressHits();
+  const hits = container.counts.egressHits();
   if (hits.length === 0) return {};
   const { egress } = container.policy;
   return {
@@ -217,7 +217,7 @@ function connectionFields(
 export function toSummary(entry: Entry, time: number, held: HeldView): bpf_isolator.ContainerSummary {
   const { container, config } = entry;
   const network = networkOf(entry);
-  const bandwidth = container?.bandwidth();
+  const bandwidth = container?.counts.bandwidth();
   const ids = {
     framework_id: config?.executor_info?.framework_id?.value,
     executor_id: config?.executor_info?.executor_id.value,
@@ -232,9 +232,9 @@ export function toSummary(entry: Entry, time: number, held: HeldView): bpf_isola
     ...(network === undefined ? {} : { network }),
     ...(container
       ? {
-          ...policyFields(container.policy, container.missingPaths(), bandwidth),
+          ...policyFields(container.policy, container.enforcement.missingPaths(), bandwidth),
           ...egressFieldsOf(container),
-          ...usageFields(container.statistics(), time),
+          ...usageFields(container.counts.statistics(), time),
           ...connectionFields(container.policy, held.of(container.cgroupId)),
           ...(container.glass ? { break_glass: container.glass } : {}),
           pids: container.node.allPids().length,

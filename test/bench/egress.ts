@@ -6,8 +6,8 @@
 import { HostAddresses } from "../../isolator/cluster/host-addresses.js";
 import { EndpointDirectory } from "../../isolator/cluster/directory.js";
 import { ClaimMap } from "../../isolator/cluster/source.js";
-import { Container } from "../../isolator/containers/container.js";
 import { Instance } from "../../isolator/containers/instance.js";
+import { prepareContainer } from "../../isolator/containers/preparation.js";
 import type { EgressPolicy, EgressRule } from "../../isolator/features/egress.js";
 import { keyOf } from "../../isolator/features/endpoints.js";
 import { u32Key } from "../../isolator/kernel/codec.js";
@@ -67,7 +67,7 @@ function rules(count: number): EgressPolicy {
 /** An instance whose programs know so many endpoints, the other end of the path among them. */
 async function instanceWith(endpoints: number, peer: string, cleanup: Cleanup): Promise<Instance> {
   const instance = Instance.open(`bench-${process.pid}-${endpoints}`);
-  const keeper = await Container.prepare(instance, {
+  const keeper = await prepareContainer(instance, {
     id: ["keeper"],
     policy: { ports: [], ephemeral: "allow", enforce: "on", allowProtocols: [] },
   });
@@ -99,7 +99,7 @@ async function startSubject(
   instance: Instance,
   setting: Setting,
 ): Promise<Subject> {
-  const container = await Container.prepare(instance, {
+  const container = await prepareContainer(instance, {
     id: [`r${count}`],
     policy: {
       ...{ ports: [], ephemeral: "allow", enforce: "on", allowProtocols: [] },

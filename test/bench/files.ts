@@ -11,8 +11,9 @@ import { mkdirSync, mkdtempSync, rmdirSync, rmSync, watch, writeFileSync } from 
 import { dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { Container } from "../../isolator/containers/container.js";
+import type { Container } from "../../isolator/containers/container.js";
 import { Instance } from "../../isolator/containers/instance.js";
+import { prepareContainer } from "../../isolator/containers/preparation.js";
 import type { FilesPolicy } from "../../isolator/features/files.js";
 import { CgroupNode } from "../../isolator/kernel/cgroup.js";
 import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
@@ -180,7 +181,7 @@ class Stage {
   private async prepare(name: string, rules: FilesPolicy | undefined): Promise<void> {
     if (this.containers.has(name)) return;
     const given = policy("", { escape: "deny", ...(rules ? { files: rules } : {}) });
-    this.containers.set(name, await Container.prepare(this.instance, { id: [name], policy: given }));
+    this.containers.set(name, await prepareContainer(this.instance, { id: [name], policy: given }));
   }
 
   private async end(name: string): Promise<void> {

@@ -86,7 +86,10 @@ async function measure(count: number, cleanup: Cleanup): Promise<{ none: Passes;
   say("connections");
   for (let begin = 0; begin < count; begin += GROUP)
     await connect(fleet.containers.slice(begin, begin + GROUP), cleanup);
-  const live = fleet.containers.reduce((sum, container) => sum + liveConnections(container.usage()), 0);
+  const live = fleet.containers.reduce(
+    (sum, container) => sum + liveConnections(container.counts.usage()),
+    0,
+  );
   if (live !== count * EACH) throw new Error(`${live} connections are counted`);
   say("passes");
   return { none, all: await passes(first) };

@@ -156,14 +156,14 @@ async function letsAllThrough(box: Cell, attempts: readonly Attempt[], reported:
   for (const { words } of attempts) {
     // Its thousands of tries are reported one by one, and rightly.
     if (words.startsWith("race-bind")) continue;
-    const before = totalDenied(box.container.usage().audited);
+    const before = totalDenied(box.container.counts.usage().audited);
     const outcome = await attempt(withPorts(words), box.container.node);
     if (outcome.status === 77) continue;
     assert.equal(outcome.status, 0, `${words}: ${JSON.stringify(outcome)}`);
-    const reports = totalDenied(box.container.usage().audited) - before;
+    const reports = totalDenied(box.container.counts.usage().audited) - before;
     assert.equal(reports, reported, `${words}: counted ${reports} times`);
   }
-  assert.equal(totalDenied(box.container.usage().denied), 0n);
+  assert.equal(totalDenied(box.container.counts.usage().denied), 0n);
 }
 
 describe("audit", () => {

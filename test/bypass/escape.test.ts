@@ -100,20 +100,20 @@ describe("a way out", { skip }, () => {
       assert.equal(off.status, 0, `where escape is allowed it must get through: ${JSON.stringify(off)}`);
 
       strict.poll().splice(0);
-      const before = strict.container.usage().denied[reason];
+      const before = strict.container.counts.usage().denied[reason];
       const on = await attempt(words, strict.container.node);
       assert.deepEqual([on.status, on.step, on.errno], [1, step, "EPERM"], JSON.stringify(on));
-      const count = strict.container.usage().denied[reason] - before;
+      const count = strict.container.counts.usage().denied[reason] - before;
       assert(count >= 1n, "it is counted");
       const events = strict.poll();
       assert.equal(BigInt(events.length), count, "each is told");
       for (const event of events) assert.deepEqual([REASONS[event.reason], event.audited], [reason, 0]);
 
       // Enforcement of ports in audit mode lets bind() through in any case.
-      const told = audited.container.usage().audited[reason];
+      const told = audited.container.counts.usage().audited[reason];
       const through = await attempt(words, audited.container.node);
       assert.equal(through.status, 0, JSON.stringify(through));
-      assert(audited.container.usage().audited[reason] > told, "audit mode tells it");
+      assert(audited.container.counts.usage().audited[reason] > told, "audit mode tells it");
       if (words.startsWith("bpf-detach") || words.startsWith("bpf-undo")) {
         await audited.container.cleanup();
         audited = await cell([`audited-${i}`], policy("31010", { escape: "deny", enforce: "audit" }));
@@ -158,7 +158,7 @@ describe("a way out", { skip }, () => {
     const up = await attempt(`leave to=${path}`, child.container.node);
     assert.deepEqual([up.status, up.step, up.errno], [1, "open", "EPERM"]);
     assert.deepEqual(
-      [child.container.usage().denied.cgroup, strict.container.usage().denied.cgroup > 0n],
+      [child.container.counts.usage().denied.cgroup, strict.container.counts.usage().denied.cgroup > 0n],
       [1n, true],
     );
     const down = await attempt(`leave to=${child.container.node.path}`, strict.container.node);
@@ -201,7 +201,7 @@ describe("an earlier refusal", { skip }, () => {
   it("by another's program stays, and is not counted as the isolator's", async () => {
     assert(strict);
     const below = CgroupNode.create(join(strict.container.node.path, "below"));
-    const before = strict.container.usage().denied.listen;
+    const before = strict.container.counts.usage().denied.listen;
     const hook = hookNamed("socket_listen");
     const listen = () => attempt("bind port=31005", below, { peerOutside: false });
     try {
@@ -209,7 +209,7 @@ describe("an earlier refusal", { skip }, () => {
       assert.equal(attachLsm(hook, 0, below), 0);
       const { status, step, errno } = await listen();
       assert.deepEqual([status, step, errno], [1, "listen", "EPERM"]);
-      assert.equal(strict.container.usage().denied.listen, before);
+      assert.equal(strict.container.counts.usage().denied.listen, before);
     } finally {
       await below.remove();
     }

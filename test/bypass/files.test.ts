@@ -73,7 +73,7 @@ describe("a rule for files", { skip }, () => {
       assert.deepEqual(others(results, "ok", results), []);
       assert(results.size - impossible.length >= 18, "most are possible");
     }
-    assert.equal(lax?.container.usage().denied.file, 0n);
+    assert.equal(lax?.container.counts.usage().denied.file, 0n);
   });
 
   for (const [mode, kind, expected] of [
@@ -85,14 +85,14 @@ describe("a rule for files", { skip }, () => {
     it(`of mode ${mode}: every attempt to ${kind} gives ${expected}`, async () => {
       assert(strict);
       strict.poll().splice(0);
-      const before = strict.container.usage().denied.file;
+      const before = strict.container.counts.usage().denied.file;
       const results = await attemptFiles(place("strict", `${mode} ${kind}`), kind, strict.container.node);
       const known = control.get(kind) ?? new Map<string, string>();
       // Nobody knows what it is in, so it is refused whatever the rules.
       if (results.get("cold-handle") === "EACCES") results.delete("cold-handle");
       assert.deepEqual(others(results, expected, known), []);
       const refused = [...results.values()].filter((result) => result === "EACCES").length;
-      const count = strict.container.usage().denied.file - before;
+      const count = strict.container.counts.usage().denied.file - before;
       assert(count >= BigInt(refused), `${count} counted, ${refused} refused`);
       const told = strict.poll().map((event) => toDenial(event, (id) => instance.nameOf(id)));
       assert.equal(BigInt(told.length), count, "each is told");
@@ -110,7 +110,7 @@ describe("a rule for files", { skip }, () => {
       const kind = mode === "deny" ? "read" : "change";
       const results = await attemptFiles(place("audited", `${mode} ${kind}`), kind, audited.container.node);
       assert.deepEqual(others(results, "ok", control.get(kind) ?? new Map<string, string>()), []);
-      const { audited: told, denied } = audited.container.usage();
+      const { audited: told, denied } = audited.container.counts.usage();
       assert(told.file >= 18n, `${told.file} told`);
       assert.equal(denied.file, 0n);
     }
@@ -138,7 +138,7 @@ describe("a rule for files", { skip }, () => {
   it("holds for what is nested, which has none of its own", async () => {
     assert(strict);
     const child = await cell(["strict", "child"], policy(undefined), strict);
-    const before = strict.container.usage().denied.file;
+    const before = strict.container.counts.usage().denied.file;
     const it = place("strict", "deny read");
     const results = await attemptFiles(it, "read", child.container.node, "open", "ring");
     assert.deepEqual([...results.values()], ["EACCES", "EACCES"]);
@@ -150,8 +150,8 @@ describe("a rule for files", { skip }, () => {
       "chmod",
     );
     assert.deepEqual([...changes.values()], ["EACCES", "EACCES"]);
-    assert.equal(strict.container.usage().denied.file - before, 4n);
-    assert.equal(child.container.usage().denied.file, 0n);
+    assert.equal(strict.container.counts.usage().denied.file - before, 4n);
+    assert.equal(child.container.counts.usage().denied.file, 0n);
     await child.container.cleanup();
   });
 

@@ -69,7 +69,7 @@ async function proves(
   if (off.status === 77) return `this kernel cannot do it: ${off.errno ?? off.detail}`;
   assert.equal(off.status, 0, `without a policy it must get through: ${JSON.stringify(off)}`);
   const counts = (name: "denied" | "audited"): bigint[] => {
-    const usage = cellOf(name).container.usage();
+    const usage = cellOf(name).container.counts.usage();
     return [usage[name][reason], totalDenied(usage[name])];
   };
   for (const name of ["denied", "audited"] as const) {
@@ -143,7 +143,7 @@ describe("a socket of a kind that is denied", () => {
   it("is counted by the child that denies it, and not by its parent too", async () => {
     const parent = await cell(["parent"], policy("31002-31003", { sockets: ALL_DENIED }));
     const child = await cell(["parent", "child"], policy("31003", { sockets: ALL_DENIED }), parent);
-    const count = ({ container }: Cell): bigint => container.usage().denied.socket;
+    const count = ({ container }: Cell): bigint => container.counts.usage().denied.socket;
     assert.equal((await attempt("socket create=raw-icmp", child.container.node)).status, 1);
     assert.deepEqual([count(child), count(parent)], [1n, 0n]);
     if (withoutLsm("socket_create") !== false) return;

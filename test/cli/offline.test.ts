@@ -13,7 +13,7 @@ describe("without a daemon", () => {
     const web = await cell(["web"], policy("31000-31009"));
     assert.equal((await attempt("bind port=8080", web.container.node)).status, 1);
     assert.equal((await attempt("udp-connected-send listen-port=31000", web.container.node)).status, 0);
-    const { txPackets } = web.container.usage();
+    const { txPackets } = web.container.counts.usage();
     assert(txPackets > 0n);
 
     const list = await runIsolator(["list", "--instance", instance.name]);

@@ -300,6 +300,11 @@ describe("with a daemon", () => {
       assert.equal(status, 3, command.join(" "));
       assert.match(stderr, /^bpf-isolator: no bpf-isolator daemon listens on .*: start it/);
     }
+    const { status, stdout, stderr } = await runIsolator([
+      ...["endpoints", "--json", "--instance", `${instance}-none`],
+    ]);
+    const said = JSON.parse(stderr) as { error: { code: string; message: string } };
+    assert.deepEqual([status, stdout, said.error.code], [3, "", "no-daemon"], "and JSON of the error");
   });
 
   it("says so when the daemon ends under a follower", async () => {

@@ -19,8 +19,8 @@ before(async () => {
   stranger = await cell(["stranger"], policy("40000-40009"));
 });
 
-const denied = (box: Cell): number => Number(totalDenied(box.container.usage().denied));
-const audited = (box: Cell): number => Number(totalDenied(box.container.usage().audited));
+const denied = (box: Cell): number => Number(totalDenied(box.container.counts.usage().denied));
+const audited = (box: Cell): number => Number(totalDenied(box.container.counts.usage().audited));
 
 /** Makes an attempt and says by how much the denials of each level grew. */
 async function denials(
@@ -75,7 +75,7 @@ describe("ports", () => {
   });
 
   it("reports a source port that nobody can prevent once", async () => {
-    const count = (box: Cell): bigint => box.container.usage().denied.source_port;
+    const count = (box: Cell): bigint => box.container.counts.usage().denied.source_port;
     const levels = [deep, web, pod];
     for (const proto of ["tcp", "udp"]) {
       const before = levels.map(count);
@@ -103,9 +103,9 @@ describe("ports", () => {
     assert.deepEqual([off.poll().length, pod.poll().length - events], [0, 1]);
     // What only can be reported is the parent's to report then.
     const words = "local-port-range how=connect port=40003 listen-port=31015 proto=udp";
-    const source = pod.container.usage().denied.source_port;
+    const source = pod.container.counts.usage().denied.source_port;
     assert.equal((await attempt(words, off.container.node)).status, 0);
-    assert.equal(pod.container.usage().denied.source_port - source, 1n);
+    assert.equal(pod.container.counts.usage().denied.source_port - source, 1n);
     await off.container.cleanup();
   });
 
@@ -144,14 +144,14 @@ describe("ports", () => {
 
   it("reports a listener that the parent forbids once, at the parent", async () => {
     const [child, parent] = [web.poll().length, pod.poll().length];
-    const before = pod.container.usage().rxDropped;
+    const before = pod.container.counts.usage().rxDropped;
     const { status, grown } = await denials("listen-unbound", web, web, pod);
     assert.deepEqual({ status, grown }, { status: 1, grown: [0, 1] });
     assert.deepEqual([web.poll().length - child, pod.poll().length - parent], [0, 1]);
     // With BPF LSM listen() itself is refused, so that no SYN ever comes.
     if (pod.poll().at(-1)?.unreachable === 0) return;
-    assert(pod.container.usage().rxDropped > before, "its SYNs are dropped, and counted as dropped");
-    assert(web.container.usage().rxDropped > 0n, "by both levels");
+    assert(pod.container.counts.usage().rxDropped > before, "its SYNs are dropped, and counted as dropped");
+    assert(web.container.counts.usage().rxDropped > 0n, "by both levels");
   });
 
   it("refuses a port that is another container's, or not the parent's", async () => {
@@ -173,12 +173,12 @@ describe("counting", () => {
     const fields = ["rxPackets", "rxBytes", "txPackets", "txBytes"] as const;
     const grown = (after: Usage, before: Usage): bigint[] =>
       fields.map((field) => after[field] - before[field]);
-    const [deepBefore, webBefore, podBefore] = [deep, web, pod].map((box) => box.container.usage());
+    const [deepBefore, webBefore, podBefore] = [deep, web, pod].map((box) => box.container.counts.usage());
     assert(deepBefore && webBefore && podBefore);
     assert.equal((await attempt("udp-connected-send listen-port=31005", deep.container.node)).status, 0);
-    const child = grown(deep.container.usage(), deepBefore);
+    const child = grown(deep.container.counts.usage(), deepBefore);
     assert(child.every((n) => n > 0n));
-    assert.deepEqual(grown(web.container.usage(), webBefore), child);
-    assert.deepEqual(grown(pod.container.usage(), podBefore), child);
+    assert.deepEqual(grown(web.container.counts.usage(), webBefore), child);
+    assert.deepEqual(grown(pod.container.counts.usage(), podBefore), child);
   });
 });

@@ -40,7 +40,7 @@ describe("a life cycle that begins again", () => {
       return (await attempt(words, node)).status;
     };
     const denied = (): bigint =>
-      totalDenied(isolator.find(["web", "child"])?.container?.usage().denied ?? assert.fail());
+      totalDenied(isolator.find(["web", "child"])?.container?.counts.usage().denied ?? assert.fail());
     assert.deepEqual([await tries("bind port=31000"), await tries("bind port=8080")], [0, 1]);
     for (const text of [
       "escape: allow\nephemeral: clients\n",

@@ -1,14 +1,24 @@
 /** The configuration and its reloads, as containers of a daemon that runs meet them. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { STATE_ROOT } from "../../isolator/containers/instance.js";
+import { cgroupRoot } from "../../isolator/kernel/cgroup.js";
 import { FileLock } from "../../isolator/kernel/lock.js";
+import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
+import { buildId } from "../../isolator/kernel/object.js";
+import { pinRoot } from "../../isolator/kernel/pins.js";
 import { bpf_isolator } from "../../isolator/mesos/messages.js";
+import { ProtocolClient, socketPath } from "../../isolator/protocol/client.js";
 import { Agent, CPUS, ports } from "../support/agent.js";
-import { TestDaemon } from "../support/daemon.js";
+import { TestDaemon, Type } from "../support/daemon.js";
+import { assertNothingLeft, instanceName } from "../support/instance.js";
 import { enterOwnNetwork } from "../support/network.js";
+import { MAIN } from "../support/process.js";
 import type { Task } from "../support/task.js";
 import { until } from "../support/wait.js";
 
@@ -166,4 +176,38 @@ describe("a reload", () => {
     await started;
     await until(() => task.mayBind(8080), "the new file holds");
   });
+});
+
+it("the configuration's one key names the instance: socket, pins, cgroups and state", async () => {
+  const name = instanceName();
+  const file = join(tmpdir(), `${name}.yaml`);
+  writeFileSync(file, `instance: ${name}\noperator: { address: off }\n`);
+  const served = spawn(process.execPath, [MAIN, "serve", "--config", file], { stdio: "ignore" });
+  const ended = once(served, "exit");
+  const client = ProtocolClient.of(name);
+  try {
+    await until(() => existsSync(socketPath(name)), "it listens");
+    const prepare = {
+      container_id: { value: "web" },
+      container_config: { directory: "/", command_info: {} },
+    };
+    await client.call({ type: Type.PREPARE, prepare });
+    const places = [
+      socketPath(name),
+      join(pinRoot(name), buildId()),
+      join(cgroupRoot(requireCgroup2(), name), "web"),
+      join(STATE_ROOT, name, "containers/web/record.json"),
+    ];
+    assert.deepEqual(
+      places.filter((path) => !existsSync(path)),
+      [],
+    );
+    await client.call({ type: Type.CLEANUP, cleanup: { container_id: { value: "web" } } });
+  } finally {
+    client.close();
+    served.kill("SIGTERM");
+    await ended;
+    rmSync(file);
+  }
+  assertNothingLeft(name);
 });

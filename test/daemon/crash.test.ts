@@ -7,9 +7,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { Container } from "../../isolator/containers/container.js";
 import { Instance } from "../../isolator/containers/instance.js";
 import { POINTS, type Point } from "../../isolator/containers/points.js";
+import { prepareContainer } from "../../isolator/containers/preparation.js";
 import { buildId } from "../../isolator/kernel/object.js";
 import { sameLayouts } from "../support/builds.js";
 import { Bystanders } from "../support/bystanders.js";
@@ -171,7 +171,7 @@ after(async () => {
 /** A `run` of the same instance: it sweeps what other runs have left, and nothing of an agent's. */
 async function comeAndGo(): Promise<void> {
   const own = Instance.open(instance);
-  const prepared = Container.prepare(own, { id: ["passer-by"], policy: policy("31900") });
+  const prepared = prepareContainer(own, { id: ["passer-by"], policy: policy("31900") });
   if (own.records.list().some(({ build }) => build !== buildId())) {
     await assert.rejects(prepared, { code: "other-build" });
     return;

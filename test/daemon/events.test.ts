@@ -122,5 +122,7 @@ describe("events", () => {
     ]);
     assert.equal(status, 0);
     assert.match(stdout, /^\S+ {2}one {2}denied bind\(\) tcp 127\.0\.0\.1:31002 by attempt/m);
+    const none = await runIsolator(["events", "--instance", daemon.instance, "--container", "nobody"]);
+    assert.deepEqual([none.status, none.stdout], [0, "no events\n"]);
   });
 });

@@ -202,11 +202,21 @@ describe("a disk", () => {
     assert.throws(() => {
       for (;;) writeFileSync(filler, Buffer.alloc(4096), { flag: "a" });
     }, /ENOSPC/);
-    await assert.rejects(agent.prepare("second", { resources: [ports("31101")] }), /second.*ENOSPC/);
+    await assert.rejects(
+      agent.prepare("second", { resources: [ports("31101")] }),
+      /^IsolatorError: container second: .*ENOSPC.*: make room on that file system$/,
+    );
     await assert.rejects(agent.update("first", ports("31102")), /first.*ENOSPC/);
     assert.deepEqual(await names(), ["first"]);
     assert.deepEqual([await task.mayBind(31100), await task.mayBind(31102)], [true, false]);
     assert(((await agent.usage("first")).net_rx_packets ?? 0n) > 0n);
+    const glass = (...words: string[]) =>
+      runIsolator(["break-glass", "--instance", daemon.instance, "--container", "first", ...words]);
+    const { status, stdout } = await glass("--audit");
+    assert.deepEqual([status, await task.mayBind(31102)], [1, true], "it works, and says for how long");
+    assert.match(stdout, /^failed for first: done, but only until .*ENOSPC.*: make room on/m);
+    assert.equal((await glass("--restore")).status, 0);
+    assert.equal(await task.mayBind(31102), false);
     await agent.cleanup("first");
     assert.deepEqual(await names(), [], "what is removed needs no room");
     unlinkSync(filler);

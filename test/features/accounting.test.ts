@@ -60,7 +60,7 @@ function interfaceCounts(): Counts {
 }
 
 function containerCounts(): Counts {
-  const { rxPackets, rxBytes, txPackets, txBytes } = box.container.usage();
+  const { rxPackets, rxBytes, txPackets, txBytes } = box.container.counts.usage();
   return {
     rxPackets: Number(rxPackets),
     rxBytes: Number(rxBytes),

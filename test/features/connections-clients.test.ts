@@ -61,7 +61,7 @@ async function limited(errno: ConnectErrno): Promise<Cell> {
 async function lines(errno: ConnectErrno, ...command: string[]): Promise<string[]> {
   const box = await limited(errno);
   const { stdout, stderr } = await execute(inNode(box.container.node, command));
-  assert.equal(Number(box.container.usage().denied.connections), 1, stdout + stderr);
+  assert.equal(Number(box.container.counts.usage().denied.connections), 1, stdout + stderr);
   return stdout.trim().split("\n");
 }
 

@@ -19,8 +19,8 @@ async function counted(connections: ConnectionsPolicy): Promise<Cell & { task: C
   return Object.assign(box, { task: Connector.start(box.container.node) });
 }
 
-const live = (box: Cell): number => box.container.connections()?.live ?? -1;
-const held = (box: Cell): number => box.container.connections()?.held ?? -1;
+const live = (box: Cell): number => box.container.counts.connections()?.live ?? -1;
+const held = (box: Cell): number => box.container.counts.connections()?.held ?? -1;
 let server: Listener;
 describe("a connection", () => {
   before(async () => {

@@ -23,8 +23,8 @@ describe("many connections", () => {
     const udp = await receiver();
     const { container } = await cell(["many"], policy("", { connections: { max: 1_000_000 } }));
     const task = Connector.start(container.node);
-    const live = (): number => container.connections()?.live ?? -1;
-    const held = (): number => container.connections()?.held ?? -1;
+    const live = (): number => container.counts.connections()?.live ?? -1;
+    const held = (): number => container.counts.connections()?.held ?? -1;
     const each = Math.ceil(CYCLES / KINDS.length / THREADS);
     for (const kind of KINDS) {
       const port = kind.startsWith("udp") ? udp : peer.port;
@@ -43,7 +43,7 @@ describe("many connections", () => {
       await container.releaseClosed();
       return held() === 0;
     }, "and so is the last timewait", 150_000); // prettier-ignore
-    assert.deepEqual(container.destinations(), []);
+    assert.deepEqual(container.counts.destinations(), []);
     // Where nothing was given back too often, the next ones are counted from 0 on.
     assert.deepEqual(await task.tell(`hold 5 tcp 127.0.0.1 ${peer.port}`), [5, 0, 0]);
     assert.equal(live(), 5);

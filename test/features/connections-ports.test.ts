@@ -26,8 +26,8 @@ async function limited(
   return Object.assign(box, { task: Connector.start(box.container.node) });
 }
 
-const ports = (box: Cell): number => box.container.connections()?.ports ?? -1;
-const refused = (box: Cell): number => Number(box.container.usage().denied.connections_ports);
+const ports = (box: Cell): number => box.container.counts.connections()?.ports ?? -1;
+const refused = (box: Cell): number => Number(box.container.counts.usage().denied.connections_ports);
 
 let server: Listener;
 before(async () => {
@@ -75,7 +75,7 @@ describe("the limit for ports that the kernel chooses", () => {
     await peer.accepted(2);
     await box.task.try(`close ${bound}`);
     await peer.drop("end");
-    await until(() => box.container.connections()?.live === 1, "it is closed, and the other is not");
+    await until(() => box.container.counts.connections()?.live === 1, "it is closed, and the other is not");
     assert.equal(ports(box), 1, "timewait holds the port of bind(0) too");
     sh("ss", "-K", "state", "time-wait");
     await box.container.releaseClosed();
@@ -127,7 +127,7 @@ describe("the limit for ports that the kernel chooses", () => {
     const audited = await limited({ ports: 1 }, { enforce: "audit" });
     assert.deepEqual(await audited.task.tell(`hold 3 tcp 127.0.0.1 ${server.port}`), [3, 0, 0]);
     assert.deepEqual([ports(audited), refused(audited)], [3, 0]);
-    assert.equal(Number(audited.container.usage().audited.connections_ports), 2);
+    assert.equal(Number(audited.container.counts.usage().audited.connections_ports), 2);
   });
 });
 
@@ -152,7 +152,7 @@ describe("a fair share", () => {
     };
     write(encodeShares(7, [{ protocol: "tcp", address: "127.0.0.1", port: server.port, limit: 4 }]));
     assert.equal((await share.task.connect(server.port)).result, "EAGAIN");
-    assert.equal(share.container.connections()?.held, 5);
+    assert.equal(share.container.counts.connections()?.held, 5);
     assert.deepEqual(await share.task.tell(`hold 9 tcp 127.0.0.1 ${other.port}`), [7, 2, 0]);
     assert.deepEqual(await plain.task.tell(`hold 9 tcp 127.0.0.1 ${server.port}`), [9, 0, 0]);
     write(encodeShares(0, []));

@@ -32,7 +32,8 @@ async function counted(connections: ConnectionsPolicy): Promise<Cell & { task: C
   return Object.assign(box, { task: Connector.start(box.container.node) });
 }
 
-const held = (box: Cell) => box.container.connections() ?? { held: -1, live: -1, shared: -1, ports: -1 };
+const held = (box: Cell) =>
+  box.container.counts.connections() ?? { held: -1, live: -1, shared: -1, ports: -1 };
 
 /** Runs `use` with a map of the instance. */
 function withMap<T>(name: "connect_sets" | "connect_totals", use: (map: BpfMap) => T): T {
@@ -106,12 +107,13 @@ describe("connections", () => {
     const task = Connector.start(box.container.node);
     assert.equal((await task.connect(port(4))).result, "ok");
     assert.deepEqual(held(box), { held: 1, live: 1, shared: 0, ports: 0 });
-    assert.equal(box.container.destinations().length, 1);
+    assert.equal(box.container.counts.destinations().length, 1);
   });
 
   it("of a container that is gone, which nobody gave back, make room for others", async () => {
     const box = await counted({ max: 1 });
-    const mine = ({ container }: Cell) => container.destinations().map(({ port: to, held: n }) => [to, n]);
+    const mine = ({ container }: Cell) =>
+      container.counts.destinations().map(({ port: to, held: n }) => [to, n]);
     setPlaces((cgroupId) => cgroupId !== box.container.cgroupId, NOBODY);
     assert.equal((await box.task.connect(port(2))).result, "ok");
     assert.equal((await box.task.connect(port(2))).result, "EAGAIN");

@@ -6,6 +6,7 @@ import type { ConnectionsPolicy } from "../../isolator/features/connections.js";
 import { Connector, Listener, receiver } from "../support/connections.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";
 import { enterOwnNetwork, sh } from "../support/network.js";
+import { attempt } from "../support/process.js";
 import { until } from "../support/wait.js";
 
 enterOwnNetwork();
@@ -17,9 +18,9 @@ async function limited(connections: ConnectionsPolicy, more = {}): Promise<Cell 
   return Object.assign(box, { task: Connector.start(box.container.node) });
 }
 
-const live = (box: Cell): number => box.container.connections()?.live ?? -1;
-const held = (box: Cell): number => box.container.connections()?.held ?? -1;
-const refused = (box: Cell): number => Number(box.container.usage().denied.connections);
+const live = (box: Cell): number => box.container.counts.connections()?.live ?? -1;
+const held = (box: Cell): number => box.container.counts.connections()?.held ?? -1;
+const refused = (box: Cell): number => Number(box.container.counts.usage().denied.connections);
 /** More than tcp_fin_timeout, for which the kernel may hold what is closed on this end only. ms */
 const PATIENCE = 90_000;
 const becomes = (box: Cell, n: number): Promise<true> =>
@@ -89,10 +90,10 @@ describe("connections", () => {
         assert.equal((await box.task.connect(port, { to, family })).result, "EAGAIN", to);
       }
       assert.deepEqual(
-        box.container.destinations().map(({ protocol, address, held: n }) => [protocol, address, n]),
-        box.container.destinations().map(({ protocol }) => [protocol, "127.0.0.1", 1]),
+        box.container.counts.destinations().map(({ protocol, address, held: n }) => [protocol, address, n]),
+        box.container.counts.destinations().map(({ protocol }) => [protocol, "127.0.0.1", 1]),
       );
-      assert.equal(box.container.destinations().length, 3);
+      assert.equal(box.container.counts.destinations().length, 3);
     });
 
     it("is exact when 64 threads race for it", async () => {
@@ -119,8 +120,15 @@ describe("connections", () => {
       assert.equal((await box.task.connect(server.port)).result, "ok");
       assert.equal((await box.task.connect(server.port)).result, "ok");
       assert.equal(live(box), 2);
-      assert.equal(Number(box.container.usage().audited.connections), 1);
+      assert.equal(Number(box.container.counts.usage().audited.connections), 1);
       assert.equal(refused(box), 0);
+    });
+
+    it("holds in a network of its own, where no port is judged", async () => {
+      const box = await limited({ max: 1 }, { ownNetwork: true });
+      assert.equal((await box.task.connect(server.port)).result, "ok");
+      assert.equal((await box.task.connect(server.port)).result, "EAGAIN");
+      assert.equal((await attempt("bind port=8080", box.container.node)).status, 0);
     });
 
     it("gives another errno where that is asked for", async () => {
@@ -154,7 +162,7 @@ describe("connections", () => {
       assert.deepEqual(answers, [32, 0, 0]);
       assert.deepEqual(await box.task.tell(`race 64 1 tcp 127.0.0.1 ${other.port}`), [18, 46, 0]);
       assert.equal(live(box), 50);
-      assert.equal(Number(box.container.usage().denied.connections_total), 46);
+      assert.equal(Number(box.container.counts.usage().denied.connections_total), 46);
       await box.task.try("closeall");
       await becomes(box, 0);
     });
@@ -281,7 +289,7 @@ describe("connections", () => {
       await box.container.releaseClosed();
       assert.equal(held(box), 2, "the pass meets it");
       assert.deepEqual(
-        box.container.destinations().map(({ held: n }) => n),
+        box.container.counts.destinations().map(({ held: n }) => n),
         [2],
       );
       // A way to end timewait at once: the kernel kills what it has too much of.

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
 import type { EgressPolicy } from "../../isolator/features/egress.js";
-import { parseVipOptions } from "../../isolator/features/services.js";
+import { parseVipOptions } from "../../isolator/features/vip-option.js";
 import { endingWay, type EndedSocket } from "../../isolator/kernel/terminate.js";
 import { Connector, Listener, receiver } from "../support/connections.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";

@@ -61,7 +61,7 @@ async function send(task: Connector, to: string, port: number, kind = "udp", fro
   return result;
 }
 
-const denied = (made: Cell): number => Number(made.container.usage().denied.egress);
+const denied = (made: Cell): number => Number(made.container.counts.usage().denied.egress);
 
 let known: TestEndpoints;
 before(async () => {
@@ -169,11 +169,11 @@ describe("egress by blocks of addresses", () => {
   it("reports what a rule says to report, and what an audited container would be refused, and lets it through", async () => {
     const audited = await box({ rules: [rule("audit", { cidr: "10.0.0.0/8" })], byDefault: "allow" });
     assert.equal(await connect(audited.task, "10.1.2.3", 22), "ok");
-    assert.deepEqual(audited.container.egressHits(), [{ rule: 1, denied: 0n, audited: 1n }]);
-    assert.equal(audited.container.usage().audited.egress, 1n);
+    assert.deepEqual(audited.container.counts.egressHits(), [{ rule: 1, denied: 0n, audited: 1n }]);
+    assert.equal(audited.container.counts.usage().audited.egress, 1n);
     const soft = await box({ rules: [], byDefault: "deny" }, "", { enforce: "audit" });
     assert.equal(await connect(soft.task, "10.1.2.3", 22), "ok");
-    assert.deepEqual(soft.container.egressHits(), [{ rule: DEFAULT_RULE, denied: 0n, audited: 1n }]);
+    assert.deepEqual(soft.container.counts.egressHits(), [{ rule: DEFAULT_RULE, denied: 0n, audited: 1n }]);
   });
 
   it("counts by rule", async () => {
@@ -182,7 +182,7 @@ describe("egress by blocks of addresses", () => {
       byDefault: "deny",
     });
     for (const to of ["10.0.0.1", "11.0.0.1", "11.0.0.1", "12.0.0.1"]) await connect(made.task, to, 1);
-    assert.deepEqual(made.container.egressHits(), [
+    assert.deepEqual(made.container.counts.egressHits(), [
       { rule: 1, denied: 1n, audited: 0n },
       { rule: 2, denied: 2n, audited: 0n },
       { rule: DEFAULT_RULE, denied: 1n, audited: 0n },
@@ -243,7 +243,7 @@ describe("egress and a container's own", () => {
     for (const kind of ["tcp", "udp"]) {
       const fd = await task.socket(kind);
       assert.equal(await task.try(`connect ${fd} 10.0.0.1 1`), "EPERM", kind);
-      const held = child.container.connections();
+      const held = child.container.counts.connections();
       assert.equal(held?.held, 0, `${kind}: what the parent refuses is not held by the child`);
     }
   });

@@ -7,12 +7,13 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { parseConfig } from "../../isolator/config/load.js";
 import { breakGlass } from "../../isolator/containers/break-glass.js";
-import { Container } from "../../isolator/containers/container.js";
+import type { Container } from "../../isolator/containers/container.js";
 import { EventLog } from "../../isolator/containers/event-log.js";
 import type { GlassMode } from "../../isolator/containers/glass.js";
 import { Instance } from "../../isolator/containers/instance.js";
 import { Isolator } from "../../isolator/containers/isolator.js";
-import { MACHINE_HOOKS } from "../../isolator/kernel/hooks.js";
+import { prepareContainer } from "../../isolator/containers/preparation.js";
+import { MACHINE_HOOKS } from "../../isolator/kernel/machine-hooks.js";
 import { attachedToMachine } from "../../isolator/kernel/links.js";
 import { buildId } from "../../isolator/kernel/object.js";
 import { pinRoot } from "../../isolator/kernel/pins.js";
@@ -33,7 +34,7 @@ describe("the programs for files that are attached to no cgroup", { skip }, () =
     const { name } = instance;
     const attached = (): number => attachedToMachine(join(pinRoot(name), buildId())).length;
     const prepare = (id: string, rules = {}): Promise<Container> =>
-      Container.prepare(instance, { id: [id], policy: policy(undefined, rules) });
+      prepareContainer(instance, { id: [id], policy: policy(undefined, rules) });
     // Stays, so that the next tests find all loaded.
     const { container: plain } = await cell(["plain"], policy(undefined));
     assert.equal(attached(), 0);
@@ -84,12 +85,12 @@ describe("the programs for files that are attached to no cgroup", { skip }, () =
     assert.deepEqual(await changes(), [DENIED, DENIED]);
     await glass("audit");
     assert.deepEqual(await changes(), ["ok", "ok"]);
-    assert.equal(box.container.usage().audited.file, 2n);
+    assert.equal(box.container.counts.usage().audited.file, 2n);
     await glass("detach");
     assert.deepEqual(await changes(), ["ok", "ok"]);
     await glass(undefined);
     assert.deepEqual(await changes(), [DENIED, DENIED]);
-    const { denied, audited } = box.container.usage();
+    const { denied, audited } = box.container.counts.usage();
     assert.deepEqual([denied.file, audited.file], [4n, 2n]);
     chmodSync(file, 0o644);
   });
@@ -127,7 +128,7 @@ describe("rules for files of an agent's containers", { skip }, () => {
       assert.equal(await said(`cat ${kept}`), DENIED);
       assert.equal(await said(`mkdir ${base}/new`), DENIED);
     };
-    const denied = (): bigint => isolator.find(["web"])?.container?.usage().denied.file ?? 0n;
+    const denied = (): bigint => isolator.find(["web"])?.container?.counts.usage().denied.file ?? 0n;
     await held();
     assert.equal(denied(), 2n);
     await isolator.stop();

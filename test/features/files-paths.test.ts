@@ -94,7 +94,7 @@ describe("paths of rules", { skip }, () => {
     write(at("elsewhere/f"));
     const box = await cell(["later"], policy("", { files: files({ deny }) }));
     assert.deepEqual(
-      box.container.missingPaths().sort(),
+      box.container.enforcement.missingPaths().sort(),
       ["deep/er/still/f", "linked", "made/f", "moved/f"].map(at),
     );
     write(at("made/f"));
@@ -105,7 +105,7 @@ describe("paths of rules", { skip }, () => {
     write(at("deep/er/still/f"));
     for (const path of [...deny, at("target")])
       await until(async () => (await shell(box, `cat ${path}`)) === DENIED, `${path} is denied`);
-    assert.deepEqual(box.container.missingPaths(), []);
+    assert.deepEqual(box.container.enforcement.missingPaths(), []);
     assert.equal(await shell(box, `cat ${write(at("made/g"))}`), "secret");
   });
 

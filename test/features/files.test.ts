@@ -5,8 +5,8 @@ import { once } from "node:events";
 import { existsSync, linkSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { Container } from "../../isolator/containers/container.js";
 import { Instance } from "../../isolator/containers/instance.js";
+import { prepareContainer } from "../../isolator/containers/preparation.js";
 import { toDenial } from "../../isolator/features/events.js";
 import { decode, u32Key, u64Key } from "../../isolator/kernel/codec.js";
 import { layouts } from "../../isolator/kernel/gen/layout.js";
@@ -24,7 +24,7 @@ const here = new TestFiles();
 describe("a kernel without BPF LSM", { skip: hasLsm("file_open") && "this kernel has it" }, () => {
   it("refuses a policy with rules for files, in words, and leaves nothing", async () => {
     const name = instanceName();
-    const box = Container.prepare(Instance.open(name), {
+    const box = prepareContainer(Instance.open(name), {
       id: ["box"],
       policy: policy("", { files: files({ deny: ["/etc"] }) }),
     });
@@ -173,14 +173,14 @@ describe("rules for files", { skip }, () => {
     const programs = instance.acquirePrograms();
     programs.map("file_policies").delete(u64Key(box.container.cgroupId));
     instance.releasePrograms();
-    assert.deepEqual(await box.container.repair(), [
+    assert.deepEqual(await box.container.enforcement.repair(), [
       "its policy in the kernel for changes of files was gone",
     ]);
-    assert.deepEqual(box.container.faults(), []);
+    assert.deepEqual(box.container.enforcement.faults(), []);
     assert.deepEqual(await can(), [true, true, false]);
     await box.container.update(policy(""));
     assert.deepEqual(await can(), [true, true, true]);
-    assert.equal(box.container.usage().denied.file, 3n, "counts go on");
+    assert.equal(box.container.counts.usage().denied.file, 3n, "counts go on");
   });
 });
 

@@ -2,7 +2,8 @@
 // not in the VM: which one is chosen is arithmetic that no kernel does otherwise; 10,000 connects take a minute there
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { parseVipOption, parseVipOptions, slotsByWeight } from "../../isolator/features/services.js";
+import { slotsByWeight } from "../../isolator/features/service-slots.js";
+import { parseVipOption, parseVipOptions } from "../../isolator/features/vip-option.js";
 import { Listener } from "../support/connections.js";
 import { testInstance } from "../support/instance.js";
 import { at, boxMaker, chosen } from "../support/services.js";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { after, before, describe, it } from "node:test";
-import { parseVipOption, parseVipOptions } from "../../isolator/features/services.js";
+import { parseVipOption, parseVipOptions } from "../../isolator/features/vip-option.js";
 import { endLostBackends } from "../../isolator/kernel/terminate.js";
 import { Connector, Listener } from "../support/connections.js";
 import { policy, testInstance } from "../support/instance.js";
@@ -136,7 +136,7 @@ describe("services: where a connect() goes", () => {
     const fd = await made.task.socket("udp");
     assert.equal(await made.task.try(`send ${fd} 10.77.0.9 53`), "ECONNREFUSED");
     assert.ok(process.hrtime.bigint() - before < 5_000_000_000n);
-    assert.equal(made.container.usage().denied.service, 3n);
+    assert.equal(made.container.counts.usage().denied.service, 3n);
     const event = made.poll().at(-1);
     assert.deepEqual([event?.reason, event?.port, event?.family], [20, 53, 2]);
     assert.equal(made.table.misses(parseVipOption("10.77.0.9:80=")), 2n);
@@ -144,7 +144,7 @@ describe("services: where a connect() goes", () => {
     const { fd: open } = { fd: await audited.task.socket() };
     await audited.task.try(`nonblock ${open}`);
     assert.equal(await audited.task.try(`connect ${open} 10.77.0.9 80`), "EINPROGRESS");
-    assert.equal(audited.container.usage().audited.service, 1n);
+    assert.equal(audited.container.counts.usage().audited.service, 1n);
   });
 
   it("shows rules and limits the backend, and does not translate twice where containers are nested", async () => {

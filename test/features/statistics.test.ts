@@ -28,8 +28,8 @@ async function box(parent?: Cell, stays = false): Promise<Box> {
   return Object.assign(made, { task: Connector.start(made.container.node, stays) });
 }
 
-const live = ({ container }: Cell): number => liveConnections(container.usage());
-const timewait = ({ container }: Cell): number => container.statistics().sockets?.timewait ?? -1;
+const live = ({ container }: Cell): number => liveConnections(container.counts.usage());
+const timewait = ({ container }: Cell): number => container.counts.statistics().sockets?.timewait ?? -1;
 const pass = ({ container }: Cell): Promise<unknown> => container.releaseClosed();
 
 /** A listener in a container. @returns its port */
@@ -70,18 +70,18 @@ describe("live connections", () => {
     await hold(client.task, 20, port);
     assert.equal(live(client), 20);
     await becomes(() => live(server), 20);
-    assert.equal(establishedConnections(client.container.usage()), 20);
+    assert.equal(establishedConnections(client.container.counts.usage()), 20);
     const udp = await client.task.connect(port, { kind: "udp" });
     assert.equal(udp.result, "ok");
     const refused = await client.task.connect(9);
     assert.equal(refused.result, "ECONNREFUSED");
     assert.equal(live(client), 20);
-    assert.equal(client.container.usage().tcpAttemptFails, 1n);
+    assert.equal(client.container.counts.usage().tcpAttemptFails, 1n);
     const { fd } = await client.task.connect(port);
     assert.equal(live(client), 21);
     await client.task.try(`abort ${fd}`);
     assert.equal(live(client), 20);
-    assert.equal(client.container.usage().tcpEstabResets, 1n);
+    assert.equal(client.container.counts.usage().tcpEstabResets, 1n);
     await becomes(() => live(server), 20);
     await client.task.kill();
     await server.task.kill();
@@ -97,7 +97,7 @@ describe("live connections", () => {
       await listener.drop("reset");
       return live(client) === 0 || undefined;
     }, "all have ended");
-    const { tcpActiveOpens, tcpClosed } = client.container.usage();
+    const { tcpActiveOpens, tcpClosed } = client.container.counts.usage();
     assert.equal(tcpActiveOpens, tcpClosed);
     assert(tcpActiveOpens >= 6400n, `${tcpActiveOpens} were opened`);
   });
@@ -165,7 +165,7 @@ describe("timewait", () => {
     assert.deepEqual([pod, a, b].map(live), [12, 4, 6]);
     await listener.accepted(12);
     await pass(pod);
-    const numbers = [pod, a, b].map(({ container }) => container.statistics().sockets);
+    const numbers = [pod, a, b].map(({ container }) => container.counts.statistics().sockets);
     assert.equal(numbers[0]?.inSegs, 12n * 2n - 12n);
     assert.deepEqual(
       numbers.map((each) => each?.inSegs),
@@ -183,7 +183,7 @@ describe("what sockets know", () => {
   let client: Box;
   let listener: Listener;
   const numbers = () => {
-    const found = client.container.statistics().sockets;
+    const found = client.container.counts.statistics().sockets;
     assert(found);
     return found;
   };
@@ -249,7 +249,7 @@ describe("the kernel's own counts of a network in which all is the container's",
     sh("ip", "address", "add", "10.98.0.1/24", "dev", "d0");
     sh("ip", "link", "set", "d0", "up");
     sh("ip", "neigh", "replace", "10.98.0.2", "lladdr", "02:00:00:00:00:09", "dev", "d0", "nud", "permanent");
-    const [kernel, usage] = [snmp(), pod.container.usage()];
+    const [kernel, usage] = [snmp(), pod.container.counts.usage()];
     const port = await listen(server.task);
     await hold(client.task, 40, port);
     const lost = await client.task.socket();
@@ -262,7 +262,7 @@ describe("the kernel's own counts of a network in which all is the container's",
       await client.task.try(`abort ${fd}`);
     }
     await until(() => {
-      const [now, counted] = [snmp(), pod.container.usage()];
+      const [now, counted] = [snmp(), pod.container.counts.usage()];
       const told = (name: keyof typeof counted) => Number(counted[name]) - Number(usage[name]);
       const established = establishedConnections(counted) - establishedConnections(usage);
       const own = {

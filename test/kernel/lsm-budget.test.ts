@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { Container } from "../../isolator/containers/container.js";
 import { Instance } from "../../isolator/containers/instance.js";
+import { prepareContainer } from "../../isolator/containers/preparation.js";
 import { CgroupNode } from "../../isolator/kernel/cgroup.js";
 import { HOOKS, type Hook } from "../../isolator/kernel/hooks.js";
 import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
@@ -62,7 +62,7 @@ describe("the ten hooks", { skip: withoutLsm() }, () => {
     await withOthers(async (taken) => {
       assert.equal(taken, 10);
       const instance = Instance.open(name);
-      await assert.rejects(Container.prepare(instance, { id: ["box"], policy: policy("31000") }), {
+      await assert.rejects(prepareContainer(instance, { id: ["box"], policy: policy("31000") }), {
         code: "attach-failed",
         message: /container box: .*lsm_cgroup\/socket_listen.*EINVAL: .*room for ten LSM hooks/,
       });
@@ -72,7 +72,7 @@ describe("the ten hooks", { skip: withoutLsm() }, () => {
     });
     assertNothingLeft(name);
     await allFree();
-    const after = await Container.prepare(Instance.open(name), { id: ["box"], policy: policy("31000") });
+    const after = await prepareContainer(Instance.open(name), { id: ["box"], policy: policy("31000") });
     await after.cleanup();
     assertNothingLeft(name);
   });
@@ -81,12 +81,12 @@ describe("the ten hooks", { skip: withoutLsm() }, () => {
     await allFree();
     const instance = Instance.open(instanceName());
     const all = policy("31000", { escape: "allow" });
-    const box = await Container.prepare(instance, { id: ["box"], policy: all });
+    const box = await prepareContainer(instance, { id: ["box"], policy: all });
     // With socket_listen alone there is room for nine others.
     await withOthers(async (taken) => {
       assert.equal(taken, 9);
       const more = policy("31001", { escape: "allow", sockets: { packet: "deny" } });
-      await assert.rejects(Container.prepare(instance, { id: ["more"], policy: more }), {
+      await assert.rejects(prepareContainer(instance, { id: ["more"], policy: more }), {
         code: "attach-failed",
         message: /lsm_cgroup\/socket_create/,
       });

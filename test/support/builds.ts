@@ -2,7 +2,15 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { appendFileSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readLayouts } from "../../isolator/kernel/btf.js";
@@ -46,17 +54,19 @@ export function sameLayouts(directory: string): string {
 /** One with other layouts of all that is kept or travels: fewer levels, more counters, more of an event. */
 export function otherLayouts(directory: string): string {
   return make(directory, "other", (bpf) => {
-    const file = join(bpf, "layout.h");
-    let text = readFileSync(file, "utf8");
-    for (const [was, is] of [
-      ["#define LEVELS 4", "#define LEVELS 2"],
-      ["struct counters {", "struct counters {\n\t__u64 ahead_of_all;"],
-      ["struct event {", "struct event {\n\t__u64 ahead_of_all;"],
-      ["_Static_assert", "// _Static_assert"],
+    const layout = join(bpf, "layout");
+    for (const [name, was, is] of [
+      ["levels.h", "#define LEVELS 4", "#define LEVELS 2"],
+      ["accounting.h", "struct counters {", "struct counters {\n\t__u64 ahead_of_all;"],
+      ["events.h", "struct event {", "struct event {\n\t__u64 ahead_of_all;"],
     ] as const) {
+      const text = readFileSync(join(layout, name), "utf8");
       assert(text.includes(was), was);
-      text = text.replaceAll(was, is);
+      writeFileSync(join(layout, name), text.replace(was, is));
     }
-    writeFileSync(file, text);
+    for (const name of readdirSync(layout)) {
+      const text = readFileSync(join(layout, name), "utf8");
+      writeFileSync(join(layout, name), text.replaceAll("_Static_assert", "// _Static_assert"));
+    }
   });
 }

@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { after } from "node:test";
-import { Container } from "../../isolator/containers/container.js";
+import type { Container } from "../../isolator/containers/container.js";
 import { Instance, STATE_ROOT } from "../../isolator/containers/instance.js";
 import type { ContainerId } from "../../isolator/containers/names.js";
+import { prepareContainer } from "../../isolator/containers/preparation.js";
 import type { Policy } from "../../isolator/features/policy.js";
 import { parsePorts } from "../../isolator/features/ports.js";
 import type { KernelEvent } from "../../isolator/kernel/events.js";
@@ -53,7 +54,7 @@ export class Cell {
 
   static async create(instance: Instance, id: ContainerId, rules: Policy, parent?: Cell): Promise<Cell> {
     const events: KernelEvent[] = [];
-    const container = await Container.prepare(instance, {
+    const container = await prepareContainer(instance, {
       id,
       policy: rules,
       ...(parent ? { parent: parent.container } : {}),

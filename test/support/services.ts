@@ -1,6 +1,6 @@
 /** Containers with services of their own, for the tests of services. */
 import { formatAddress } from "../../isolator/features/addresses.js";
-import { parseVipOption, parseVipOptions } from "../../isolator/features/services.js";
+import { parseVipOption, parseVipOptions } from "../../isolator/features/vip-option.js";
 import { ServiceTable } from "../../isolator/kernel/service-table.js";
 import { Connector } from "./connections.js";
 import { policy, type Cell, type testInstance } from "./instance.js";

@@ -1,5 +1,5 @@
 /** What holds traffic back in bench:bandwidth: a container's limit, and tc's tbf and htb as Mesos has them on a veth. */
-import { Container } from "../../../isolator/containers/container.js";
+import { prepareContainer } from "../../../isolator/containers/preparation.js";
 import type { Instance } from "../../../isolator/containers/instance.js";
 import type { CgroupNode } from "../../../isolator/kernel/cgroup.js";
 import { type Link, SINK, SOURCE, THERE } from "../../support/bandwidth.js";
@@ -61,7 +61,7 @@ function withTc(name: string, ...commands: string[]): Method {
 
 function withLimit(instance: Instance, side: "egress" | "ingress"): Method["hold"] {
   return async (rate) => {
-    const container = await Container.prepare(instance, {
+    const container = await prepareContainer(instance, {
       id: ["limited"],
       policy: {
         ...{ ports: [], ephemeral: "allow", enforce: "on", allowProtocols: [] },
@@ -70,7 +70,7 @@ function withLimit(instance: Instance, side: "egress" | "ingress"): Method["hold
     });
     return {
       node: container.node,
-      dropped: () => Number(container.bandwidth()?.[side].droppedPackets ?? 0n),
+      dropped: () => Number(container.counts.bandwidth()?.[side].droppedPackets ?? 0n),
       end: () => container.cleanup(),
     };
   };

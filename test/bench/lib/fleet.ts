@@ -1,9 +1,12 @@
 /** The containers of bench:lifecycle, in an instance of the benchmark's own, started and removed by the library. */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { Container } from "../../../isolator/containers/container.js";
+import type { Container } from "../../../isolator/containers/container.js";
 import { Instance, STATE_ROOT } from "../../../isolator/containers/instance.js";
 import { PortTable } from "../../../isolator/containers/port-table.js";
+import { sweep as sweepLeftovers } from "../../../isolator/containers/leftovers.js";
+import { Counts } from "../../../isolator/containers/counts.js";
+import { prepareContainer } from "../../../isolator/containers/preparation.js";
 import { Records } from "../../../isolator/containers/records.js";
 import { CgroupNode } from "../../../isolator/kernel/cgroup.js";
 import { BpfMap } from "../../../isolator/kernel/maps.js";
@@ -38,7 +41,7 @@ export class Fleet {
   private constructor(cleanup: Cleanup) {
     this.#cleanup = cleanup;
     const phases = this.#phases;
-    phases.watch("sweep", Instance.prototype, "sweep");
+    phases.watch("sweep", Records.prototype, "abandoned");
     phases.watch("programs", Instance.prototype, "acquirePrograms");
     phases.watch("last one out", Instance.prototype, "removeIfUnused");
     phases.watch("record", Records.prototype, "reserve", "write", "remove");
@@ -47,7 +50,7 @@ export class Fleet {
     phases.watch("attach", CgroupNode.prototype, "withFd");
     phases.watch("policy", BpfMap.prototype, "update");
     phases.watch("ports", PortTable.prototype, "claim", "release");
-    phases.watch("counts", Container.prototype, "usage");
+    phases.watch("counts", Counts.prototype, "usage");
     phases.watch("programs", Programs.prototype, "close");
   }
 
@@ -84,7 +87,7 @@ export class Fleet {
     const begin = FIRST_PORT + this.size * PORTS_EACH;
     return this.#cleanup.guard(() =>
       this.#phases.time(async () => {
-        const container = await Container.prepare(this.instance, {
+        const container = await prepareContainer(this.instance, {
           id: [`c${this.#made++}`],
           policy: {
             ports: [{ begin, end: begin + PORTS_EACH - 1 }],
@@ -124,7 +127,7 @@ async function sweep(): Promise<void> {
     if (!name.startsWith(PREFIX) || isAlive(Number(name.slice(PREFIX.length)))) continue;
     const instance = Instance.open(name);
     await instance.locked(async () => {
-      await instance.sweep();
+      await sweepLeftovers(instance);
       instance.removeIfUnused();
     });
   }

@@ -3,8 +3,8 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { Container } from "../../../isolator/containers/container.js";
 import { Instance } from "../../../isolator/containers/instance.js";
+import { prepareContainer } from "../../../isolator/containers/preparation.js";
 import { repository } from "./build.js";
 import { moveInto, nodeOf } from "./cgroup.js";
 import type { Cleanup } from "./cleanup.js";
@@ -85,7 +85,7 @@ export class Holding {
 export async function crowd(count: number, cleanup: Cleanup): Promise<void> {
   const instance = Instance.open(`bench-${process.pid}`);
   for (let i = 0; i < count; i++) {
-    const container = await Container.prepare(instance, {
+    const container = await prepareContainer(instance, {
       id: [`crowd-${i}`],
       policy: {
         ...{ ports: [], ephemeral: "allow", enforce: "on", allowProtocols: [] },

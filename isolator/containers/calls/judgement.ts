@@ -1,0 +1,110 @@
+/**
+ * By what an agent's containers are judged: the configuration, where the agent listens, and the principals of frameworks.
+ * What changes in one of them is applied to all whom it concerns.
+ */
+import type { ContainerFacts } from "../../config/facts.js";
+import { policyFor, type AgentAddress } from "../../config/policy.js";
+import type { Config } from "../../config/schema.js";
+import { messageOf } from "../../errors.js";
+import type { Policy } from "../../features/policy.js";
+import { readAgentAddress, writeAgentAddress } from "../agent-address.js";
+import type { Container } from "../container.js";
+import { readPrincipals, writePrincipals, type Principals } from "../principals.js";
+import type { Entry } from "../registry.js";
+import type { Parts } from "./parts.js";
+
+export class Judgement {
+  /** Undefined until its first handshake. */
+  private address: AgentAddress | undefined;
+  /** Of frameworks, as a master told last. */
+  private principals: Principals = new Map();
+
+  constructor(
+    private readonly parts: Pick<Parts, "instance" | "registry" | "log" | "notices" | "serially">,
+    public config: Config,
+  ) {}
+
+  /** What a daemon before this one has known. */
+  readState(): void {
+    const { stateDirectory } = this.parts.instance;
+    this.address = readAgentAddress(stateDirectory);
+    this.principals = readPrincipals(stateDirectory);
+  }
+
+  /** Where the agent listens; undefined: none has said. */
+  get agent(): AgentAddress | undefined {
+    return this.address;
+  }
+
+  /** @returns whether that is news */
+  learnAgent(agent: AgentAddress): boolean {
+    if (this.address?.ip === agent.ip && this.address.port === agent.port) return false;
+    this.address = agent;
+    this.keep("the agent's address will not be known to the next daemon", () => {
+      writeAgentAddress(this.parts.instance.stateDirectory, agent);
+    });
+    return true;
+  }
+
+  /** Containers of frameworks with another one than before may be in other classes. */
+  learnPrincipals(next: Principals): void {
+    const before = this.principals;
+    const changed = [...new Set([...before.keys(), ...next.keys()])].filter(
+      (id) => before.get(id) !== next.get(id),
+    );
+    if (changed.length === 0) return;
+    this.principals = new Map(next);
+    this.keep("the next daemon will not know principals", () => {
+      writePrincipals(this.parts.instance.stateDirectory, next);
+    });
+    const ids = new Set(changed);
+    for (const entry of this.parts.registry.list())
+      if (ids.has(entry.facts?.frameworkId ?? ""))
+        void this.parts.serially(entry.id, () => this.judgeAgain(entry));
+  }
+
+  /** @param otherwise what it means that it cannot be written */
+  private keep(otherwise: string, write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      this.parts.log.add("warning", "", `${otherwise}: ${messageOf(error)}`);
+    }
+  }
+
+  /** By the configuration and all that is known of its framework and agent. */
+  policyOf(facts: ContainerFacts): Policy {
+    const principal = this.principals.get(facts.frameworkId ?? "");
+    return policyFor(this.config, principal === undefined ? facts : { ...facts, principal }, this.address);
+  }
+
+  /** Resolves when all containers that are judged otherwise than before are. */
+  async judgeAll(): Promise<void> {
+    const { registry } = this.parts;
+    await Promise.all(
+      registry.list().map((entry) => this.parts.serially(entry.id, () => this.judgeAgain(entry))),
+    );
+  }
+
+  async judgeAgain(entry: Entry): Promise<void> {
+    const { container, facts } = entry;
+    if (!container || !facts || entry.cleaning) return;
+    const { ports } = container.policy;
+    // Ports are what the last update() said, whatever prepare() did.
+    const policy = this.policyOf({ ...facts, ...(ports ? { ports } : {}) });
+    if (JSON.stringify(policy) === JSON.stringify(container.policy)) return;
+    await this.apply(container, policy).catch((error: unknown) => {
+      const what = `the new configuration cannot be applied to it: ${messageOf(error)}`;
+      this.parts.log.add("warning", entry.name, what);
+    });
+  }
+
+  /** Puts a container under another policy, and tells what comes of it. @throws as Container.update() */
+  async apply(container: Container, policy: Policy): Promise<void> {
+    const { notices } = this.parts;
+    const dropped = await container.update(policy, (ports, owner) => {
+      notices.tookOver(container.name, ports, owner);
+    });
+    notices.keptListeners(container, dropped);
+  }
+}
