@@ -8,12 +8,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 const WORK = 0.25;
 const REST = 2;
 
-/** @returns to be called and awaited between any two steps: rests where enough was done at a time */
-export function pacing(): () => Promise<void> {
+/**
+ * @param signal when it aborts, there is no more rest: somebody waits for the end
+ * @returns to be called and awaited between any two steps: rests where enough was done at a time
+ */
+export function pacing(signal: AbortSignal): () => Promise<void> {
   let begun = performance.now();
   return async () => {
-    if (performance.now() - begun < WORK) return;
-    await sleep(REST);
+    if (signal.aborted || performance.now() - begun < WORK) return;
+    await sleep(REST, undefined, { signal }).catch(() => undefined);
     begun = performance.now();
   };
 }

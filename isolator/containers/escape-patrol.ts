@@ -52,7 +52,8 @@ export class EscapePatrol {
 
   /** @returns ms of work */
   private async round(): Promise<number> {
-    const rest = pacing();
+    const { signal } = this.stopping;
+    const rest = pacing(signal);
     let worked = 0;
     const step = async <T>(work: () => T): Promise<T> => {
       await rest();
@@ -64,11 +65,12 @@ export class EscapePatrol {
     const pids = await listProcesses();
     const table = new ProcessTable();
     for (const pid of pids) {
+      if (signal.aborted) return worked;
       const process = await step(() => readProcess(pid));
       if (process) table.add(process);
     }
     for (const [container, watch] of [...this.watches]) {
-      if (this.stopping.signal.aborted) break;
+      if (signal.aborted) break;
       const found = await step(() => {
         try {
           return watch.look(table);

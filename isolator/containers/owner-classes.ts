@@ -15,5 +15,8 @@ export function writeClasses(maps: OwnerMaps, cgroupId: bigint, classes: readonl
 }
 
 export function forgetClasses(maps: OwnerMaps, cgroupId: bigint): void {
-  maps.map("owner_classes").delete(u64Key(cgroupId));
+  const map = maps.map("owner_classes");
+  const key = u64Key(cgroupId);
+  // Most have none, and after a change all that is remembered of verdicts on egress is found out anew.
+  if (map.lookup(key)) map.delete(key);
 }

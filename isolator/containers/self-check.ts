@@ -72,7 +72,7 @@ export class SelfCheck {
   private async lookAtAll(): Promise<void> {
     const failures = new Map<string, string>();
     const { signal } = this.stopping;
-    const rest = pacing();
+    const rest = pacing(signal);
     let checked = 0;
     for (const entry of this.options.entries()) {
       await rest();

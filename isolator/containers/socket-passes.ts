@@ -56,6 +56,8 @@ export class SocketPasses {
   /** One for all tallies: what is read is decoded at once. */
   private readonly buffer = new Uint8Array(layouts.structs.socket_tally.size);
   private timer: NodeJS.Timeout | undefined;
+  /** A pass that is under way is to come to its end. */
+  private stopping = new AbortController();
   private soonTimer: NodeJS.Timeout | undefined;
   private statistics = false;
   private interval = INTERVAL;
@@ -79,9 +81,11 @@ export class SocketPasses {
   stop(): void {
     clearInterval(this.timer);
     this.timer = undefined;
+    this.stopping.abort();
   }
 
   private start(): void {
+    if (this.stopping.signal.aborted) this.stopping = new AbortController();
     this.timer ??= setInterval(() => {
       void this.look();
     }, this.interval).unref();
@@ -178,7 +182,7 @@ export class SocketPasses {
 
   private async end(programs: Programs): Promise<void> {
     let any = false;
-    const rest = pacing();
+    const rest = pacing(this.stopping.signal);
     for (const container of [...this.watched.values()]) {
       await rest();
       any = container.ends() || any;
@@ -194,7 +198,7 @@ export class SocketPasses {
     if (!this.statistics) return before;
     const map = programs.map("socket_tallies");
     if (this.tallied.size === 0) this.forgetOthers(map);
-    const rest = pacing();
+    const rest = pacing(this.stopping.signal);
     for (const [cgroupId, container] of [...this.watched]) {
       await rest();
       if (container.ownNetwork || !this.watched.has(cgroupId)) continue;
@@ -216,7 +220,7 @@ export class SocketPasses {
     number: number,
   ): Promise<void> {
     const time = performance.now();
-    const rest = pacing();
+    const rest = pacing(this.stopping.signal);
     for (const [cgroupId, counted] of before) {
       await rest();
       const container = this.watched.get(cgroupId);
