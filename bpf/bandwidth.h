@@ -111,6 +111,7 @@ static __always_inline void begin(struct bandwidth_state *state, enum bandwidth_
 	state->begun = now;
 	state->bytes = 0;
 	state->other = 0;
+	state->passed = state->passed_bytes;
 	state->budget = state->rate ? state->rate * (span / 1000) / 800000 + 65536 : FAR_AWAY;
 	__sync_lock_test_and_set(&state->due, now + span);
 }
@@ -259,7 +260,7 @@ __noinline int bandwidth_step(__u64 id, __u32 side)
 	elapsed = now - state->begun;
 	if (elapsed < 1000)
 		elapsed = 1000;
-	state->measured = (state->bytes + state->other) * NS_PER_SEC / elapsed;
+	state->measured = (state->passed_bytes - state->passed) * NS_PER_SEC / elapsed;
 	state->measured_at = now;
 	if (move_level(state, side, now, elapsed))
 		settle(state, BANDWIDTH_SETTLING, now, slow);
@@ -340,12 +341,12 @@ static __noinline int over_limit(struct __sk_buff *skb, struct bandwidth_state *
 	struct counters *counters = container_counters();
 	bool audit = rule->flags & BANDWIDTH_AUDIT;
 
-	count(&state->other, sent ? wire->bytes : 0);
 	report_over(policy, state, skb, audit);
 	if (audit) {
 		count(&counters->audited[REASON_BANDWIDTH], wire->packets);
 		return ALLOW;
 	}
+	count(&state->other, sent ? wire->bytes : 0);
 	count(&state->dropped_packets, wire->packets);
 	count(&state->dropped_bytes, wire->bytes);
 	uncount(wire, sent);
@@ -432,7 +433,7 @@ static __always_inline __s64 most_debt(const struct socket_bandwidth *note, cons
 	had = part_debt(note, level, now) + PART;
 	if (had > most)
 		had = most;
-	return state->credit * 2 - (__u64)had / NS_PER_MS * state->credit / (PART_MS / 2);
+	return state->credit * 3 / 2 - (__u64)had / NS_PER_MS * state->credit * 3 / (PART_MS * 2);
 }
 
 /* The host's budget, where the container has a share of it: before its own step, which goes by that. */

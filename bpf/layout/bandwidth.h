@@ -49,6 +49,7 @@ struct bandwidth_state {
 	__u64 budget; /* bytes that end it early */
 	__u64 bytes;  /* of this step that the level is for */
 	__u64 other;  /* bytes of this step that it is not for, what was dropped included */
+	__u64 passed; /* passed_bytes when the step began */
 	__u64 phase;  /* enum bandwidth_phase */
 	/*
 	 * Connections that sent a packet of some size: in the present generation, which the first counts, and before.

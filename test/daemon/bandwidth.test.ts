@@ -5,7 +5,7 @@ import { Agent, CPUS } from "../support/agent.js";
 import { BANDWIDTH } from "../support/bandwidth.js";
 import { TestDaemon } from "../support/daemon.js";
 import { enterOwnNetwork } from "../support/network.js";
-import { execute, inNode } from "../support/process.js";
+import { execute, inNode, runIsolator } from "../support/process.js";
 
 enterOwnNetwork();
 const CONFIG = "bandwidth: { per_cpu: { egress: 10Mbit }, loopback: count, host: { egress: 1Gbit } }\n";
@@ -55,6 +55,8 @@ describe("the resource network_bandwidth", () => {
     const [egress] = usage.net_traffic_control_statistics ?? [];
     assert.equal(egress?.id, "bw_limit");
     assert((egress.drops ?? 0n) > 0n && (egress.bytes ?? 0n) > 0n);
+    // What was dropped is no part of it; nor are pauses of the sender, which bring bursts.
+    assert((egress.ratebps ?? 0n) < 30n * MBIT, `${egress.ratebps}`);
     const labels = '\\{container="web",[^}]*direction="egress"\\}';
     assert.equal(await metric(`container_bandwidth_limit_bytes_per_second${labels}`), Number(10n * MBIT));
     const dropped = await metric(`container_bandwidth_dropped_packets_total${labels}`);
@@ -64,5 +66,21 @@ describe("the resource network_bandwidth", () => {
       await metric('host_bandwidth_limit_bytes_per_second\\{direction="egress"\\}'),
       Number(1000n * MBIT),
     );
+  });
+});
+
+describe("run --egress-rate", () => {
+  it("holds its command to it, and tells at the end", async () => {
+    const options = ["--egress-rate", "10Mbit", "--egress-burst", "20KB", "--limit-loopback", "--json"];
+    const words = [BANDWIDTH, "udp", "to=127.0.0.1", "port=9", "ms=300"];
+    const { status, stdout, stderr } = await runIsolator(["run", ...options, "--", ...words]);
+    assert.equal(status, 0, stderr);
+    const line = stderr.split("\n").find((text) => text.includes('"event":"usage"')) ?? "{}";
+    const usage = JSON.parse(line) as Record<string, number>;
+    assert.equal(usage["net_tx_rate_limit"], Number(10n * MBIT));
+    assert.equal(usage["net_tx_burst_size"], 20_000);
+    const { ms } = JSON.parse(stdout) as { ms: number };
+    const most = (Number(10n * MBIT) * (ms + 100)) / 1000 + 20_000;
+    assert((usage["net_tx_bytes"] ?? Infinity) < most, `${usage["net_tx_bytes"]} bytes in ${ms} ms`);
   });
 });

@@ -554,7 +554,7 @@ export const layouts = {
       }
     },
     "bandwidth_state": {
-      "size": 200,
+      "size": 208,
       "fields": {
         "rate": {
           "offset": 0,
@@ -592,68 +592,72 @@ export const layouts = {
           "offset": 64,
           "type": "u64"
         },
-        "phase": {
+        "passed": {
           "offset": 72,
           "type": "u64"
         },
-        "generation": {
+        "phase": {
           "offset": 80,
           "type": "u64"
         },
-        "generation_due": {
+        "generation": {
           "offset": 88,
           "type": "u64"
         },
-        "senders": {
+        "generation_due": {
           "offset": 96,
           "type": "u64"
         },
-        "senders_before": {
+        "senders": {
           "offset": 104,
           "type": "u64"
         },
-        "host_generation": {
+        "senders_before": {
           "offset": 112,
           "type": "u64"
         },
-        "passed_packets": {
+        "host_generation": {
           "offset": 120,
           "type": "u64"
         },
-        "passed_bytes": {
+        "passed_packets": {
           "offset": 128,
           "type": "u64"
         },
-        "dropped_packets": {
+        "passed_bytes": {
           "offset": 136,
           "type": "u64"
         },
-        "dropped_bytes": {
+        "dropped_packets": {
           "offset": 144,
           "type": "u64"
         },
-        "marked": {
+        "dropped_bytes": {
           "offset": 152,
           "type": "u64"
         },
-        "throttled": {
+        "marked": {
           "offset": 160,
           "type": "u64"
         },
-        "measured": {
+        "throttled": {
           "offset": 168,
           "type": "u64"
         },
-        "measured_at": {
+        "measured": {
           "offset": 176,
           "type": "u64"
         },
-        "reported_at": {
+        "measured_at": {
           "offset": 184,
           "type": "u64"
         },
-        "unarmed": {
+        "reported_at": {
           "offset": 192,
+          "type": "u64"
+        },
+        "unarmed": {
+          "offset": 200,
           "type": "u64"
         }
       }
