@@ -21,14 +21,16 @@
 #define SMALL_PACKET 120
 /* In which debt is repaid, at least. */
 #define REPAY (250 * NS_PER_MS)
-/* TCP packets are dropped beyond this only: pacing has failed. */
-#define MAX_TCP_DEBT (2 * NS_PER_SEC)
+/* TCP packets are dropped beyond this only: pacing has failed, or could not begin. */
+#define MAX_TCP_DEBT NS_PER_SEC
 /* Credit of a connection that receives: what it may have at once after a pause. */
 #define PART_MS 250LL
 #define PART    (PART_MS * (__s64)NS_PER_MS)
 #define MANY    16
 /* Departure times further away than this are none. */
-#define MAX_DELAY    (2 * NS_PER_SEC)
+#define MAX_DELAY (2 * NS_PER_SEC)
+/* What is beyond is forgiven: more than what is dropped for, else nothing ever were. */
+#define MAX_DEBT     (MAX_DELAY + NS_PER_SEC / 2)
 #define MIN_LEVEL    2000
 #define REPORT_EVERY (10 * NS_PER_SEC)
 /* What a child's program writes into a packet that it drops, so that its parents do not count it. */
@@ -210,7 +212,7 @@ __noinline int bandwidth_step(__u64 id, __u32 side)
 {
 	struct bandwidth_rule *rule = bpf_map_lookup_elem(&bandwidth_rules, &id);
 	struct bandwidth *bandwidth = bpf_map_lookup_elem(&bandwidths, &id);
-	__u64 now = bpf_ktime_get_ns(), due, rate, burst, elapsed;
+	__u64 now = bpf_ktime_get_ns(), due, rate, burst, elapsed, most;
 	struct bandwidth_state *state;
 	bool slow = !id || side == BANDWIDTH_INGRESS;
 
@@ -254,9 +256,10 @@ __noinline int bandwidth_step(__u64 id, __u32 side)
 		begin_step(state, now, slow);
 		return 0;
 	}
-	/* More cannot be helped any more. */
-	if (debt_of(state, now) > (__s64)NS_PER_SEC)
-		state->clock = now + NS_PER_SEC;
+	/* Where nothing is held back, debt says little of what is to come. */
+	most = rule->flags & BANDWIDTH_AUDIT ? MAX_TCP_DEBT / 2 : MAX_DEBT;
+	if (debt_of(state, now) > (__s64)most)
+		state->clock = now + most;
 	elapsed = now - state->begun;
 	if (elapsed < 1000)
 		elapsed = 1000;

@@ -154,6 +154,20 @@ describe("egress of TCP", () => {
     assert(rate < 4 * MBIT, `a flow that asks for 2 Mbit/s has ${rate / MBIT}`);
   });
 
+  it("cannot be had more of by connections that end before they are paced", async () => {
+    const box = await limited({ egress: { rate: 10 * MBIT } });
+    const begun = box.container.counts.usage().txBytes;
+    const { ms } = await traffic<{ ms: number }>(
+      box.container.node,
+      `short to=${THERE} port=${SINK} ms=2500`,
+    );
+    const sent = Number(box.container.counts.usage().txBytes - begun) / (10 * MBIT);
+    const { droppedPackets = 0n } = box.container.counts.bandwidth()?.egress ?? {};
+    // A second's worth ahead of the limit at most; and SYN, ACK and RST, which always pass.
+    assert(sent < ms / 1000 + 2, `${sent} seconds' worth in ${ms} ms`);
+    assert(process.env["BPF_ISOLATOR_VM"] !== undefined || droppedPackets > 0n, "it never came to drops");
+  });
+
   it("may be more than 32 bits of bytes/s, which a connection's pacing rate cannot be", async () => {
     // Cut to 32 bits they are 10,000 bytes/s and none at all.
     for (const rate of [2 ** 32 + 10_000, 2 ** 32]) {

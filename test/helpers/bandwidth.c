@@ -12,6 +12,8 @@
  *   udp to=IP port=N ms=N size=N [connect=1] [recverr=1] [raw=1]
  *                           sends datagrams as fast as it can; counts what send() answers. raw=1: by a raw socket for
  *                           TCP's protocol
+ *   short to=IP port=N ms=N
+ *                           connections one after another, each with what goes before its first ACK
  *   echo port=N, ask to=IP port=N ms=N
  *                           sends back; requests of 100 bytes one after another, and how long they take
  *
@@ -386,6 +388,20 @@ static void send_datagrams(int argc, char **argv)
 	       now_ms() - begun, sent, full, denied, again, other);
 }
 
+static void send_short(int argc, char **argv)
+{
+	long long begun = now_ms(), end = begun + number(argc, argv, "ms", 1000);
+	long connections = 0;
+
+	for (; now_ms() < end; connections++) {
+		struct pollfd polled = {.fd = connect_flow(argc, argv)};
+
+		send(polled.fd, buffer, 14000, MSG_NOSIGNAL);
+		abort_flow(&polled);
+	}
+	printf("{\"ms\":%lld,\"connections\":%ld}\n", now_ms() - begun, connections);
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
@@ -406,6 +422,8 @@ int main(int argc, char **argv)
 		run_flows(argc, argv, POLLIN);
 	else if (!strcmp(mode, "udp"))
 		send_datagrams(argc, argv);
+	else if (!strcmp(mode, "short"))
+		send_short(argc, argv);
 	else
 		return 2;
 	return 0;
