@@ -288,6 +288,8 @@ describe("egress of all else", () => {
     const { share } = await measure(box, udp(200), 10 * MBIT);
     assert(share > 1.5, `${share} of the limit`);
     assert(box.container.counts.usage().audited.bandwidth > 0n);
+    const { share: bulk } = await measure(box, tcp(2, 300), 10 * MBIT);
+    assert(bulk > 1.5, `TCP has ${bulk} of the limit`);
     assert.equal(box.container.counts.bandwidth()?.egress.droppedPackets, 0n);
   });
 });
