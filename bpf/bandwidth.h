@@ -27,6 +27,8 @@
 #define PART_MS 250LL
 #define PART    (PART_MS * (__s64)NS_PER_MS)
 #define MANY    16
+/* What it has had too much, and is remembered: not for longer than a change of the limit may take. */
+#define MAX_PART_DEBT (4 * PART)
 /* Departure times further away than this are none. */
 #define MAX_DELAY (2 * NS_PER_SEC)
 /* What is beyond is forgiven: more than what is dropped for, else nothing ever were. */
@@ -410,13 +412,16 @@ static __always_inline void count_receiver(struct socket_bandwidth *note, struct
                                            __u64 bytes, __u64 now)
 {
 	__u64 *clock = &note->clocks[level & (LEVELS - 1)];
+	__s64 debt;
 
 	if (note->receptions[level & (LEVELS - 1)] != state->generation) {
 		note->receptions[level & (LEVELS - 1)] = state->generation;
 		count(&state->senders, 1);
 	}
-	if (state->level)
-		*clock = now + part_debt(note, level, now) + ns_of(bytes, state->level);
+	if (!state->level)
+		return;
+	debt = part_debt(note, level, now) + ns_of(bytes, state->level);
+	*clock = now + (debt < MAX_PART_DEBT ? debt : MAX_PART_DEBT);
 }
 
 /*
