@@ -81,7 +81,7 @@ static __always_inline void charge(struct bandwidth_state *state, __u64 bytes, _
 /* What a container, or the host, may send in a second now. */
 static __noinline __u64 rate_in_force(const struct bandwidth_rule *rule, __u32 side)
 {
-	__u64 rate = rule->rate[side & 1], host_id = 0, share;
+	__u64 rate = rule->rate[side & 1], host_id = 0, share, most;
 	struct bandwidth *host;
 
 	if (!rule->weight)
@@ -89,7 +89,10 @@ static __noinline __u64 rate_in_force(const struct bandwidth_rule *rule, __u32 s
 	host = bpf_map_lookup_elem(&bandwidths, &host_id);
 	if (!host || !host->sides[side & 1].rate)
 		return rate;
+	most = host->sides[side & 1].rate;
 	share = host->sides[side & 1].level * rule->weight;
+	if (share > most)
+		share = most;
 	return rate && rate < share ? rate : share;
 }
 
