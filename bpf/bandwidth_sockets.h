@@ -262,9 +262,13 @@ static __always_inline void bandwidth_arm(struct sock_common *common)
 {
 	struct tcp_sock *tcp = common ? bpf_skc_to_tcp_sock(common) : NULL;
 	struct arming arming = {.tcp = tcp};
+	__u8 state;
 
-	if (!tcp || BPF_CORE_READ(tcp, bpf_sock_ops_cb_flags) & BPF_SOCK_OPS_RTT_CB_FLAG ||
-	    BPF_CORE_READ(common, skc_state) != BPF_TCP_ESTABLISHED)
+	if (!tcp || BPF_CORE_READ(tcp, bpf_sock_ops_cb_flags) & BPF_SOCK_OPS_RTT_CB_FLAG)
+		return;
+	/* Who has closed only its own way still takes what comes. */
+	state = BPF_CORE_READ(common, skc_state);
+	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT)
 		return;
 	arming.cgroup = BPF_CORE_READ((struct sock *)tcp, sk_cgrp_data.cgroup);
 	bpf_loop(16, arm_level, &arming, 0);

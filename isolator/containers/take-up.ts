@@ -258,6 +258,8 @@ function adoptAll(
       }
       if (current !== record)
         log.add("upgraded", name, `its programs are those of this version now (${buildId()})`);
+      // A kernel before 6.12 has them paced only as long as somebody looks.
+      if (record.policy.bandwidth) instance.older.add(BigInt(record.chain.at(-1) ?? 0), programs);
       adopted.set(name, container);
       onContainer(container, instance.records.readConfig(key));
     } catch (error) {
