@@ -592,15 +592,30 @@ static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 	return ALLOW;
 }
 
-/* A send of an unconnected UDP socket, where the policy wants it to be told. */
-static __always_inline int bandwidth_sendmsg(struct bpf_sock_addr *ctx)
+/*
+ * Whether a datagram goes by the loopback device, as far as its destination tells. No address is the loopback's too.
+ * The kernel takes v4-mapped ones to the hook of IPv4.
+ */
+static __always_inline bool is_for_loopback(struct bpf_sock_addr *ctx, bool six)
+{
+	if (six)
+		return !ctx->user_ip6[0] && !ctx->user_ip6[1] && !ctx->user_ip6[2] &&
+		       bpf_ntohl(ctx->user_ip6[3]) <= 1;
+	return !ctx->user_ip4 || bpf_ntohl(ctx->user_ip4) >> 24 == 127;
+}
+
+/* A send of an unconnected UDP socket, where the policy wants it to be told. @param six the hook of IPv6 */
+static __always_inline int bandwidth_sendmsg(struct bpf_sock_addr *ctx, bool six)
 {
 	const struct policy *policy = container_policy();
 	__u64 id = policy->cgroup_id, now;
+	struct bandwidth_rule *rule = bpf_map_lookup_elem(&bandwidth_rules, &id);
 	struct bandwidth *bandwidth = bpf_map_lookup_elem(&bandwidths, &id);
 	struct bandwidth_state *state;
 
-	if (!bandwidth || refuses_nothing(policy) || denied_below())
+	if (!rule || !bandwidth || refuses_nothing(policy) || denied_below())
+		return ALLOW;
+	if (!(rule->flags & BANDWIDTH_LOOPBACK) && is_for_loopback(ctx, six))
 		return ALLOW;
 	state = &bandwidth->sides[BANDWIDTH_EGRESS];
 	now = bpf_ktime_get_ns();

@@ -146,11 +146,11 @@ int bandwidth_out(struct __sk_buff *skb)
 SEC("cgroup/sendmsg4")
 int bandwidth_send4(struct bpf_sock_addr *ctx)
 {
-	return bandwidth_sendmsg(ctx);
+	return bandwidth_sendmsg(ctx, false);
 }
 
 SEC("cgroup/sendmsg6")
 int bandwidth_send6(struct bpf_sock_addr *ctx)
 {
-	return bandwidth_sendmsg(ctx);
+	return bandwidth_sendmsg(ctx, true);
 }

@@ -270,6 +270,14 @@ describe("egress of all else", () => {
       const later = await traffic<Datagrams>(eagain.container.node, udp(200, "", to));
       assert(later.again > 0 && later.denied === 0, JSON.stringify(later));
     }
+    // There is no room still, and these need none.
+    await Promise.all([
+      traffic<Datagrams>(eagain.container.node, udp(600)),
+      ...["127.0.0.1", "::1", "::ffff:127.0.0.1"].map(async (to) => {
+        const local = await traffic<Datagrams>(eagain.container.node, udp(300, "", to));
+        assert(local.sent > 0 && local.again === 0, `${to}: ${JSON.stringify(local)}`);
+      }),
+    ]);
   });
 
   it("shares the limit with TCP, and neither starves", async () => {
