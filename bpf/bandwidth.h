@@ -571,6 +571,10 @@ static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 	host = host_of(rule, BANDWIDTH_INGRESS, now);
 	step_if_due(state, id, BANDWIDTH_INGRESS, now);
 	measure(skb, &wire, false);
+	if (skb->tstamp == DROPPED_BELOW) {
+		uncount(&wire, false);
+		return DENY;
+	}
 	tcp = is_tcp(skb);
 	note = tcp && skb->len > SMALL_PACKET ? receiver_of(skb) : NULL;
 	if (state->rate && !(tcp && skb->len <= SMALL_PACKET)) {
@@ -578,8 +582,12 @@ static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 		most = tcp ? most_debt(note, state, policy->level, now) : (__s64)(state->credit / 2);
 		if (debt > most) {
 			verdict = over_limit(skb, state, rule, &wire, false);
-			if (verdict != ALLOW)
+			if (verdict != ALLOW) {
+				/* When it came is of no use to anybody any more. */
+				if (policy->level)
+					skb->tstamp = DROPPED_BELOW;
 				return verdict;
+			}
 		} else if (debt > most - (__s64)state->credit && !(rule->flags & BANDWIDTH_AUDIT) &&
 		           bpf_skb_ecn_set_ce(skb)) {
 			count(&state->marked, wire.packets);

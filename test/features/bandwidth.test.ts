@@ -342,6 +342,13 @@ describe("limits of several", () => {
       const share = Number(parent.container.counts.usage().txBytes - begun) / (ms / 1000) / (20 * MBIT);
       assert(share < (box === wide ? 1.2 : 0.35), `${share} of the parent's limit`);
     }
+    // What a child drops of what comes, its parent has not received either.
+    const outer = await limited({ ingress: { rate: 100 * MBIT } });
+    const below = await limited({ ingress: { rate: 5 * MBIT, burst: 3000 } }, outer);
+    await traffic<Flows>(below.container.node, `receive to=${THERE} port=${SOURCE} flows=4 ms=400`);
+    const [child, both] = [below, outer].map(({ container }) => container.counts);
+    assert((child?.bandwidth()?.ingress.droppedPackets ?? 0n) > 0n);
+    assert.equal(both?.usage().rxBytes, child?.usage().rxBytes);
   });
 
   it("leave the loopback device alone, unless it counts", async () => {
