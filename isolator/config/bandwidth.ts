@@ -8,6 +8,7 @@ import {
   MIN_RATE,
   parseBurst,
   parseRate,
+  parseUnit,
   type BandwidthPolicy,
   type FullMode,
   type HostBandwidth,
@@ -83,7 +84,7 @@ export const BandwidthSchema = z
         description:
           "Limits of classes, before per_cpu and the default. A class that is only claimed tightens.",
       }),
-    resource_unit: rate("What one of the scalar resource network_bandwidth is. Default: 1Mbit."),
+    resource_unit: text(parseUnit, "What one of the scalar resource network_bandwidth is. Default: 1Mbit."),
     resource_for: z.enum(["egress", "ingress", "both"]).default("egress").meta({
       description: "Directions that the resource network_bandwidth limits; it comes before all else.",
     }),
@@ -174,7 +175,7 @@ export function toBandwidth(input: Input): BandwidthConfig {
       ...toLimits(rates),
       ...(weight === undefined ? {} : { weight }),
     })),
-    resourceUnit: input.resource_unit === undefined ? 125_000 : parseRate(input.resource_unit),
+    resourceUnit: input.resource_unit === undefined ? 125_000 : parseUnit(input.resource_unit),
     resourceFor: input.resource_for,
     loopback: input.loopback === "count",
     onFull: input.on_full,

@@ -87,8 +87,8 @@ function unitOf(text: string): number | undefined {
   return RATE_UNITS[bytes ? `${bytes[1] ?? ""}bps` : word.replace(/\/s$/, "")];
 }
 
-/** Parses "100Mbit", "12.5MB/s", "10Gbit/s". @returns bytes/s @throws bad-argument */
-export function parseRate(text: string): number {
+/** @returns bytes/s, any @throws bad-argument */
+function readRate(text: string): number {
   const [, number = "", unit = ""] = NUMBER.exec(text) ?? [];
   if (number === "" || unit === "") throw bad("rate", text, RATE_HELP);
   // kbps is kilobytes to tc and kilobits to most people.
@@ -96,7 +96,20 @@ export function parseRate(text: string): number {
     throw bad("rate", text, `${unit} means bits to some and bytes to others: ${RATE_HELP}`);
   const factor = unitOf(unit);
   if (factor === undefined) throw bad("rate", text, `there is no unit ${unit}: ${RATE_HELP}`);
-  return checkRate(Number(number) * factor, text);
+  return Number(number) * factor;
+}
+
+/** Parses "100Mbit", "12.5MB/s", "10Gbit/s". @returns bytes/s @throws bad-argument */
+export function parseRate(text: string): number {
+  return checkRate(readRate(text), text);
+}
+
+/** Parses what one of a resource is, as "1bit": so little is no limit by itself. @returns bytes/s @throws bad-argument */
+export function parseUnit(text: string): number {
+  const unit = readRate(text);
+  if (!(unit > 0)) throw bad("rate", text, "a unit is more than 0");
+  if (unit > MAX_RATE) throw bad("rate", text, `give at most ${formatRate(MAX_RATE)}`);
+  return unit;
 }
 
 /** @param rate bytes/s @param text for the error @returns a whole number @throws bad-argument */

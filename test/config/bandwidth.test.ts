@@ -72,6 +72,20 @@ bandwidth:
   it("take the resource in the unit and for the directions that the operator says", () => {
     const unit = yaml("bandwidth: { resource_unit: 1MB/s, resource_for: both }");
     assert.equal(limits(unit, { networkBandwidth: 2.5 }), "egress 20Mbit, ingress 20Mbit");
+    for (const [unit, networkBandwidth] of [
+      ["1bit", 20_000_000],
+      ["1kbit", 20_000],
+    ] as const)
+      assert.equal(
+        limits(yaml(`bandwidth: { resource_unit: ${unit} }`), { networkBandwidth }),
+        "egress 20Mbit",
+      );
+    // Below the least that carries a connection it is that.
+    assert.equal(limits(yaml("bandwidth: { resource_unit: 1bit }"), { networkBandwidth: 1 }), "egress 8kbit");
+    assert.match(
+      problems("bandwidth:\n  resource_unit: 0kbit"),
+      /^2:.*bandwidth\.resource_unit: bad rate "0kbit": a unit is/,
+    );
   });
   it("come with a weight where the host has a budget; nested containers have their parent's", () => {
     const host = yaml(`${CLASSES}
