@@ -184,6 +184,18 @@ export function toBandwidth(input: Input): BandwidthConfig {
   };
 }
 
+/** Whether the minimum is above the maximum; no where one is no rate, which is said elsewhere. */
+function isTurned(perCpu: unknown): perCpu is { minimum: string; maximum: string } {
+  if (typeof perCpu !== "object" || perCpu === null) return false;
+  const { minimum, maximum } = perCpu as Record<string, unknown>;
+  if (typeof minimum !== "string" || typeof maximum !== "string") return false;
+  try {
+    return parseRate(minimum) > parseRate(maximum);
+  } catch {
+    return false;
+  }
+}
+
 /** What no key alone shows. @param bandwidth any value of the key @param classes any value of `classes` */
 export function bandwidthProblems(bandwidth: unknown, classes: unknown): Problem[] {
   if (typeof bandwidth !== "object" || bandwidth === null) return [];
@@ -196,9 +208,13 @@ export function bandwidthProblems(bandwidth: unknown, classes: unknown): Problem
         problems.push({ path: [...path, `${side}_burst`], message: `has no effect without ${side}` });
     }
   };
-  const { default: fallback, host, classes: rules } = bandwidth as Record<string, unknown>;
+  const { default: fallback, host, classes: rules, per_cpu: perCpu } = bandwidth as Record<string, unknown>;
   bursts(fallback, ["bandwidth", "default"]);
   bursts(host, ["bandwidth", "host"]);
+  if (isTurned(perCpu)) {
+    const message = `${perCpu.minimum} is above maximum, which is ${perCpu.maximum}: give at most that`;
+    problems.push({ path: ["bandwidth", "per_cpu", "minimum"], message });
+  }
   if (!Array.isArray(rules)) return problems;
   const known = classNames(classes);
   rules.forEach((rule: unknown, i) => {

@@ -202,6 +202,10 @@ describe("rates and bursts", () => {
       problems("bandwidth: { classes: [{ class: gold, egress: 1Mbit }] }"),
       /there is no class "gold"/,
     );
+    assert.match(
+      problems("bandwidth:\n  per_cpu:\n    { egress: 1Mbit, minimum: 2Gbit, maximum: 1Gbit }"),
+      /^3:.*bandwidth\.per_cpu\.minimum: 2Gbit is above maximum, which is 1Gbit/,
+    );
     assert.match(problems("bandwidth: { host: { egres: 1Gbit } }"), /did you mean egress/);
   });
   it("are refused on the command line, with what they lack", async () => {
