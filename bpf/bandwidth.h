@@ -186,6 +186,12 @@ static __always_inline __u64 senders_of(const struct bandwidth_state *state)
 	return state->senders > state->senders_before ? state->senders : state->senders_before;
 }
 
+/* Whether all of the rate was used. */
+static __always_inline bool is_used_up(const struct bandwidth_state *state, __u64 elapsed)
+{
+	return (state->bytes + state->other) * NS_PER_SEC / elapsed >= state->rate - state->rate / 16;
+}
+
 /*
  * The level moves by what was wanted over what was measured, and is never below what all senders could have alike.
  * @returns whether by so much that it must settle
@@ -202,8 +208,6 @@ static __always_inline bool move_level(struct bandwidth_state *state, __u32 side
 		least = clamp64(target / senders, MIN_LEVEL, most);
 	if (target < sent + sent / 2)
 		factor = (target << 16) / sent;
-	if (sent + state->other * NS_PER_SEC / elapsed >= rate - rate / 16)
-		state->throttled += elapsed;
 	if (settling && factor > 65536)
 		factor = 65536;
 	if (factor > 58982 && factor < 72090)
@@ -253,6 +257,11 @@ __noinline int bandwidth_step(__u64 id, __u32 side)
 	}
 	state->rate = rate;
 	turn_generation(state, now, slow);
+	elapsed = now - state->begun;
+	if (elapsed < 1000)
+		elapsed = 1000;
+	if (state->phase != BANDWIDTH_CHANGING && !(rule->flags & BANDWIDTH_AUDIT) && is_used_up(state, elapsed))
+		state->throttled += elapsed;
 	/* Only what goes far beyond the budget is of interest while the level settles. */
 	if (state->phase != BANDWIDTH_MEASURING &&
 	    (state->phase == BANDWIDTH_CHANGING || state->bytes <= state->budget)) {
@@ -265,9 +274,6 @@ __noinline int bandwidth_step(__u64 id, __u32 side)
 	most = rule->flags & BANDWIDTH_AUDIT ? MAX_TCP_DEBT / 2 : MAX_DEBT;
 	if (debt_of(state, now) > (__s64)most)
 		state->clock = now + most;
-	elapsed = now - state->begun;
-	if (elapsed < 1000)
-		elapsed = 1000;
 	state->measured = (state->passed_bytes - state->passed) * NS_PER_SEC / elapsed;
 	state->measured_at = now;
 	if (move_level(state, side, now, elapsed))
