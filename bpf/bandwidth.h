@@ -435,9 +435,10 @@ static __always_inline void count_receiver(struct socket_bandwidth *note, struct
 
 /*
  * The debt with which what comes for a connection is dropped: that of a burst for one alone; else the more it has had
- * lately the less, so that those with more than their part lose packets before others do. A sender that has lost some
- * waits for 200 ms and more, and may then send what it has left. Among many there are always some that wait: what
- * they leave is not for one that has had its part.
+ * lately the less, so that those with more than their part lose packets before others do, and those with much more
+ * while there is credit yet: from one and a half bursts down to a credit of a fifth, among many of a half. A sender
+ * that has lost some waits for 200 ms and more, and may then send what it has left. Among many there are always some
+ * that wait: what they leave is not for one that has had its part.
  */
 static __always_inline __s64 most_debt(const struct socket_bandwidth *note, const struct bandwidth_state *state,
                                        __u32 level, __u64 now)
@@ -554,8 +555,10 @@ static __always_inline int bandwidth_egress(struct __sk_buff *skb)
 }
 
 /*
- * A packet that a socket of the container is about to get. With half of the credit gone, ECN tells the sender;
- * windows get smaller too (bandwidth_sockets.h); what comes with a debt of a burst is dropped.
+ * A packet that a socket of the container is about to get. From half of the credit on windows get smaller
+ * (bandwidth_sockets.h). Within a burst below the debt with which it would be dropped (most_debt()), ECN tells the
+ * sender. What is not TCP is dropped with a debt of half a burst: where it were to have as much as a new connection,
+ * it would leave nothing to the others.
  */
 static __always_inline int bandwidth_ingress(struct __sk_buff *skb)
 {
