@@ -513,7 +513,7 @@ static __always_inline int bandwidth_egress(struct __sk_buff *skb)
 	struct bandwidth *bandwidth = bpf_map_lookup_elem(&bandwidths, &id);
 	struct bandwidth_state *state, *host;
 	struct on_wire wire;
-	bool tcp, over, departs = false;
+	bool tcp, over;
 	int verdict;
 
 	if (!rule || !bandwidth || spares_loopback(skb, rule))
@@ -531,8 +531,7 @@ static __always_inline int bandwidth_egress(struct __sk_buff *skb)
 	if (state->rate) {
 		__s64 debt = debt_of(state, now);
 
-		departs = rule->flags & BANDWIDTH_EDT && has_departures(BPF_CORE_READ((struct sk_buff *)skb, dev));
-		if (departs)
+		if (rule->flags & BANDWIDTH_EDT && has_departures(BPF_CORE_READ((struct sk_buff *)skb, dev)))
 			over = !depart(skb, state, now);
 		else
 			over = tcp ? debt > (__s64)MAX_TCP_DEBT && skb->len > SMALL_PACKET : debt > 0;
@@ -549,7 +548,7 @@ static __always_inline int bandwidth_egress(struct __sk_buff *skb)
 	if (tcp)
 		count_sender(skb, state, policy->level);
 	pass_host(host, state, rule, &wire, now);
-	if (!tcp || !state->rate || departs || rule->flags & BANDWIDTH_AUDIT)
+	if (!tcp || !state->rate || rule->flags & BANDWIDTH_AUDIT)
 		return ALLOW;
 	return skb->gso_size && skb->len > train_of(state->level) + 200 ? CGROUP_SKB_CN : ALLOW;
 }
