@@ -27,8 +27,8 @@
 #define PART_MS 250LL
 #define PART    (PART_MS * (__s64)NS_PER_MS)
 #define MANY    16
-/* What it has had too much, and is remembered: not for longer than a change of the limit may take. */
-#define MAX_PART_DEBT (4 * PART)
+/* What it has had too much, and is remembered: of many slow ones, what comes at once is more than a second's part. */
+#define MAX_PART_DEBT (16 * PART)
 /* Departure times further away than this are none. */
 #define MAX_DELAY (2 * NS_PER_SEC)
 /* What is beyond is forgiven: more than what is dropped for, else nothing ever were. */
