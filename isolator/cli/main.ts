@@ -74,13 +74,30 @@ const PORTS_EXAMPLE = formatPorts([
   { begin: 31010, end: 31010 },
 ]);
 
+const called = process.argv[2] ?? "";
+const words = process.argv.slice(2);
+/** Asked for, as far as can be told of a command line that is wrong. */
+const wantsJson = words.slice(0, words.includes("--") ? words.indexOf("--") : undefined).includes("--json");
+
+/** An error in JSON: of `run` in the form of what else it tells. */
+function errorLine(code: string, message: string): string {
+  const error =
+    called === "run" ? { event: "error", code, message } : { version: 1, error: { code, message } };
+  return `${toAsciiJson(error)}\n`;
+}
+
 // What a command needs is loaded only when it is called: `serve` has the kernel verify its programs meanwhile.
 const program = new Command("bpf-isolator")
   .description("gives tasks their own ports by cgroup v2 and BPF, with no network namespace")
   .version(readVersion())
   .enablePositionalOptions()
   .exitOverride()
-  .showHelpAfterError("(--help shows what there is)");
+  .configureOutput({
+    outputError: (text, write) => {
+      write(wantsJson ? errorLine("bad-argument", text.trim().replace(/^error: /, "")) : text);
+    },
+  })
+  .showHelpAfterError(wantsJson ? false : "(--help shows what there is)");
 
 program
   .command("run")
@@ -281,19 +298,17 @@ program
 
 addDocumentation(program);
 
-const called = process.argv[2] ?? "";
 const failed = called === "run" ? RUN_FAILED : 1;
 const asksDaemon = OPERATOR_COMMANDS.includes(called);
 /** Told apart from 1 by `check`, whose 1 is an answer, and by the commands that ask the daemon. */
 const badUsage = called === "check" || called === "break-glass" || asksDaemon ? 2 : failed;
 const statusOf = asksDaemon ? OPERATOR_STATUS : called === "run" ? RUN_STATUS : {};
 
-/** With --json an error is a line of JSON too: of `run` in the form of what else it tells. */
+/** With --json an error is a line of JSON too. */
 function printError(code: string, message: string): void {
   const command = program.commands.find((each) => each.name() === called);
-  if (command?.opts()["json"] !== true) process.stderr.write(`bpf-isolator: ${message}\n`);
-  else if (called === "run") process.stderr.write(`${toAsciiJson({ event: "error", code, message })}\n`);
-  else process.stderr.write(`${toAsciiJson({ version: 1, error: { code, message } })}\n`);
+  const asked = command?.opts()["json"] === true;
+  process.stderr.write(asked ? errorLine(code, message) : `bpf-isolator: ${message}\n`);
 }
 
 try {

@@ -125,10 +125,18 @@ function reload(holder: ConfigHolder, isolator: Isolator, log: EventLog, manager
     return;
   }
   const { file = "all defaults" } = holder;
-  void isolator.reconfigure(holder.config).then(() => {
-    log.add("configuration", "", `the configuration was read again: ${file}`);
-    manager.status(`serving; the configuration was read again: ${file}`);
-  });
+  const told = (what: string): void => {
+    log.add("configuration", "", what);
+    manager.status(`serving; ${what}`);
+  };
+  void isolator.reconfigure(holder.config).then(
+    () => {
+      told(`the configuration was read again: ${file}`);
+    },
+    (error: unknown) => {
+      told(`the configuration was read again, and not all of it is in force: ${file}: ${messageOf(error)}`);
+    },
+  );
 }
 
 /**

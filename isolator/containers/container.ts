@@ -208,6 +208,7 @@ export class Container {
     if (!this.counts.closed) await this.killAll(timeout);
     reach("cleanup:killed");
     await instance.locked(async () => {
+      if (this.removed) return;
       this.releasePorts();
       reach("cleanup:released");
       await this.leave(timeout);
@@ -223,6 +224,11 @@ export class Container {
       instance.removeIfUnused();
       reach("cleanup:done");
     });
+  }
+
+  /** Notes why the agent is to end it. @throws state-failed */
+  limit(why: string): void {
+    this.state.save({ limited: why });
   }
 
   /** Ends the node, or where it is the agent's, its programs. */

@@ -56,6 +56,8 @@ export class EscapeWatch {
       const cgroup = cgroupPathOf(pid);
       // Gone, or moved in since the node was read.
       if (cgroup === undefined || this.isInside(cgroup) || this.told.get(pid) === started) continue;
+      // Its number may be another process's since the table was read.
+      if (readProcess(pid)?.started !== started) continue;
       this.told.set(pid, started);
       escaped.push({ pid, process: escapeUntrusted(name), cgroup: escapeUntrusted(cgroup) });
     }

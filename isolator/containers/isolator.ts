@@ -9,6 +9,7 @@ import { Cluster } from "../cluster/cluster.js";
 import type { TaskFacts } from "../config/facts.js";
 import type { AgentAddress } from "../config/policy.js";
 import type { Config } from "../config/schema.js";
+import { messageOf } from "../errors.js";
 import type { bpf_isolator, mesos } from "../mesos/messages.js";
 import { enterTakenUp } from "./calls/entering.js";
 import { explain } from "./calls/explain.js";
@@ -85,7 +86,9 @@ export class Isolator {
       },
     );
     this.endpoints.setHost(judgement.agent?.ip);
-    void this.reconfigure(config);
+    void this.reconfigure(config).catch((error: unknown) => {
+      this.log.add("warning", "", `not all of the configuration is in force: ${messageOf(error)}`);
+    });
     // What only a pass knows is told again soon.
     void instance.sockets.look();
     parts.cleanups.resume();

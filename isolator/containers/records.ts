@@ -66,6 +66,8 @@ export interface ContainerRecord {
   pid: number;
   /** Seconds since the epoch. */
   started: number;
+  /** Why the agent is to end it, once that is so: a daemon that comes after this one says it again. */
+  limited?: string;
   /** Builds whose programs may be attached too, since a daemon ended while it replaced them by those of `build`. */
   replacing?: string[];
   /** What other maps than those of `build` have counted, by the kernel's id of the map: it never counts there again. */
@@ -270,7 +272,7 @@ export class Records {
       return isRecord(record) ? record : undefined;
     } catch (error) {
       // Missing: its process was killed before it wrote one, or is about to. Damaged: as good as missing.
-      if (["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "") || error instanceof SyntaxError)
+      if (["ENOENT", "ENOTDIR", "EISDIR"].includes(systemCode(error) ?? "") || error instanceof SyntaxError)
         return undefined;
       if (error instanceof IsolatorError) throw error;
       throw stateError(file, error);
@@ -336,6 +338,7 @@ function isRecord(value: unknown): value is ContainerRecord {
     isPolicy(record.policy) &&
     (record.withoutNetRaw === undefined || record.withoutNetRaw === true) &&
     (record.agentNode === undefined || record.agentNode === true) &&
+    (record.limited === undefined || isText(record.limited)) &&
     (record.replacing === undefined || isList(record.replacing)) &&
     (record.carried === undefined || isObject(record.carried))
   );

@@ -47,7 +47,7 @@ export class Registry {
   }
 
   delete(entry: Entry): void {
-    this.entries.delete(entry.name);
+    if (this.entries.get(entry.name) === entry) this.entries.delete(entry.name);
     if (entry.container) this.byCgroup.delete(entry.container.cgroupId);
   }
 
@@ -113,12 +113,14 @@ export class Watchers {
     return this.limitations.get(name);
   }
 
-  /** The container has to end. The first reason holds. @returns whether it is the first */
-  raise(name: string, limitation: mesos.slave.ContainerLimitation): boolean {
-    if (this.limitations.has(name)) return false;
+  isLimited(name: string): boolean {
+    return this.limitations.has(name);
+  }
+
+  /** The container has to end. */
+  raise(name: string, limitation: mesos.slave.ContainerLimitation): void {
     this.limitations.set(name, limitation);
     this.wake(name);
-    return true;
   }
 
   /** The container has ended. */

@@ -1,6 +1,8 @@
 /** What the daemon looks at again and again, for all containers. */
 import type { Config } from "../config/schema.js";
+import { messageOf } from "../errors.js";
 import type { Parts } from "./calls/parts.js";
+import type { Container } from "./container.js";
 import { EscapePatrol } from "./escape-patrol.js";
 import type { GlassMode } from "./glass.js";
 import { HostShare } from "./host-share.js";
@@ -125,6 +127,8 @@ export class Rounds {
   add({ name, container }: Entry): void {
     if (container && this.violations.counts)
       this.violations.look(name, container.counts.usage().denied, Date.now());
+    // A daemon before this one may not have come to tell it.
+    if (container?.record.limited !== undefined) this.raise(name, container, container.record.limited);
     const watch = container?.enforcement.escapeWatch();
     if (watch) this.patrol.add(name, watch);
   }
@@ -159,11 +163,22 @@ export class Rounds {
     }
   }
 
+  private raise(name: string, { policy }: Container, what: string): void {
+    this.parts.watchers.raise(name, limitationOf(name, what, policy.ports ?? []));
+  }
+
   /** The agent is told to. @param what the container did */
   private endContainer(name: string, what: string): void {
     const { registry, watchers, log } = this.parts;
-    const ports = registry.named(name)?.container?.policy.ports ?? [];
-    if (watchers.raise(name, limitationOf(name, what, ports)))
-      log.add("limitation", name, "the agent is told to end it");
+    const container = registry.named(name)?.container;
+    if (!container || watchers.isLimited(name)) return;
+    // Before it is told: this process may be killed between the two.
+    try {
+      container.limit(what);
+    } catch (error) {
+      log.add("warning", name, `a daemon after this one would not tell the agent again: ${messageOf(error)}`);
+    }
+    this.raise(name, container, what);
+    log.add("limitation", name, "the agent is told to end it");
   }
 }

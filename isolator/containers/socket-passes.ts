@@ -73,7 +73,8 @@ export class SocketPasses {
     if (this.statistics && interval === this.interval) return;
     this.statistics = true;
     this.interval = interval;
-    this.stop();
+    clearInterval(this.timer);
+    this.timer = undefined;
     if (this.watched.size > 0) this.start();
   }
 
@@ -183,10 +184,11 @@ export class SocketPasses {
   private async end(programs: Programs): Promise<void> {
     let any = false;
     const rest = pacing(this.stopping.signal);
-    for (const container of [...this.watched.values()]) {
+    for (const [cgroupId, container] of [...this.watched]) {
       const due = rest();
       if (due) await due;
-      any = container.ends() || any;
+      // What it tells the programs would stay for ever once the container is gone.
+      if (this.watched.has(cgroupId)) any = container.ends() || any;
     }
     if (!any || endingWay() === undefined) return;
     const ended = await endSockets(programs);

@@ -305,6 +305,17 @@ describe("with a daemon", () => {
     ]);
     const said = JSON.parse(stderr) as { error: { code: string; message: string } };
     assert.deepEqual([status, stdout, said.error.code], [3, "", "no-daemon"], "and JSON of the error");
+    const wrong = await runIsolator(["list", "--json", "--nonsense"]);
+    assert.deepEqual(
+      [wrong.status, JSON.parse(wrong.stderr)],
+      [2, { version: 1, error: { code: "bad-argument", message: "unknown option '--nonsense'" } }],
+    );
+    const task = await runIsolator(["run", "--json", "--nonsense", "--", "true", "--json"]);
+    assert.deepEqual(
+      [task.status, (JSON.parse(task.stderr) as { event: string }).event],
+      [125, "error"],
+      task.stderr,
+    );
   });
 
   it("says so when the daemon ends under a follower", async () => {

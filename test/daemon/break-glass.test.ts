@@ -43,8 +43,15 @@ it("--audit of one container stays through update(), a reload and the daemon's d
   assert.match((await daemon.event("break_glass", "web")).msg, /nothing is refused any more/);
   await daemon.restart();
   await check();
+  await until(() => daemon.events("break_glass", "web").length === 2, "the next daemon tells it too");
   assert.equal((await glass("--restore", "--container", "web")).status, 0);
   assert.deepEqual([await free.mayBind(strange), await free.mayBind(web + 1)], [false, true]);
+  // A reload has it look at itself.
+  await daemon.reload("");
+  await until(
+    () => daemon.events("break_glass", "web").find(({ msg }) => msg.includes("is enforced again")),
+    "the daemon tells that it is taken back",
+  );
 });
 
 it("--detach of all holds for new ones, and is taken back while the daemon is dead", async () => {

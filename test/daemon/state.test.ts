@@ -237,7 +237,17 @@ describe("a disk", () => {
     await assert.rejects(agent.prepare("kept", { resources: [ports("31110")] }), /on its way out/);
     sh("mount", "-o", "remount,rw", containers);
     await until(async () => (await names()).length === 0, "it is removed in the background");
+    // What is tried again is that container, and not another that has its name by then.
+    const old = await agent.launch("kept", { resources: [ports("31110")] });
+    sh("mount", "-o", "remount,ro", containers);
+    await old.end();
+    await agent.cleanup("kept");
+    sh("mount", "-o", "remount,rw", containers);
+    await agent.cleanup("kept");
     await agent.prepare("kept", { resources: [ports("31110")] });
+    const watch = await agent.watch("kept");
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    assert.deepEqual([await names(), watch.isOpen()], [["kept"], true]);
     await agent.cleanup("kept");
     sh("umount", containers);
   });

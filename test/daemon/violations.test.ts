@@ -47,6 +47,22 @@ it("ends a container by a limitation that an agent takes, for all who watch it",
   await agent.cleanup("other");
 });
 
+it("ends it also where the daemon was killed before it had told anybody", async () => {
+  const task = await agent.launch("late", { resources: [ports("31020")] });
+  for (let i = 0; i < 3; i++) assert.equal(await task.mayBind(31005), false);
+  await until(() => daemon.events("limitation", "late").length > 0, "it is to be told");
+  await daemon.stop("SIGKILL");
+  await daemon.start();
+  const watch = await agent.watch("late");
+  await until(() => watch.records.length > 0, "it is told by the next");
+  assert.match(
+    watch.records[0]?.watch?.limitation?.message ?? "",
+    /container late: 3 refusals .* its ports are 31020/,
+  );
+  await agent.cleanup("late");
+  await watch.ended;
+});
+
 it("only says so where action is log, and counts from when the rule came", async () => {
   await daemon.reload("");
   const watch = await agent.watch("job");

@@ -12,7 +12,9 @@ const RETRY_FIRST = 1_000;
 const RETRY_MOST = 30_000;
 
 export class Cleanups {
-  private readonly retries = new Set<NodeJS.Timeout>();
+  /** One for each that has not gone. */
+  private readonly retries = new Map<Entry, NodeJS.Timeout>();
+  private stopped = false;
 
   constructor(private readonly parts: Parts) {}
 
@@ -48,19 +50,30 @@ export class Cleanups {
         const what = `it cannot be removed yet, and is tried again: ${messageOf(error)}`;
         log.add("cleanup_pending", entry.name, what);
       }
-      const timer = setTimeout(() => {
-        this.retries.delete(timer);
-        void this.finish(entry, Math.min(2 * retry, RETRY_MOST));
-      }, retry);
-      this.retries.add(timer.unref());
+      this.later(entry, retry);
       return;
     }
+    clearTimeout(this.retries.get(entry));
+    this.retries.delete(entry);
     // Its last events still find its name.
     ring.poll();
     registry.delete(entry);
     rounds.delete(entry.name);
     log.forget(entry.name);
     watchers.end(entry.name);
+  }
+
+  private later(entry: Entry, retry: number): void {
+    if (this.stopped || this.retries.has(entry)) return;
+    const timer = setTimeout(() => {
+      this.retries.delete(entry);
+      void this.parts.serially(entry.id, async () => {
+        // Another cleanup() may have come to the end, and its name may be another container's by now.
+        if (this.parts.registry.named(entry.name) === entry)
+          await this.finish(entry, Math.min(2 * retry, RETRY_MOST));
+      });
+    }, retry);
+    this.retries.set(entry, timer.unref());
   }
 
   /** One that could not be taken up, or that never was. @param key of its record @throws cgroup-failed, state-failed */
@@ -71,6 +84,8 @@ export class Cleanups {
 
   /** Nothing is tried again; the next daemon goes on. */
   stop(): void {
-    for (const timer of this.retries) clearTimeout(timer);
+    this.stopped = true;
+    for (const timer of this.retries.values()) clearTimeout(timer);
+    this.retries.clear();
   }
 }

@@ -47,9 +47,10 @@ async function removeStrays(
 ): Promise<void> {
   const keys = new Set([...known, ...registry.list().map(({ id }) => id)].map(recordKey));
   for (const key of instance.records.keys().reverse()) {
-    if (keys.has(key) || !instance.records.isAgents(key)) continue;
+    if (keys.has(key)) continue;
     const name = nodeNames(key).join(".");
     try {
+      if (!instance.records.isAgents(key)) continue;
       await cleanups.removeUnknown(key);
       log.add("removed", name, "the agent does not know it, and neither does this daemon: removed");
     } catch (error) {
