@@ -128,6 +128,9 @@ void Outbox::answered(const Future<Response>& answer) {
   const Call call = items.front().call;
   if (!answer.isReady()) {
     again(answer.isFailed() ? answer.failure() : "the call was broken off");
+  } else if (answer->type() != Response::ERROR &&
+             Response::Type_Name(answer->type()) != Call::Type_Name(call.type())) {
+    again("it has answered with another call's answer");
   } else if (answer->type() != Response::ERROR) {
     const Option<ContainerID> containerId = containerOf(call);
     if (containerId.isSome()) {

@@ -75,6 +75,22 @@ describeUnless(SKIPPED, "the module with a daemon that", () => {
     assert.match(failed ?? "", /there-is-no-such.*300ms.*fail_open/s);
     await module.end();
   });
+
+  it("answers every call as a handshake has neither recovered, nor updated, nor cleaned up anything", async () => {
+    const daemon = new BadDaemon(MANNERS["answers every call as a handshake"]);
+    await daemon.start();
+    const module = await Module.load({ socket: daemon.path, startup_timeout: "300ms", ...TIMEOUTS });
+    assert.match((await module.recover(["old"])).failed ?? "", /300ms \(.*another call's answer.*fail_open/s);
+    await module.end();
+
+    // Without a recover() before them, an update and a cleanup are the queue.
+    const other = await Module.load({ socket: daemon.path, ...TIMEOUTS });
+    for (const call of [() => other.update("old", CPUS), () => other.of("old", "cleanup")])
+      assert.deepEqual((await call()).ready, {});
+    const { failed } = await other.prepare("web", {});
+    assert.match(failed ?? "", /: 2 earlier updates and cleanups are not delivered.*another call's answer/s);
+    await other.end();
+  });
 });
 
 describeUnless(SKIPPED, "parameters of the module", () => {
