@@ -151,7 +151,8 @@ void Errands::giveUp(const Held& errand) {
     return;
   }
   if (errand->launch) {
-    outbox->hold(errand->containerId, errand->attempt.get());
+    // Other launches wait behind the cleanup for as long as this one had: half of it leaves them the rest.
+    outbox->hold(errand->containerId, errand->attempt.get(), errand->timeout / 2);
   } else {
     errand->attempt->discard();
   }

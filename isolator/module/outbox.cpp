@@ -87,9 +87,9 @@ Future<Nothing> Outbox::delivered() {
   return items.empty() ? Nothing() : process::undiscardable(items.back().delivered->future());
 }
 
-void Outbox::hold(const ContainerID& containerId, const Future<Response>& call) {
+void Outbox::hold(const ContainerID& containerId, const Future<Response>& call, const Duration& most) {
   // A daemon that has lost the call would hold up everything for ever.
-  const Future<Response> bounded = call.after(attemptTimeout, [](Future<Response> lost) -> Future<Response> {
+  const Future<Response> bounded = call.after(most, [](Future<Response> lost) -> Future<Response> {
     lost.discard();
     return process::Failure("it did not answer in time");
   });

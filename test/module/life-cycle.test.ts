@@ -186,11 +186,7 @@ describeUnless(SKIPPED, "the module with a daemon", async () => {
   it("goes on where the daemon has lost a call", async () => {
     const proxy = new CountingProxy(socket);
     await proxy.start();
-    const other = await Module.load({
-      socket: proxy.path,
-      timeout_prepare: "300ms",
-      timeout_delivery: "1secs",
-    });
+    const other = await Module.load({ socket: proxy.path, timeout_prepare: "300ms" });
     assert.deepEqual((await other.recover([])).ready, {});
     proxy.swallows = "PREPARE";
     assert.match(
