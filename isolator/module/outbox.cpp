@@ -154,7 +154,11 @@ void Outbox::again(const string& why) {
                  << " is not delivered, and is tried again: " << why;
   }
   lastError = why;
-  later(backoff.next(), owner, [this]() { send(); });
+  later(backoff.next(), owner, [this]() {
+    // A call about the same container may have been given up meanwhile.
+    busy = false;
+    deliver();
+  });
 }
 
 void Outbox::refused(const Call& call, const Response::Error& error) {
