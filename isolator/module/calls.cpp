@@ -216,6 +216,10 @@ Future<Nothing> CallsProcess::cleanup(const ContainerID& containerId) {
     debugging.erase(containerId);
     return Nothing();
   }
+  // With the daemon away each launch that fails would make the queue longer.
+  if (errands.takeUnsent(containerId)) {
+    return Nothing();
+  }
   Call call;
   call.set_type(Call::CLEANUP);
   *call.mutable_cleanup()->mutable_container_id() = containerId;

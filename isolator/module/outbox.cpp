@@ -29,8 +29,8 @@ const Duration RETRY_MOST = Seconds(2);
 const Duration REFUSED_FIRST = Seconds(1);
 const Duration REFUSED_MOST = Seconds(30);
 
-// Items above which updates that later ones of the same container replace are dropped: a daemon may be away
-// for days.
+// Items above which those that later ones of the same container replace are dropped: a daemon may be away for
+// days.
 constexpr size_t COMPACT_ABOVE = 1024;
 
 // None: of no container.
@@ -196,11 +196,19 @@ void Outbox::done() {
 }
 
 void Outbox::compact() {
-  std::set<string> seen;
+  std::set<string> updated;
+  std::set<string> ended;
   // The first may be on its way.
   for (auto item = items.end(); --item != items.begin();) {
-    if (item->call.type() != Call::UPDATE ||
-        seen.insert(stringify(item->call.update().container_id())).second) {
+    const Option<ContainerID> containerId = containerOf(item->call);
+    if (containerId.isNone()) {
+      continue;
+    }
+    const string id = stringify(containerId.get());
+    const bool update = item->call.type() == Call::UPDATE;
+    const bool replaced = ended.count(id) > 0 || (update && updated.count(id) > 0);
+    (update ? updated : ended).insert(id);
+    if (!replaced) {
       continue;
     }
     // What waits for it waits for those behind it.

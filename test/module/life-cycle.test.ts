@@ -212,7 +212,8 @@ describeUnless(SKIPPED, "the module with a daemon", async () => {
     await until(async () => (await other.prepare(`later-${n++}`, {})).ready, "launches succeed again");
     for (let i = 0; i < n; i++) await other.of(`later-${i}`, "cleanup");
     await until(async () => (await agent.list()).length === 0, "all is cleaned up");
-    assert(proxy.count("CLEANUP") > n);
+    // Of the one that got lost, and of the one that did not fail; others may not have left.
+    assert(proxy.count("CLEANUP") >= 2);
     await other.end();
   });
 
