@@ -16,10 +16,16 @@ export class CountingProxy {
   connections = 0;
   /** Calls that get lost here: they are neither handed on nor answered. */
   swallows: keyof typeof bpf_isolator.Call.Type | undefined;
+  private isCut = false;
   private readonly calls = new Map<string, number>();
   private readonly sockets = new Set<Socket>();
   private readonly server = createServer((socket) => {
     this.connections++;
+    if (this.isCut) {
+      socket.on("error", () => undefined);
+      socket.destroy();
+      return;
+    }
     const daemon = connect(this.to);
     for (const [one, other] of [
       [socket, daemon],
@@ -57,6 +63,16 @@ export class CountingProxy {
 
   start(): Promise<void> {
     return new Promise((resolve) => this.server.listen(this.path, resolve));
+  }
+
+  /** Ends all connections, and each that is made until mend(). */
+  cut(): void {
+    this.isCut = true;
+    for (const socket of this.sockets) socket.destroy();
+  }
+
+  mend(): void {
+    this.isCut = false;
   }
 
   /** How often a call has come. */
