@@ -1,12 +1,13 @@
 /** What watch() of the module gives an agent: limitations of a real daemon, and those that an agent would abort at. */
 // not in the VM: it needs a built Mesos, and test/daemon/violations.test.ts has the kernel
 import assert from "node:assert/strict";
+import type { Socket } from "node:net";
 import { before, it } from "node:test";
 import { bpf_isolator, codecs, mesos } from "../../isolator/mesos/messages.js";
 import { socketPath } from "../../isolator/protocol/client.js";
 import { Agent, ports } from "../support/agent.js";
 import { BadDaemon, httpAnswer } from "../support/bad-daemon.js";
-import { CountingProxy } from "../support/counting-proxy.js";
+import { CountingProxy, sizeOf } from "../support/counting-proxy.js";
 import { TestDaemon } from "../support/daemon.js";
 import { describeUnless } from "../support/describe.js";
 import { buildModule, Module, SKIPPED, type Json } from "../support/module.js";
@@ -99,9 +100,15 @@ describeUnless(SKIPPED, "a limitation", async () => {
         Buffer.from("\r\n"),
       ]);
     };
+    const pending = new WeakMap<Socket, Buffer>();
     const bad = new BadDaemon({
-      onData: (socket, data) =>
-        socket.write(answer(codecs.Call.decode(data.subarray(data.indexOf("\r\n\r\n") + 4)))),
+      onData: (socket, data) => {
+        const all = Buffer.concat([pending.get(socket) ?? Buffer.alloc(0), data]);
+        const size = sizeOf(all);
+        pending.set(socket, all.subarray(size));
+        if (size > 0)
+          socket.write(answer(codecs.Call.decode(all.subarray(all.indexOf("\r\n\r\n") + 4, size))));
+      },
     });
     await bad.start();
     const module = await Module.load({ socket: bad.path });

@@ -82,7 +82,7 @@ export class CountingProxy {
 }
 
 /** Bytes of the request that a buffer begins with; 0: it is not whole yet. */
-function sizeOf(data: Buffer): number {
+export function sizeOf(data: Buffer): number {
   const end = data.indexOf(HEAD_END);
   if (end < 0) return 0;
   const length = /content-length: *(\d+)/i.exec(data.toString("latin1", 0, end))?.[1];
