@@ -55,7 +55,15 @@ bool mayHaveResources(TaskStatus::Reason reason) {
 
 ContainerLimitation checked(const ContainerLimitation& limitation) {
   ContainerLimitation result;
-  string message = limitation.message().substr(0, MAX_MESSAGE);
+  string message = limitation.message();
+  if (message.size() > MAX_MESSAGE) {
+    size_t end = MAX_MESSAGE;
+    // Not within a character: protobuf wants UTF-8.
+    while (end > 0 && (message[end] & 0xC0) == 0x80) {
+      end--;
+    }
+    message.resize(end);
+  }
   if (message.empty()) {
     message = "bpf-isolator ends this container and gave no reason";
   }

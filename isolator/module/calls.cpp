@@ -13,7 +13,6 @@
 #include <process/id.hpp>
 #include <process/process.hpp>
 
-#include <stout/hashmap.hpp>
 #include <stout/stringify.hpp>
 
 #include <glog/logging.h>
@@ -22,6 +21,7 @@
 #include "client.hpp"
 #include "errand.hpp"
 #include "outbox.hpp"
+#include "statuses.hpp"
 #include "usages.hpp"
 #include "watches.hpp"
 
@@ -59,7 +59,8 @@ class CallsProcess : public process::Process<CallsProcess> {
         outbox(self(), &client, settings.deliveryTimeout),
         watches(self(), &client),
         errands(self(), &client, &outbox, settings.socket),
-        usages(self(), &client, &errands, settings.usageTimeout) {}
+        usages(self(), &client, &errands, settings.usageTimeout),
+        statuses(self(), &errands, settings.socket, settings.prepareTimeout) {}
 
   Future<Nothing> recover(const vector<ContainerState>& states, const hashset<ContainerID>& orphans);
   Future<Option<ContainerLaunchInfo>> prepare(const ContainerID& containerId, const ContainerConfig& config);
@@ -71,7 +72,8 @@ class CallsProcess : public process::Process<CallsProcess> {
   Future<Nothing> cleanup(const ContainerID& containerId);
 
  private:
-  void learnStatus(const ContainerID& containerId);
+  Future<Option<ContainerLaunchInfo>> prepareSession(const ContainerID& containerId,
+                                                     const ContainerConfig& config);
 
   const Settings settings;
   Client client;
@@ -79,14 +81,11 @@ class CallsProcess : public process::Process<CallsProcess> {
   Watches watches;
   Errands errands;
   Usages usages;
+  Statuses statuses;
 
   // Sessions and checks, which run in their parent's node: the daemon is told of their process and of nothing
   // else.
   hashset<ContainerID> debugging;
-  // What status() answers, of containers for which that is more than nothing.
-  hashmap<ContainerID, ContainerStatus> statuses;
-  // What prepare() answers of sessions in a container, where that is more than nothing.
-  hashmap<ContainerID, ContainerLaunchInfo> sessions;
 };
 
 Future<Nothing> CallsProcess::recover(const vector<ContainerState>& states,
@@ -96,6 +95,7 @@ Future<Nothing> CallsProcess::recover(const vector<ContainerState>& states,
   // Present also when it is empty: the daemon may have containers of an agent that is no more.
   Call::Recover* recover = call.mutable_recover();
   for (const ContainerState& state : states) {
+    statuses.expect(state.container_id());
     *recover->add_states() = state;
   }
   for (const ContainerID& orphan : orphans) {
@@ -105,7 +105,7 @@ Future<Nothing> CallsProcess::recover(const vector<ContainerState>& states,
   const Future<Nothing> delivered = outbox.push(call);
   delivered.onReady(defer(self(), [this, states](const Nothing&) {
     for (const ContainerState& state : states) {
-      learnStatus(state.container_id());
+      statuses.ask(state.container_id());
     }
   }));
   return delivered.after(
@@ -123,33 +123,11 @@ Future<Nothing> CallsProcess::recover(const vector<ContainerState>& states,
       }));
 }
 
-void CallsProcess::learnStatus(const ContainerID& containerId) {
-  Call call;
-  call.set_type(Call::STATUS);
-  *call.mutable_status()->mutable_container_id() = containerId;
-  errands.query(call, settings.deliveryTimeout)
-      .onReady(defer(self(), [this, containerId](const Response& answer) {
-        if (answer.type() == Response::STATUS && answer.status().has_status()) {
-          statuses[containerId] = checked(answer.status().status());
-        }
-        if (answer.type() == Response::STATUS && answer.status().has_session_launch_info() &&
-            problemOf(answer.status().session_launch_info()).isNone()) {
-          sessions[containerId] = checked(answer.status().session_launch_info());
-        }
-      }));
-}
-
 Future<Option<ContainerLaunchInfo>> CallsProcess::prepare(const ContainerID& containerId,
                                                           const ContainerConfig& config) {
   if (containerId.has_parent() && config.container_class() == mesos::slave::ContainerClass::DEBUG) {
     debugging.insert(containerId);
-    const Option<ContainerLaunchInfo> launchInfo = sessions.get(containerId.parent());
-    if (launchInfo.isSome() && asksForNetRaw(config)) {
-      return Failure("bpf-isolator: container " + stringify(containerId) +
-                     " asks for the capability NET_RAW, " +
-                     "which the container that it runs in does not have");
-    }
-    return launchInfo;
+    return prepareSession(containerId, config);
   }
   Call call;
   call.set_type(Call::PREPARE);
@@ -158,7 +136,7 @@ Future<Option<ContainerLaunchInfo>> CallsProcess::prepare(const ContainerID& con
   return errands.run(containerId, call, settings.prepareTimeout, outbox.delivered())
       .then(defer(self(), [this, containerId](const Response& answer) -> Future<Option<ContainerLaunchInfo>> {
         if (answer.prepare().has_status()) {
-          statuses[containerId] = checked(answer.prepare().status());
+          statuses.setStatus(containerId, answer.prepare().status());
         }
         if (!answer.prepare().has_launch_info()) {
           return None();
@@ -168,9 +146,30 @@ Future<Option<ContainerLaunchInfo>> CallsProcess::prepare(const ContainerID& con
           return Failure("bpf-isolator answered PREPARE of container " + stringify(containerId) + " with a " +
                          problem.get() + ", which no isolator may give: is it of another version?");
         }
-        sessions[containerId] = checked(answer.prepare().launch_info());
-        return sessions.at(containerId);
+        const ContainerLaunchInfo launchInfo = checked(answer.prepare().launch_info());
+        statuses.setSession(containerId, launchInfo);
+        return launchInfo;
       }));
+}
+
+Future<Option<ContainerLaunchInfo>> CallsProcess::prepareSession(const ContainerID& containerId,
+                                                                 const ContainerConfig& config) {
+  // The container that a session in a session runs in.
+  ContainerID home = containerId.parent();
+  while (home.has_parent() && debugging.contains(home)) {
+    home = ContainerID(home.parent());
+  }
+  const bool asks = asksForNetRaw(config);
+  return statuses.session(home).then(
+      [containerId,
+       asks](const Option<ContainerLaunchInfo>& launchInfo) -> Future<Option<ContainerLaunchInfo>> {
+        if (launchInfo.isSome() && asks) {
+          return Failure("bpf-isolator: container " + stringify(containerId) +
+                         " asks for the capability NET_RAW, " +
+                         "which the container that it runs in does not have");
+        }
+        return launchInfo;
+      });
 }
 
 Future<Nothing> CallsProcess::isolate(const ContainerID& containerId, pid_t pid) {
@@ -207,15 +206,18 @@ Future<ResourceStatistics> CallsProcess::usage(const ContainerID& containerId) {
 }
 
 Future<ContainerStatus> CallsProcess::status(const ContainerID& containerId) {
-  return statuses.get(containerId).getOrElse(ContainerStatus());
+  return statuses.status(containerId);
 }
 
 Future<Nothing> CallsProcess::cleanup(const ContainerID& containerId) {
   watches.remove(containerId);
-  statuses.erase(containerId);
-  sessions.erase(containerId);
+  statuses.remove(containerId);
   if (debugging.contains(containerId)) {
     debugging.erase(containerId);
+    return Nothing();
+  }
+  // With the daemon away each launch that fails would make the queue longer.
+  if (errands.takeUnsent(containerId)) {
     return Nothing();
   }
   Call call;

@@ -252,6 +252,9 @@ void Client::lost(uint64_t id, bool left) {
 void Client::release(const Link& link) {
   if (idle.size() < MAX_IDLE) {
     idle.push_back(link);
+  } else {
+    // It ends with this, which says nothing of the daemon.
+    *link.left = true;
   }
 }
 

@@ -1,8 +1,6 @@
 // Attempts at a call until its deadline.
 #include "errand.hpp"
 
-#include <mesos/type_utils.hpp>
-
 #include <process/defer.hpp>
 
 #include <stout/stringify.hpp>
@@ -53,6 +51,7 @@ Errands::Held Errands::begin(const ContainerID& containerId, const Call& call, c
 
 Future<Response> Errands::run(const ContainerID& containerId, const Call& call, const Duration& timeout,
                               const Future<Nothing>& after) {
+  unsent.erase(containerId);
   const Held errand = begin(containerId, call, timeout, true);
   const Future<Response> answer = errand->promise.future();
   if (after.isReady()) {
@@ -61,6 +60,10 @@ Future<Response> Errands::run(const ContainerID& containerId, const Call& call, 
     after.onReady(defer(owner, [this, errand](const Nothing&) { attempt(errand); }));
   }
   return answer;
+}
+
+bool Errands::takeUnsent(const ContainerID& containerId) {
+  return unsent.erase(containerId) > 0;
 }
 
 Future<Response> Errands::query(const Call& call, const Duration& timeout) {
@@ -147,11 +150,15 @@ void Errands::giveUp(const Held& errand) {
     process::Clock::cancel(errand->deadline.get());
     errand->deadline = None();
   }
+  if (errand->attempts == 0 && errand->call.type() == Call::PREPARE) {
+    unsent.insert(errand->containerId);
+  }
   if (errand->attempt.isNone()) {
     return;
   }
   if (errand->launch) {
-    outbox->hold(errand->containerId, errand->attempt.get());
+    // Other launches wait behind the cleanup for as long as this one had: half of it leaves them the rest.
+    outbox->hold(errand->containerId, errand->attempt.get(), errand->timeout / 2);
   } else {
     errand->attempt->discard();
   }

@@ -6,12 +6,14 @@
 #include <string>
 
 #include <mesos/mesos.hpp>
+#include <mesos/type_utils.hpp>
 
 #include <process/future.hpp>
 #include <process/pid.hpp>
 #include <process/timer.hpp>
 
 #include <stout/duration.hpp>
+#include <stout/hashset.hpp>
 #include <stout/nothing.hpp>
 #include <stout/option.hpp>
 
@@ -33,6 +35,10 @@ class Errands {
   process::Future<bpf_isolator::Response> run(const mesos::ContainerID& containerId,
                                               const bpf_isolator::Call& call, const Duration& timeout,
                                               const process::Future<Nothing>& after);
+
+  // Whether this container's PREPARE was given up before it could leave: the daemon does not know it. Forgets
+  // it.
+  bool takeUnsent(const mesos::ContainerID& containerId);
 
   // A question that nothing hangs on: not tried again but where the connection was an old one. Only some are
   // asked at once, so that a launch does not wait for them. Ready with the answer, which may be an error.
@@ -71,6 +77,8 @@ class Errands {
   Client* const client;
   Outbox* const outbox;
   const std::string socket;
+
+  hashset<mesos::ContainerID> unsent;
 
   // Questions that wait for their turn.
   std::deque<Held> questions;

@@ -1,5 +1,5 @@
 // The symbol that the agent looks up: `bpf_isolator` of --isolation and modules.json. Here are the entry
-// points of Mesos's Isolator; each hands its call to the actor of process.hpp at once, since an agent makes
+// points of Mesos's Isolator; each hands its call to the actor behind calls.hpp at once, since an agent makes
 // them on several threads and none of them may wait.
 //
 // The messages of the protocol are in a C++ namespace of the same name as the symbol, so their header is not

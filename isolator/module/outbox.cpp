@@ -29,8 +29,8 @@ const Duration RETRY_MOST = Seconds(2);
 const Duration REFUSED_FIRST = Seconds(1);
 const Duration REFUSED_MOST = Seconds(30);
 
-// Items above which updates that later ones of the same container replace are dropped: a daemon may be away
-// for days.
+// Items above which those that later ones of the same container replace are dropped: a daemon may be away for
+// days.
 constexpr size_t COMPACT_ABOVE = 1024;
 
 // None: of no container.
@@ -87,9 +87,9 @@ Future<Nothing> Outbox::delivered() {
   return items.empty() ? Nothing() : process::undiscardable(items.back().delivered->future());
 }
 
-void Outbox::hold(const ContainerID& containerId, const Future<Response>& call) {
+void Outbox::hold(const ContainerID& containerId, const Future<Response>& call, const Duration& most) {
   // A daemon that has lost the call would hold up everything for ever.
-  const Future<Response> bounded = call.after(attemptTimeout, [](Future<Response> lost) -> Future<Response> {
+  const Future<Response> bounded = call.after(most, [](Future<Response> lost) -> Future<Response> {
     lost.discard();
     return process::Failure("it did not answer in time");
   });
@@ -128,6 +128,9 @@ void Outbox::answered(const Future<Response>& answer) {
   const Call call = items.front().call;
   if (!answer.isReady()) {
     again(answer.isFailed() ? answer.failure() : "the call was broken off");
+  } else if (answer->type() != Response::ERROR &&
+             Response::Type_Name(answer->type()) != Call::Type_Name(call.type())) {
+    again("it has answered with another call's answer");
   } else if (answer->type() != Response::ERROR) {
     const Option<ContainerID> containerId = containerOf(call);
     if (containerId.isSome()) {
@@ -151,7 +154,11 @@ void Outbox::again(const string& why) {
                  << " is not delivered, and is tried again: " << why;
   }
   lastError = why;
-  later(backoff.next(), owner, [this]() { send(); });
+  later(backoff.next(), owner, [this]() {
+    // A call about the same container may have been given up meanwhile.
+    busy = false;
+    deliver();
+  });
 }
 
 void Outbox::refused(const Call& call, const Response::Error& error) {
@@ -189,11 +196,19 @@ void Outbox::done() {
 }
 
 void Outbox::compact() {
-  std::set<string> seen;
+  std::set<string> updated;
+  std::set<string> ended;
   // The first may be on its way.
   for (auto item = items.end(); --item != items.begin();) {
-    if (item->call.type() != Call::UPDATE ||
-        seen.insert(stringify(item->call.update().container_id())).second) {
+    const Option<ContainerID> containerId = containerOf(item->call);
+    if (containerId.isNone()) {
+      continue;
+    }
+    const string id = stringify(containerId.get());
+    const bool update = item->call.type() == Call::UPDATE;
+    const bool replaced = ended.count(id) > 0 || (update && updated.count(id) > 0);
+    (update ? updated : ended).insert(id);
+    if (!replaced) {
       continue;
     }
     // What waits for it waits for those behind it.

@@ -35,10 +35,11 @@ class Outbox {
   // Ready when all that is queued now is delivered.
   process::Future<Nothing> delivered();
 
-  // Nothing about this container is delivered before `call` has ended: the daemon may be at work on it still,
-  // and calls on two connections have no order. It has the time of one attempt for that, then it is broken
-  // off.
-  void hold(const mesos::ContainerID& containerId, const process::Future<bpf_isolator::Response>& call);
+  // Nothing about this container is delivered before `call` has ended: the daemon may not have read it yet,
+  // and calls on two connections have no order. What it has read it does one after the other for each
+  // container. After `most` the call is broken off.
+  void hold(const mesos::ContainerID& containerId, const process::Future<bpf_isolator::Response>& call,
+            const Duration& most);
 
   size_t size() const { return items.size(); }
 

@@ -37,7 +37,7 @@ Watches::Watches(const UPID& _owner, Client* _client)
     : owner(_owner), client(_client), backoff(RETRY_FIRST, RETRY_MOST) {}
 
 Owned<Watches::Watch> Watches::enter(const ContainerID& containerId) {
-  Owned<Watch> watch(new Watch{nextNumber++, {}, None()});
+  Owned<Watch> watch(new Watch{nextNumber++, {}, None(), 0});
   watches.put(containerId, watch);
   return watch;
 }
@@ -111,9 +111,10 @@ void Watches::opened(const ContainerID& containerId, uint64_t number, const Futu
   } else if (stream.isReady()) {
     watch->stream = stream.get();
     read(containerId, number);
-    later(STABLE, owner, [this, containerId, number]() {
+    const uint64_t opened = watch->streamNumber = nextStream++;
+    later(STABLE, owner, [this, containerId, number, opened]() {
       const Watch* stable = find(containerId, number);
-      if (stable != nullptr && stable->stream.isSome()) {
+      if (stable != nullptr && stable->stream.isSome() && stable->streamNumber == opened) {
         backoff.reset();
       }
     });

@@ -39,6 +39,8 @@ class Watches {
     uint64_t number;
     process::Promise<mesos::slave::ContainerLimitation> limitation;
     Option<Stream> stream;
+    // Tells its stream from those before.
+    uint64_t streamNumber;
   };
 
   process::Owned<Watch> enter(const mesos::ContainerID& containerId);
@@ -53,6 +55,7 @@ class Watches {
   Client* const client;
   hashmap<mesos::ContainerID, process::Owned<Watch>> watches;
   uint64_t nextNumber = 0;
+  uint64_t nextStream = 0;
 
   // Containers whose stream is to be opened.
   std::deque<mesos::ContainerID> closed;

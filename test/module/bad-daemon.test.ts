@@ -38,8 +38,11 @@ async function endure(socket: string): Promise<void> {
   assert.deepEqual((await module.of("old", "status")).ready, {});
   assert.deepEqual((await module.of("web", "cleanup")).ready, {});
   assert.deepEqual((await module.of("never-seen", "cleanup")).ready, {});
-  // A session: nothing of it is asked of the daemon but isolate().
-  assert.deepEqual((await module.prepare("old.check", { container_class: "DEBUG" })).ready, {});
+  // A session: nothing of it is asked of the daemon but isolate(). What it may do is not known of a container that was
+  // recovered, and is of one that was prepared here.
+  const session = { container_class: "DEBUG" };
+  assert.match((await module.prepare("old.check", session)).failed ?? "", /STATUS of container old within/);
+  assert.deepEqual((await module.prepare("web.check", session)).ready, {});
   watches.push(module.watch("old.check"));
   assert.deepEqual((await module.of("old.check", "usage")).ready, {});
   assert.deepEqual((await module.of("old.check", "cleanup")).ready, {});
@@ -74,6 +77,29 @@ describeUnless(SKIPPED, "the module with a daemon that", () => {
     const { failed } = await module.recover([]);
     assert.match(failed ?? "", /there-is-no-such.*300ms.*fail_open/s);
     await module.end();
+  });
+
+  it("answers every call as a handshake has neither recovered, nor updated, nor cleaned up anything", async () => {
+    const daemon = new BadDaemon(MANNERS["answers every call as a handshake"]);
+    await daemon.start();
+    const module = await Module.load({ socket: daemon.path, startup_timeout: "300ms", ...TIMEOUTS });
+    assert.match((await module.recover(["old"])).failed ?? "", /300ms \(.*another call's answer.*fail_open/s);
+    await module.end();
+
+    // Without a recover() before them, an update and a cleanup are the queue.
+    const other = await Module.load({ socket: daemon.path, ...TIMEOUTS });
+    for (const call of [() => other.update("old", CPUS), () => other.of("old", "cleanup")])
+      assert.deepEqual((await call()).ready, {});
+    for (const name of ["web", "web-2"]) {
+      const { failed } = await other.prepare(name, {});
+      assert.match(
+        failed ?? "",
+        /: 2 earlier updates and cleanups are not delivered.*another call's answer/s,
+      );
+      // The daemon was not asked about it, and need not be told: the queue stays as long.
+      assert.deepEqual((await other.of(name, "cleanup")).ready, {});
+    }
+    await other.end();
   });
 });
 

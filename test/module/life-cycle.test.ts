@@ -170,12 +170,25 @@ describeUnless(SKIPPED, "the module with a daemon", async () => {
     const linux_info = { effective_capabilities: { capabilities: ["NET_RAW"] } };
     const greedy = { ...session, container_info: { type: "MESOS", linux_info } };
     assert.match((await module.prepare("bound.greedy", greedy)).failed ?? "", /asks for the capability/);
-    const next = await Module.load({ socket });
+    // A session in a session runs in the same container.
+    assert.deepEqual((await module.prepare("bound.session.inner", session)).ready, launch);
+
+    const proxy = new CountingProxy(socket);
+    await proxy.start();
+    proxy.swallows = "STATUS";
+    const next = await Module.load({ socket: proxy.path, timeout_prepare: "600ms" });
     assert.deepEqual((await next.recover(["bound"])).ready, {});
-    await until(
-      async () => "bounding_capabilities" in ((await next.prepare("bound.again", session)).ready ?? {}),
-      "an agent that starts again learns it",
+    assert.match(
+      (await next.prepare("bound.early", session)).failed ?? "",
+      /has not answered STATUS of container bound within 600ms/,
+      "an agent that starts again does not launch a session before it knows",
     );
+    proxy.swallows = undefined;
+    await until(
+      async () => (await next.prepare("bound.again", session)).failed === undefined,
+      "it asks again until it is answered",
+    );
+    assert.deepEqual((await next.prepare("bound.later", session)).ready, launch);
     await next.end();
     await module.of("bound", "cleanup");
     await until(async () => (await agent.list()).length === 0, "all is cleaned up");
@@ -186,11 +199,7 @@ describeUnless(SKIPPED, "the module with a daemon", async () => {
   it("goes on where the daemon has lost a call", async () => {
     const proxy = new CountingProxy(socket);
     await proxy.start();
-    const other = await Module.load({
-      socket: proxy.path,
-      timeout_prepare: "300ms",
-      timeout_delivery: "1secs",
-    });
+    const other = await Module.load({ socket: proxy.path, timeout_prepare: "300ms" });
     assert.deepEqual((await other.recover([])).ready, {});
     proxy.swallows = "PREPARE";
     assert.match(
@@ -203,7 +212,8 @@ describeUnless(SKIPPED, "the module with a daemon", async () => {
     await until(async () => (await other.prepare(`later-${n++}`, {})).ready, "launches succeed again");
     for (let i = 0; i < n; i++) await other.of(`later-${i}`, "cleanup");
     await until(async () => (await agent.list()).length === 0, "all is cleaned up");
-    assert(proxy.count("CLEANUP") > n);
+    // Of the one that got lost, and of the one that did not fail; others may not have left.
+    assert(proxy.count("CLEANUP") >= 2);
     await other.end();
   });
 

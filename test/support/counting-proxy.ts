@@ -16,10 +16,16 @@ export class CountingProxy {
   connections = 0;
   /** Calls that get lost here: they are neither handed on nor answered. */
   swallows: keyof typeof bpf_isolator.Call.Type | undefined;
+  private isCut = false;
   private readonly calls = new Map<string, number>();
   private readonly sockets = new Set<Socket>();
   private readonly server = createServer((socket) => {
     this.connections++;
+    if (this.isCut) {
+      socket.on("error", () => undefined);
+      socket.destroy();
+      return;
+    }
     const daemon = connect(this.to);
     for (const [one, other] of [
       [socket, daemon],
@@ -59,6 +65,16 @@ export class CountingProxy {
     return new Promise((resolve) => this.server.listen(this.path, resolve));
   }
 
+  /** Ends all connections, and each that is made until mend(). */
+  cut(): void {
+    this.isCut = true;
+    for (const socket of this.sockets) socket.destroy();
+  }
+
+  mend(): void {
+    this.isCut = false;
+  }
+
   /** How often a call has come. */
   count(type: keyof typeof bpf_isolator.Call.Type): number {
     return this.calls.get(type) ?? 0;
@@ -66,7 +82,7 @@ export class CountingProxy {
 }
 
 /** Bytes of the request that a buffer begins with; 0: it is not whole yet. */
-function sizeOf(data: Buffer): number {
+export function sizeOf(data: Buffer): number {
   const end = data.indexOf(HEAD_END);
   if (end < 0) return 0;
   const length = /content-length: *(\d+)/i.exec(data.toString("latin1", 0, end))?.[1];

@@ -1,11 +1,12 @@
 /**
- * The Mesos module under test: built against the Mesos of MESOS_ROOT into dist/module/, and loaded by a real libprocess
- * program (test/module/driver.cpp) that makes the calls of an agent. Without MESOS_ROOT there is nothing to build it with.
+ * The Mesos module under test: built against the Mesos of MESOS_ROOT, or one that is installed where they are wont to be, into
+ * dist/module/, and loaded by a real libprocess program (test/module/driver.cpp) that makes the calls of an agent. Without a
+ * Mesos there is nothing to build it with.
  */
 import assert from "node:assert/strict";
 import { spawn, spawnSync, type ChildProcess, type ChildProcessByStdio } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
@@ -17,10 +18,24 @@ import { until } from "./wait.js";
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const BUILD = join(ROOT, "dist/module");
 
-/** Why these tests are not run here; undefined: they are. */
+/** Where Mesos is installed when nobody says where. */
+const PREFIXES = ["/usr", "/usr/local", "/opt/mesos"];
+const HEADER = "include/mesos/version.hpp";
+const LIBRARIES = ["lib/libmesos.so", "lib64/libmesos.so"];
+
+function isMesos(prefix: string): boolean {
+  const has = (file: string): boolean => existsSync(join(prefix, file));
+  return has(HEADER) && LIBRARIES.some(has);
+}
+
+/** Prefix of the Mesos that the module is built for; undefined: there is none. */
+export const MESOS_ROOT = process.env["MESOS_ROOT"] ?? PREFIXES.find(isMesos);
+
+/** Why these tests are not run here; false: they are. */
 export const SKIPPED =
-  process.env["MESOS_ROOT"] === undefined
-    ? "MESOS_ROOT is not set: the C++ module was neither built nor tried. Give the prefix of an installed Mesos"
+  MESOS_ROOT === undefined
+    ? `the C++ module was neither built nor tried: MESOS_ROOT is not set, and none of ${PREFIXES.join(", ")} has ${HEADER} ` +
+      `and ${LIBRARIES.join(" or ")}. Give the prefix of an installed Mesos by MESOS_ROOT`
     : false;
 
 function cmake(...args: string[]): void {
@@ -31,14 +46,7 @@ function cmake(...args: string[]): void {
 /** Builds the module and its driver, or what of them is out of date. */
 export function buildModule(): void {
   mkdirSync(BUILD, { recursive: true });
-  cmake(
-    "-S",
-    "test/module",
-    "-B",
-    BUILD,
-    `-DMESOS_ROOT=${process.env["MESOS_ROOT"] ?? ""}`,
-    "-DCMAKE_BUILD_TYPE=Debug",
-  );
+  cmake("-S", "test/module", "-B", BUILD, `-DMESOS_ROOT=${MESOS_ROOT ?? ""}`, "-DCMAKE_BUILD_TYPE=Debug");
   cmake("--build", BUILD);
 }
 
