@@ -156,14 +156,14 @@ describe("egress of TCP", () => {
 
   it("cannot be had more of by connections that end before they are paced", async () => {
     const box = await limited({ egress: { rate: 10 * MBIT } });
-    const begun = box.container.counts.usage().txBytes;
     const { ms } = await traffic<{ ms: number }>(
       box.container.node,
       `short to=${THERE} port=${SINK} ms=2500`,
     );
-    const sent = Number(box.container.counts.usage().txBytes - begun) / (10 * MBIT);
+    const { txBytes, txPackets } = box.container.counts.usage();
     const { droppedPackets = 0n } = box.container.counts.bandwidth()?.egress ?? {};
-    // A second's worth ahead of the limit at most; and SYN, ACK and RST, which always pass.
+    // SYN, ACK and RST always pass, and there are the more of them the faster the machine: they are shorter than that.
+    const sent = Number(txBytes - 120n * txPackets) / (10 * MBIT);
     assert(sent < ms / 1000 + 2, `${sent} seconds' worth in ${ms} ms`);
     assert(process.env["BPF_ISOLATOR_VM"] !== undefined || droppedPackets > 0n, "it never came to drops");
   });
