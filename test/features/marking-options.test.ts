@@ -9,16 +9,10 @@ import { MarkingLab, MARKS, EPERM, send, seen, TARGETS } from "../support/markin
 
 const lab = new MarkingLab();
 let box: Cell;
-/** Refuses and drops instead. */
 let strict: Cell;
 
 before(async () => {
-  // Where no cell is, ports are free.
-  box = await lab.cell(["box"], policy("20000-20499", { marking: MARKS }));
-  strict = await lab.cell(
-    ["strict"],
-    policy("20500-20699", { marking: { ...MARKS, change: "deny", wrongDscp: "drop" } }),
-  );
+  ({ box, strict } = await lab.boxes());
 });
 
 describe("setsockopt() where the policy refuses changes", () => {

@@ -9,11 +9,10 @@ import { createInterface } from "node:readline";
 import { before, describe, it } from "node:test";
 import { toDenial } from "../../isolator/features/events.js";
 import { HERE, MARKING, THERE, type Packet } from "../support/capture.js";
-import { policy, type Cell } from "../support/instance.js";
+import type { Cell } from "../support/instance.js";
 import {
   MarkingLab,
   marksLate,
-  MARKS,
   TCP,
   UDP,
   FIN,
@@ -30,16 +29,10 @@ import { execute, inNode } from "../support/process.js";
 
 const lab = new MarkingLab();
 let box: Cell;
-/** Refuses and drops instead. */
 let strict: Cell;
 
 before(async () => {
-  // Where no cell is, ports are free.
-  box = await lab.cell(["box"], policy("20000-20499", { marking: MARKS }));
-  strict = await lab.cell(
-    ["strict"],
-    policy("20500-20699", { marking: { ...MARKS, change: "deny", wrongDscp: "drop" } }),
-  );
+  ({ box, strict } = await lab.boxes());
 });
 
 /** What a task may do, and what of it shows where nobody holds it: the rest is 0. */

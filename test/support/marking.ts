@@ -6,7 +6,7 @@ import type { Instance } from "../../isolator/containers/instance.js";
 import type { MarkingPolicy } from "../../isolator/features/marking.js";
 import type { CgroupNode } from "../../isolator/kernel/cgroup.js";
 import { Capture, MARKING, THERE, type Packet } from "./capture.js";
-import { testInstance } from "./instance.js";
+import { policy, testInstance, type Cell } from "./instance.js";
 import { enterOwnNetwork, sh } from "./network.js";
 import { execute, inNode } from "./process.js";
 
@@ -56,6 +56,7 @@ export const PROTOCOLS = [
   { name: "UDP, not connected,", words: "proto=udp count=2" },
   { name: "UDP-Lite", words: "proto=udplite count=2" },
 ];
+
 /** A network of the test file's own, an instance in it, and what sees its packets. */
 export class MarkingLab {
   far!: Capture;
@@ -74,6 +75,15 @@ export class MarkingLab {
     after(() => {
       this.far.close();
     });
+  }
+
+  /** Containers with MARKS: `strict` refuses and drops instead. Where no cell is, ports are free. */
+  async boxes(): Promise<{ box: Cell; strict: Cell }> {
+    const refusing = { ...MARKS, change: "deny", wrongDscp: "drop" } as const;
+    return {
+      box: await this.cell(["box"], policy("20000-20499", { marking: MARKS })),
+      strict: await this.cell(["strict"], policy("20500-20699", { marking: refusing })),
+    };
   }
 
   /** A connection or datagrams from a port of its own. @returns all packets of it, the last of them included */
