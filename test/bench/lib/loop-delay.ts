@@ -1,18 +1,23 @@
 /**
  * Loaded into a daemon with `node --import`, beside the product: answers each message of its parent with how long the
- * event loop was kept from its timers since the last one, and what CPU time the process took. It looks every
- * millisecond, so that a figure is up to a millisecond too high.
+ * event loop was kept from its timers since the last one, and by what. It looks every millisecond, so that a figure is up
+ * to a millisecond too high.
  */
-import { monitorEventLoopDelay } from "node:perf_hooks";
+import { openSync, readSync } from "node:fs";
+import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** ms. */
 export interface LoopDelay {
   p99: number;
+  /** By anything: also by other processes that had the CPU. */
   max: number;
-  /** The most CPU time between two looks: what is left of `max` where nobody else takes the CPU meanwhile. */
-  maxCpu: number;
-  /** CPU time in all. */
+  /**
+   * By the daemon itself: the longest that the loop did not wait for anything to do, or the kernel in a call of it, less
+   * the time in which its thread waited for a CPU.
+   */
+  busy: number;
+  /** CPU time of the process. */
   cpu: number;
 }
 
@@ -23,25 +28,50 @@ function cpuTime(): number {
   return (user + system) / 1000;
 }
 
+/** /proc/PID/task/TID/schedstat: ns on a CPU, ns of waiting for one. */
+const schedstat = openSync(`/proc/self/task/${process.pid}/schedstat`, "r");
+const text = Buffer.alloc(100);
+
+interface Look {
+  /** ms in which the loop did not wait for anything to do. */
+  active: number;
+  /** ms on a CPU. */
+  ran: number;
+  /** ms of waiting for one. */
+  waited: number;
+}
+
+function look(): Look {
+  const read = readSync(schedstat, text, 0, text.length, 0);
+  const [ran = 0, waited = 0] = text.toString("latin1", 0, read).split(" ", 2).map(Number);
+  return { active: performance.eventLoopUtilization().active, ran: ran / 1e6, waited: waited / 1e6 };
+}
+
 const delay = monitorEventLoopDelay({ resolution: PERIOD });
 delay.enable();
-let [begin, last, maxCpu] = [cpuTime(), cpuTime(), 0];
-setInterval(() => {
-  const now = cpuTime();
-  maxCpu = Math.max(maxCpu, now - last);
+let begin = cpuTime();
+let last = look();
+let busy = 0;
+
+function note(): void {
+  const now = look();
+  busy = Math.max(busy, now.ran - last.ran, now.active - last.active - (now.waited - last.waited));
   last = now;
-}, PERIOD).unref();
+}
+
+setInterval(note, PERIOD).unref();
 process.on("message", () => {
   void (async () => {
     // What has just been done is seen at the next look, and what comes now only after another one.
     await sleep(5 * PERIOD);
     const now = cpuTime();
+    note();
     const answer: LoopDelay = {
       ...{ p99: delay.percentile(99) / 1e6, max: delay.max / 1e6 },
-      ...{ maxCpu: Math.max(maxCpu, now - last), cpu: now - begin },
+      ...{ busy, cpu: now - begin },
     };
     delay.reset();
-    [begin, last, maxCpu] = [now, now, 0];
+    [begin, busy] = [now, 0];
     await sleep(5 * PERIOD);
     process.send?.(answer);
   })();

@@ -105,7 +105,7 @@ export function readDaemonOptions(name: string, most: number): DaemonOptions | u
   const read = parse(name, {
     containers: { help: "containers that live at one time", default: 1000, least: 2 },
     pairs: { help: "pairs of samples for each load", default: 40, least: 2 },
-    cycles: { help: "containers prepared, isolated and cleaned up", default: 300, least: 2 },
+    cycles: { help: "containers prepared, isolated and cleaned up", default: 1000, least: 2 },
     repeats: { help: "times that anything else is done", default: 7, least: 1 },
     quick: { help: "shows in half a minute that it works, and no more" },
   });
