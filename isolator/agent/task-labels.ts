@@ -16,7 +16,7 @@ export interface Learner {
   /** Where the agent is; undefined: it has not said. */
   agentUrl(): string | undefined;
   /** Names of containers whose tasks are not known. */
-  unlabelled(): ReadonlySet<string>;
+  unlabelled(): Promise<ReadonlySet<string>>;
   learn(name: string, task: TaskFacts): void;
   /** The agent does not answer. Called once until it does. */
   onProblem(problem: IsolatorError): void;
@@ -67,22 +67,28 @@ export class TaskLabels {
     const { api } = this;
     const url = api?.url ?? this.learner.agentUrl();
     // A container that comes, or an agent that says where it is, calls expect().
-    if (!api || url === undefined || this.learner.unlabelled().size === 0) return;
+    if (!api || url === undefined) return;
     this.asking = true;
+    const wanted = await this.learn(url, api);
+    this.asking = false;
+    if (this.more) this.pause = FIRST;
+    if (wanted || this.more) this.schedule();
+    this.more = false;
+  }
+
+  /** @returns whether there is anything to learn. Never rejects. */
+  private async learn(url: string, api: AgentApi): Promise<boolean> {
+    if ((await this.learner.unlabelled()).size === 0) return false;
     try {
       const tasks = await getTasks(url, api, this.stopping.signal);
-      const wanted = this.learner.unlabelled();
+      const wanted = await this.learner.unlabelled();
       for (const [name, task] of tasks) if (wanted.has(name)) this.learner.learn(name, task);
       this.failed = false;
     } catch (error) {
       if (!this.failed && !this.stopping.signal.aborted) this.learner.onProblem(asProblem(error));
       this.failed = true;
-    } finally {
-      this.asking = false;
-      if (this.more) this.pause = FIRST;
-      this.more = false;
-      this.schedule();
     }
+    return true;
   }
 }
 

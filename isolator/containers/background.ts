@@ -9,14 +9,14 @@ const WORK = 1;
 const REST = 5;
 
 /**
- * @param signal when it aborts, there is no more rest: somebody waits for the end
+ * @param hurried whether somebody waits for the end by now: then there is no more rest
  * @returns to be called between any two steps: what is to be awaited where enough was done at a time, else undefined
  */
-export function pacing(signal: AbortSignal): () => Promise<void> | undefined {
+export function pacing(hurried: () => boolean): () => Promise<void> | undefined {
   let begun = performance.now();
   const rest = async (): Promise<void> => {
     await sleep(REST);
     begun = performance.now();
   };
-  return () => (signal.aborted || performance.now() - begun < WORK ? undefined : rest());
+  return () => (hurried() || performance.now() - begun < WORK ? undefined : rest());
 }

@@ -152,12 +152,13 @@ export class Container {
       this.releasePorts(dropped);
       reach("update:released");
       this.counts.policyChanged();
-      this.enforcement.apply();
+      const { glass } = this;
+      this.enforcement.apply(glass);
       deleteMappings(programs.map("port_remaps"), cgroupId, before.remap, policy.remap);
       instance.sets.dropLater(goneSets(before, policy));
       if (policy.egress?.existing) instance.sockets.soon();
       if (before.egress && !sameRules(before, policy)) this.enforcement.forgetHits(before.egress);
-      if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.enforcement.ensureAttached();
+      if ([...hooksOf(before)].join() !== [...hooksOf(policy)].join()) this.enforcement.ensureAttached(glass);
       if (policy.bandwidth && !before.bandwidth) instance.older.add(cgroupId, programs);
       if (before.files) endFiles(instance);
       for (const [owner, ports] of takenOver) onTakeOver?.(ports, owner);

@@ -10,7 +10,7 @@ import type { ContainerState } from "./container-state.js";
 import type { Counts } from "./counts.js";
 import { forgetHits, forgetMarkingSet, setsOf, writeTermination, type RuleSet } from "./egress.js";
 import { EscapeWatch } from "./escaped.js";
-import { throughGlass } from "./glass.js";
+import { throughGlass, type GlassMode } from "./glass.js";
 import { policyFaults, writePolicy, type PolicyTarget } from "./kernel-policy.js";
 import { forgetClasses, writeClasses } from "./owner-classes.js";
 import { deleteMappings } from "./remap.js";
@@ -29,7 +29,7 @@ export class Enforcement {
   ) {}
 
   /** Puts the programs on a node that has none of them. @throws attach-failed */
-  attach(glass = this.state.glass): void {
+  attach(glass: GlassMode | undefined): void {
     const { node, programs, name, policy } = this.state;
     if (glass === "detach") return;
     node.withFd((fd) => {
@@ -38,7 +38,7 @@ export class Enforcement {
   }
 
   /** Puts those on the node that are not on it: another policy may have a use for other hooks. @throws attach-failed */
-  ensureAttached(glass = this.state.glass): void {
+  ensureAttached(glass: GlassMode | undefined): void {
     const { node, programs, name, policy } = this.state;
     if (glass === "detach") return;
     node.withFd((fd) => {
@@ -47,7 +47,7 @@ export class Enforcement {
   }
 
   /** Writes the policy to the kernel, less what `break-glass` has switched off. @throws map-full, map-failed, attach-failed */
-  apply(glass = this.state.glass): void {
+  apply(glass: GlassMode | undefined): void {
     const { instance, programs, cgroupId, policy } = this.state;
     if (glass === "detach") return;
     writeClasses(programs, cgroupId, policy.classes);
@@ -97,8 +97,8 @@ export class Enforcement {
    * What is not as it should be in the kernel, in words; nothing while `break-glass --detach` holds.
    * @throws where the node is gone
    */
-  faults(): string[] {
-    const { glass, record, node, instance, programs, policy } = this.state;
+  faults(glass: GlassMode | undefined): string[] {
+    const { record, node, instance, programs, policy } = this.state;
     if (glass === "detach" || this.withdrawn) return [];
     // An agent removes its node before it says so by cleanup().
     if (record.agentNode && !CgroupNode.open(node.path)) return [];
@@ -117,10 +117,11 @@ export class Enforcement {
   repair(): Promise<string[]> {
     // Under the lock: an operator's break-glass may be under way.
     return this.state.instance.locked(() => {
-      const faults = this.faults();
+      const { glass } = this.state;
+      const faults = this.faults(glass);
       if (faults.length > 0) {
-        this.ensureAttached();
-        this.apply();
+        this.ensureAttached(glass);
+        this.apply(glass);
       }
       return Promise.resolve(faults);
     });

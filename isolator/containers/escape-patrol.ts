@@ -53,7 +53,7 @@ export class EscapePatrol {
   /** @returns ms of work */
   private async round(): Promise<number> {
     const { signal } = this.stopping;
-    const rest = pacing(signal);
+    const rest = pacing(() => signal.aborted);
     let worked = 0;
     const step = async <T>(work: () => T): Promise<T> => {
       const due = rest();

@@ -70,8 +70,8 @@ export class Isolator {
       onEvent: (event) => {
         rounds.denied(notices.denied(event));
       },
-      onContainer: (container, bytes) => {
-        enterTakenUp(parts, container, bytes);
+      onContainer: (container) => {
+        enterTakenUp(parts, container);
       },
     });
     this.endpoints = new Cluster(
@@ -86,7 +86,10 @@ export class Isolator {
       },
     );
     this.endpoints.setHost(judgement.agent?.ip);
-    void this.reconfigure(config).catch((error: unknown) => {
+    const shortcomings = (entry: Entry): void => {
+      notices.shortcomings(entry, judgement.config.trustedRoles);
+    };
+    void this.reconfigure(config, shortcomings).catch((error: unknown) => {
       this.log.add("warning", "", `not all of the configuration is in force: ${messageOf(error)}`);
     });
     // What only a pass knows is told again soon.
@@ -96,6 +99,7 @@ export class Isolator {
 
   /** Ends this process's part: containers stay enforced and counted, and the next daemon takes them up. */
   async stop(): Promise<void> {
+    this.parts.judgement.stop();
     await this.parts.rounds.stop();
     this.parts.cleanups.stop();
     this.endpoints?.stop();
@@ -104,8 +108,11 @@ export class Isolator {
     await this.instance.endServing();
   }
 
-  /** Another configuration. Resolves when all containers that are judged otherwise by it are. */
-  async reconfigure(config: Config): Promise<void> {
+  /**
+   * Another configuration. Resolves when all containers that are judged otherwise by it are.
+   * @param then done with each container after that
+   */
+  async reconfigure(config: Config, then?: (entry: Entry) => void): Promise<void> {
     const { judgement, rounds } = this.parts;
     judgement.config = config;
     this.instance.setHostBandwidth(config.bandwidth?.host);
@@ -113,7 +120,7 @@ export class Isolator {
     this.place(config);
     this.endpoints?.reconfigure(config);
     rounds.configure(config);
-    await judgement.judgeAll();
+    await judgement.judgeAll(then);
     rounds.checkSoon();
   }
 
@@ -224,7 +231,7 @@ export class Isolator {
   }
 
   /** Names of containers whose tasks only the agent's API can tell of, and has not. */
-  untold(): ReadonlySet<string> {
+  untold(): Promise<ReadonlySet<string>> {
     return untold(this.parts);
   }
 

@@ -12,6 +12,7 @@ export type Chain = readonly bigint[];
 export const LEVELS: number = layouts.structs.port_owner.fields.chain.count;
 
 const NOBODY: Chain = [];
+const PORTS = 65536;
 
 /** A struct port_owner is its chain and nothing else. */
 function toChain(words: BigUint64Array): Chain {
@@ -117,13 +118,19 @@ export class PortTable {
 
   /** Every port that has an owner. */
   private *owned(): Generator<[port: number, owner: Chain]> {
-    const values = this.map.lookupAll();
-    const words = new BigUint64Array(values.buffer);
+    const { first, last } = this.readBounds() ?? { first: 0, last: PORTS - 1 };
+    const words = new BigUint64Array(this.map.lookupRange(first, last - first + 1).buffer);
     // A root's id comes first: where that is 0 the port is nobody's, as nearly all are.
-    for (let first = 0; first < words.length; first += LEVELS) {
-      if (words[first] === 0n) continue;
-      yield [first / LEVELS, toChain(words.subarray(first, first + LEVELS))];
+    for (let at = 0; at < words.length; at += LEVELS) {
+      if (words[at] === 0n) continue;
+      yield [first + at / LEVELS, toChain(words.subarray(at, at + LEVELS))];
     }
+  }
+
+  /** No port outside has an owner; both are 0 where none has. */
+  private readBounds(): { first: number; last: number } | undefined {
+    const value = this.bounds?.lookup(u32Key(0));
+    return value && decode(layouts.structs.port_bounds, value);
   }
 
   /** The owner of one port. */
@@ -183,11 +190,12 @@ export class PortTable {
     const keys = new Uint8Array(new Uint32Array(ports).buffer);
     this.map.updateBatch(keys, Buffer.concat(ports.map(() => value)), ports.length);
   }
+
   /** Under the instance's lock, as all changes: no other process widens at the same time. */
   private widen(ports: readonly number[]): void {
-    const value = this.bounds?.lookup(u32Key(0));
-    if (!value || ports.length === 0) return;
-    const { first, last } = decode(layouts.structs.port_bounds, value);
+    const bounds = this.readBounds();
+    if (!bounds || ports.length === 0) return;
+    const { first, last } = bounds;
     const known = last === 0 ? [] : [first, last];
     if (known.length === 0 || ports.some((port) => port < first || port > last))
       this.writeBounds([...known, ...ports]);

@@ -155,7 +155,7 @@ function build(
   });
   undo.push(() => container.enforcement.withdraw());
   container.enforcement.apply(glass);
-  instance.sockets.begin(node.id, container.counts.usage());
+  instance.sockets.begin(container.cgroupId);
   reach("prepare:policy");
   undo.push(() => {
     container.releasePorts();

@@ -6,7 +6,6 @@ import type { Container } from "./container.js";
 export class RateSampler {
   private options: RateOptions | undefined;
   private timer: NodeJS.Timeout | undefined;
-  private stopping = new AbortController();
   private sampling = false;
 
   /** @param containers those that there are */
@@ -21,14 +20,12 @@ export class RateSampler {
       for (const container of this.containers()) container.counts.forgetRates();
       return;
     }
-    this.stopping = new AbortController();
     this.timer = setInterval(() => void this.sample(options), 1000 * options.interval).unref();
   }
 
   stop(): void {
     clearInterval(this.timer);
     this.timer = undefined;
-    this.stopping.abort();
   }
 
   private async sample(options: RateOptions): Promise<void> {
@@ -36,7 +33,7 @@ export class RateSampler {
     if (this.sampling) return;
     this.sampling = true;
     try {
-      const rest = pacing(this.stopping.signal);
+      const rest = pacing(() => this.timer === undefined);
       for (const container of this.containers()) {
         const due = rest();
         if (due) await due;

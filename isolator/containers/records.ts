@@ -250,12 +250,17 @@ export class Records {
 
   /** Whether a container is of a `run`, as far as can be told from its record or its lock. @param record what read() gave */
   isRuns(key: string, record = this.read(key)): boolean {
-    return record?.source === "run" || existsSync(join(this.directory, key, "lock"));
+    return record ? record.source === "run" : existsSync(join(this.directory, key, "lock"));
   }
 
   /** All records that are whole. */
   list(): ContainerRecord[] {
-    return this.keys().flatMap((key) => this.read(key) ?? []);
+    return this.entries().flatMap(([, record]) => record ?? []);
+  }
+
+  /** Every key, parents before children, with what read() gives of it. @throws state-failed as read() */
+  entries(): [key: string, record: ContainerRecord | undefined][] {
+    return this.keys().map((key) => [key, this.read(key)]);
   }
 
   /** A record by its key; undefined where it is not whole. @throws state-failed where it is a newer version's */

@@ -14,14 +14,14 @@ export interface Entry {
   /** The container whose node its processes are in, and whose policy holds for it: it has none of its own. */
   readonly shares?: Container;
   /** Undefined: not known any more. */
-  facts?: ContainerFacts;
+  facts?: ContainerFacts | undefined;
   /** What the agent's API says of its tasks. */
-  task?: TaskFacts;
+  task?: TaskFacts | undefined;
   /** There may be other tasks by now. */
   taskIsOld?: boolean;
-  readonly config?: mesos.slave.ContainerConfig;
+  readonly config?: mesos.slave.ContainerConfig | undefined;
   /** Bytes of the ContainerConfig of its prepare(). */
-  readonly bytes?: Uint8Array;
+  readonly bytes?: Uint8Array | undefined;
   /** Taken up from an earlier daemon, and no update() since. */
   recovered: boolean;
   cleaning: boolean;

@@ -74,7 +74,7 @@ export class SelfCheck {
   private async lookAtAll(): Promise<void> {
     const failures = new Map<string, string>();
     const { signal } = this.stopping;
-    const rest = pacing(signal);
+    const rest = pacing(() => signal.aborted);
     let checked = 0;
     for (const entry of this.options.entries()) {
       const due = rest();
@@ -98,7 +98,7 @@ export class SelfCheck {
   private async lookAt(name: string, container: Container): Promise<string | undefined> {
     try {
       this.options.onLook(name, container);
-      if (container.enforcement.faults().length === 0) return undefined;
+      if (container.enforcement.faults(container.glass).length === 0) return undefined;
       const faults = await container.enforcement.repair();
       if (faults.length > 0) {
         this.repaired++;

@@ -41,6 +41,7 @@ export interface WatchedContainer {
   ownNetwork: boolean;
 }
 
+const NOTHING: SocketCounts = { tcpTimewaits: 0n, tcpTimewaitsLost: 0n, tcpInSegs: 0n, tcpOutSegs: 0n };
 /** Between two passes where none of statistics are wanted. ms */
 const INTERVAL = 10_000;
 /** ms from a change of rules to the pass that ends what they deny: many change together. */
@@ -57,7 +58,7 @@ export class SocketPasses {
   private readonly buffer = new Uint8Array(layouts.structs.socket_tally.size);
   private timer: NodeJS.Timeout | undefined;
   /** A pass that is under way is to come to its end. */
-  private stopping = new AbortController();
+  private stopping = false;
   private soonTimer: NodeJS.Timeout | undefined;
   private statistics = false;
   private interval = INTERVAL;
@@ -82,11 +83,11 @@ export class SocketPasses {
   stop(): void {
     clearInterval(this.timer);
     this.timer = undefined;
-    this.stopping.abort();
+    this.stopping = true;
   }
 
   private start(): void {
-    if (this.stopping.signal.aborted) this.stopping = new AbortController();
+    this.stopping = false;
     this.timer ??= setInterval(() => {
       void this.look();
     }, this.interval).unref();
@@ -107,11 +108,11 @@ export class SocketPasses {
     this.start();
   }
 
-  /** Of a container in which nothing has run yet all is known without a pass. @param counts of it: nothing */
-  begin(cgroupId: bigint, counts: SocketCounts): void {
+  /** Of a container in which nothing has run yet all is known without a pass, and nothing is counted. */
+  begin(cgroupId: bigint): void {
     if (!this.statistics) return;
     const figures = new SocketFigures();
-    figures.add(NO_SOCKETS, counts, performance.now());
+    figures.add(NO_SOCKETS, NOTHING, performance.now());
     this.figures.set(cgroupId, figures);
   }
 
@@ -183,7 +184,7 @@ export class SocketPasses {
 
   private async end(programs: Programs): Promise<void> {
     let any = false;
-    const rest = pacing(this.stopping.signal);
+    const rest = pacing(() => this.stopping);
     for (const [cgroupId, container] of [...this.watched]) {
       const due = rest();
       if (due) await due;
@@ -201,7 +202,7 @@ export class SocketPasses {
     if (!this.statistics) return before;
     const map = programs.map("socket_tallies");
     if (this.tallied.size === 0) this.forgetOthers(map);
-    const rest = pacing(this.stopping.signal);
+    const rest = pacing(() => this.stopping);
     for (const [cgroupId, container] of [...this.watched]) {
       const due = rest();
       if (due) await due;
@@ -224,7 +225,7 @@ export class SocketPasses {
     number: number,
   ): Promise<void> {
     const time = performance.now();
-    const rest = pacing(this.stopping.signal);
+    const rest = pacing(() => this.stopping);
     for (const [cgroupId, counted] of before) {
       const due = rest();
       if (due) await due;

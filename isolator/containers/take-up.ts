@@ -30,7 +30,7 @@ import { AGENT_STEP } from "./placement.js";
 import { PortTable, type Chain } from "./port-table.js";
 import { adoptContainer } from "./preparation.js";
 import { readMappings, sweepMappings } from "./remap.js";
-import { buildsOf, nodeNames, RECORD_VERSION, type ContainerRecord } from "./records.js";
+import { buildsOf, nodeNames, RECORD_VERSION, type ContainerRecord, type Records } from "./records.js";
 import { daemonRingPin, openDaemonRing } from "./rings.js";
 import { endFiles } from "./unused-files.js";
 import { openForDaemon, upgrade } from "./upgrade.js";
@@ -38,8 +38,8 @@ import { openForDaemon, upgrade } from "./upgrade.js";
 export interface TakeUpOptions {
   /** Gets the events of all containers, those of the time without a daemon too. */
   onEvent: (event: KernelEvent) => void;
-  /** Gets each container that is taken up, parents before children. @param config its ContainerConfig, if there is one */
-  onContainer: (container: Container, config: Uint8Array | undefined) => void;
+  /** Gets each container that is taken up, parents before children. */
+  onContainer: (container: Container) => void;
 }
 
 interface Found {
@@ -59,11 +59,12 @@ export async function takeUp(
 ): Promise<EventRing> {
   return instance.locked(async () => {
     await sweep(instance);
-    const all = instance.records.list();
+    const entries = instance.records.entries();
+    const all = entries.flatMap(([, record]) => record ?? []);
     const programs = openForDaemon(instance, all);
     instance.usePrograms(programs);
     reach("start:programs");
-    const found = await findWhole(instance, log);
+    const found = await findWhole(instance, entries, log);
     rebuildPorts(instance, programs, found, all);
     reach("start:ports");
     keepIdentities(instance, programs, found);
@@ -96,12 +97,15 @@ function keepIdentities(instance: Instance, programs: Programs, found: readonly 
 }
 
 /** The agent's containers that are whole; what is half made is undone. */
-async function findWhole(instance: Instance, log: EventLog): Promise<Found[]> {
+async function findWhole(
+  instance: Instance,
+  entries: ReturnType<Records["entries"]>,
+  log: EventLog,
+): Promise<Found[]> {
   const found: Found[] = [];
   const undo: string[] = [];
-  for (const key of instance.records.keys()) {
+  for (const [key, known] of entries) {
     // A damaged one of a `run` that lives is left to that; the dead ones are swept.
-    const known = instance.records.read(key);
     if (instance.records.isRuns(key, known)) continue;
     const record = known ?? rebuildRecord(instance, key, log);
     if (record && record.stage !== "preparing") found.push({ key, record });
@@ -261,7 +265,7 @@ function adoptAll(
       // A kernel before 6.12 has them paced only as long as somebody looks.
       if (record.policy.bandwidth) instance.older.add(BigInt(record.chain.at(-1) ?? 0), programs);
       adopted.set(name, container);
-      onContainer(container, instance.records.readConfig(key));
+      onContainer(container);
     } catch (error) {
       log.add("warning", name, `it cannot be taken up, and stays as it is: ${messageOf(error)}`);
     }

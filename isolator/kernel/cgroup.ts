@@ -26,7 +26,11 @@ export function cgroupRoot(cgroup2: string, instance: string): string {
 }
 
 export class CgroupNode {
-  private constructor(readonly path: string) {}
+  /** @param knownId undefined: to be asked */
+  private constructor(
+    readonly path: string,
+    private knownId?: bigint,
+  ) {}
 
   /**
    * Makes the node and the directories above it.
@@ -47,12 +51,13 @@ export class CgroupNode {
 
   /** The node at `path`, or undefined where there is none. */
   static open(path: string): CgroupNode | undefined {
-    return statSync(path, { throwIfNoEntry: false })?.isDirectory() ? new CgroupNode(path) : undefined;
+    const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+    return found?.isDirectory() ? new CgroupNode(path, found.ino) : undefined;
   }
 
   /** The kernel's cgroup id: on 64-bit kernels (5.5 and newer) it is the directory's inode number. */
   get id(): bigint {
-    return statSync(this.path, { bigint: true }).ino;
+    return (this.knownId ??= statSync(this.path, { bigint: true }).ino);
   }
 
   /** Runs `use` with a file descriptor of the directory. */
@@ -207,8 +212,15 @@ function makeDirectory(path: string): void {
 }
 
 function removeTree(path: string): void {
-  for (const child of children(path)) removeTree(child);
-  rmdirSync(path);
+  try {
+    // Nearly always there is none below it.
+    rmdirSync(path);
+  } catch (error) {
+    const below = systemCode(error) === "EBUSY" ? children(path) : [];
+    if (below.length === 0) throw error;
+    for (const child of below) removeTree(child);
+    rmdirSync(path);
+  }
 }
 
 /** Links of a node with none below it: its own two (kernfs counts one more for each, kernfs_refresh_inode()). */

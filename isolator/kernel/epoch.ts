@@ -8,6 +8,7 @@
  * change, too.
  */
 import { randomBytes } from "node:crypto";
+import { u64Key } from "./codec.js";
 import type { MapName } from "./contents.js";
 
 /** Maps that a verdict depends on. A policy names its rules by what is in them, and that name is remembered with it. */
@@ -25,11 +26,13 @@ export const EPOCH_MAPS: ReadonlySet<MapName> = new Set([
 /** Value of egress_epoch with which nothing is remembered. */
 const NONE = new Uint8Array(8);
 
-/** A value that never was, but for one chance in 2^63. */
+/** Odd, and so never NONE. */
+let last = randomBytes(8).readBigUInt64LE() | 1n;
+
+/** A value that never was, but for the chance that two processes began so near to each other in 2^63. */
 function another(): Uint8Array {
-  const value = randomBytes(8);
-  value[0] = (value[0] ?? 0) | 1;
-  return value;
+  last = BigInt.asUintN(64, last + 2n);
+  return u64Key(last);
 }
 
 export class Epoch {

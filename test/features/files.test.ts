@@ -176,7 +176,7 @@ describe("rules for files", { skip }, () => {
     assert.deepEqual(await box.container.enforcement.repair(), [
       "its policy in the kernel for changes of files was gone",
     ]);
-    assert.deepEqual(box.container.enforcement.faults(), []);
+    assert.deepEqual(box.container.enforcement.faults(undefined), []);
     assert.deepEqual(await can(), [true, true, false]);
     await box.container.update(policy(""));
     assert.deepEqual(await can(), [true, true, true]);

@@ -1,19 +1,11 @@
 /** How containers come to be known: made by prepare(), taken up from a daemon before this one, or told of by recover(). */
-import {
-  factsOf,
-  withoutBandwidth,
-  withTask,
-  type ContainerFacts,
-  type TaskFacts,
-} from "../../config/facts.js";
-import { messageOf } from "../../errors.js";
 import { formatPorts } from "../../features/ports.js";
-import { codecs, type mesos } from "../../mesos/messages.js";
+import type { mesos } from "../../mesos/messages.js";
 import type { Container } from "../container.js";
 import { formatId, type ContainerId } from "../names.js";
-import { recordKey } from "../records.js";
-import { parentOf, type Entry } from "../registry.js";
+import type { Entry } from "../registry.js";
 import type { Parts } from "./parts.js";
+import { TakenUp } from "./taken-up.js";
 
 type Prepared = Pick<Entry, "config" | "bytes">;
 
@@ -48,44 +40,9 @@ export function enterShared(parts: Parts, id: ContainerId, more: Prepared = {}):
   );
 }
 
-/** One of an earlier daemon. @param bytes of its ContainerConfig; undefined: there are none */
-export function enterTakenUp(parts: Parts, container: Container, bytes: Uint8Array | undefined): void {
-  const { id, name, record } = container;
-  const entry: Entry = {
-    ...{ id, name, container },
-    ...{ recovered: true, cleaning: record.stage === "cleaning" },
-  };
-  try {
-    if (bytes) Object.assign(entry, { bytes, ...readAgain(parts, container, bytes) });
-  } catch (error) {
-    const what = `its ContainerConfig cannot be read again, its policy stays: ${messageOf(error)}`;
-    parts.log.add("warning", name, what);
-  }
-  enter(parts, entry);
-}
-
-/** What prepare() and update() have told of a container. */
-function readAgain(
-  { instance, registry }: Parts,
-  container: Container,
-  bytes: Uint8Array,
-): { config: mesos.slave.ContainerConfig; facts: ContainerFacts; task: TaskFacts | undefined } {
-  const parentId = parentOf(container.id);
-  const parent = parentId && registry.find(parentId);
-  const config = codecs.ContainerConfig.decode(bytes);
-  const facts = factsOf(config, container.name, parent ? (parent.facts ?? true) : undefined);
-  const { ports, ownNetwork, bandwidth } = container.policy;
-  // In a network of its own its policy has none of them.
-  if (ports && !ownNetwork) facts.ports = ports;
-  if (!ownNetwork) facts.ownNetwork = false;
-  const asked = bandwidth?.asked;
-  const known: ContainerFacts = asked
-    ? {
-        ...withoutBandwidth(facts),
-        ...(asked.resource === undefined ? {} : { networkBandwidth: asked.resource }),
-        ...(asked.cpus === undefined ? {} : { cpus: asked.cpus }),
-      }
-    : facts;
-  const task = instance.records.readTask(recordKey(container.id));
-  return { config, facts: task ? withTask(known, task) : known, task };
+/** One of an earlier daemon. What it asks for in vain is told when that is read (Judgement.judgeAll()). */
+export function enterTakenUp(parts: Parts, container: Container): void {
+  const entry = new TakenUp(parts, container);
+  parts.registry.add(entry);
+  parts.rounds.add(entry);
 }

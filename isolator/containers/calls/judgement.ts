@@ -2,12 +2,14 @@
  * By what an agent's containers are judged: the configuration, where the agent listens, and the principals of frameworks.
  * What changes in one of them is applied to all whom it concerns.
  */
+import { setImmediate as breathe } from "node:timers/promises";
 import type { ContainerFacts } from "../../config/facts.js";
 import { policyFor, type AgentAddress } from "../../config/policy.js";
 import type { Config } from "../../config/schema.js";
 import { messageOf } from "../../errors.js";
 import type { Policy } from "../../features/policy.js";
 import { readAgentAddress, writeAgentAddress } from "../agent-address.js";
+import { pacing } from "../background.js";
 import type { Container } from "../container.js";
 import { readPrincipals, writePrincipals, type Principals } from "../principals.js";
 import type { Entry } from "../registry.js";
@@ -18,6 +20,7 @@ export class Judgement {
   private address: AgentAddress | undefined;
   /** Of frameworks, as a master told last. */
   private principals: Principals = new Map();
+  private stopped = false;
 
   constructor(
     private readonly parts: Pick<Parts, "instance" | "registry" | "log" | "notices" | "serially">,
@@ -78,17 +81,36 @@ export class Judgement {
     return policyFor(this.config, principal === undefined ? facts : { ...facts, principal }, this.address);
   }
 
-  /** Resolves when all containers that are judged otherwise than before are. */
-  async judgeAll(): Promise<void> {
-    const { registry } = this.parts;
-    await Promise.all(
-      registry.list().map((entry) => this.parts.serially(entry.id, () => this.judgeAgain(entry))),
-    );
+  /**
+   * Resolves when all containers that are judged otherwise than before are. One that is busy keeps no other waiting.
+   * @param then done with each after that
+   */
+  async judgeAll(then: (entry: Entry) => void = () => undefined): Promise<void> {
+    const rest = pacing(() => this.stopped);
+    const judged: Promise<void>[] = [];
+    for (const entry of this.parts.registry.list()) {
+      const due = rest();
+      if (due) await due;
+      if (this.stopped) break;
+      const work = this.parts.serially(entry.id, async () => {
+        await this.judgeAgain(entry);
+        if (!entry.cleaning) then(entry);
+      });
+      judged.push(work);
+      await Promise.race([work, breathe()]);
+    }
+    await Promise.all(judged);
+  }
+
+  /** Nothing is judged again from now on. */
+  stop(): void {
+    this.stopped = true;
   }
 
   async judgeAgain(entry: Entry): Promise<void> {
+    if (entry.cleaning) return;
     const { container, facts } = entry;
-    if (!container || !facts || entry.cleaning) return;
+    if (!container || !facts) return;
     const { ports } = container.policy;
     // Ports are what the last update() said, whatever prepare() did.
     const policy = this.policyOf({ ...facts, ...(ports ? { ports } : {}) });

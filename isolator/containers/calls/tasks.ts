@@ -7,19 +7,29 @@ import {
   withTask,
   type TaskFacts,
 } from "../../config/facts.js";
+import { pacing } from "../background.js";
 import { recordKey } from "../records.js";
 import { parentOf, type Entry } from "../registry.js";
 import type { Parts } from "./parts.js";
 
 /** Names of containers whose tasks it can tell of, and has not. */
-export function untold({ registry }: Parts): ReadonlySet<string> {
-  const untold = registry
-    .list()
-    .filter(
-      ({ id, config, container, cleaning, task, taskIsOld }) =>
-        container && !cleaning && config && tasksAreUntold(config, id.length > 1) && (!task || taskIsOld),
-    );
-  return new Set(untold.map(({ name }) => name));
+export async function untold({ registry }: Parts): Promise<ReadonlySet<string>> {
+  const names = new Set<string>();
+  const rest = pacing(() => false);
+  for (const entry of registry.list()) {
+    const due = rest();
+    if (due) await due;
+    if (isUntold(entry)) names.add(entry.name);
+  }
+  return names;
+}
+
+function isUntold(entry: Entry): boolean {
+  const { id, container, cleaning } = entry;
+  if (!container || cleaning) return false;
+  // Of one that was taken up they may have to be read.
+  const { config, task, taskIsOld } = entry;
+  return config !== undefined && tasksAreUntold(config, id.length > 1) && (!task || taskIsOld === true);
 }
 
 /** It has told. @throws state-failed */
