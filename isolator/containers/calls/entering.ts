@@ -1,6 +1,5 @@
 /** How containers come to be known: made by prepare(), taken up from a daemon before this one, or told of by recover(). */
 import { formatPorts } from "../../features/ports.js";
-import type { mesos } from "../../mesos/messages.js";
 import type { Container } from "../container.js";
 import { formatId, type ContainerId } from "../names.js";
 import type { Entry } from "../registry.js";
