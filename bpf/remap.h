@@ -10,7 +10,7 @@
 #pragma once
 
 #include "local.h"
-#include "ports.h"
+#include "port_owners.h"
 
 static __always_inline bool remaps(const struct policy *policy)
 {
