@@ -2,7 +2,8 @@
 /* Marking: packets on their way out, of which some have got round what holds for their socket. */
 #pragma once
 
-#include "marking.h"
+#include "destination.h"
+#include "marking_sockets.h"
 
 /* Jiffies that a packet may take from the container's program to the device's: 1 s or more. */
 #define REWRITE_SPAN  1000
