@@ -5,13 +5,12 @@ import { z } from "zod";
 import { IsolatorError } from "../errors.js";
 import { parseCidr } from "../features/addresses.js";
 import type { Membership } from "../features/classes.js";
+import { compileEgress, MAX_EGRESS_RULES } from "../features/egress-tables.js";
 import {
-  compileEgress,
   EGRESS_ACTIONS,
   EGRESS_ERRNOS,
   EGRESS_EXISTING,
   EGRESS_PROTOCOLS,
-  MAX_EGRESS_RULES,
   type EgressAction,
   type EgressDestination,
   type EgressErrno,

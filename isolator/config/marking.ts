@@ -15,7 +15,8 @@ import {
   type MarkingPolicy,
   type MarkingValues,
 } from "../features/marking.js";
-import { compileEgress, type EgressDestination } from "../features/egress.js";
+import { compileEgress } from "../features/egress-tables.js";
+import type { EgressDestination } from "../features/egress.js";
 import { classNames } from "./classes.js";
 import type { ContainerFacts } from "./facts.js";
 import { isAllocatedTo } from "./match.js";

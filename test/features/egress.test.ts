@@ -6,12 +6,11 @@ import { after, before, describe, it } from "node:test";
 import { parseEgressOption } from "../../isolator/config/egress.js";
 import { parseAddress, parseCidr } from "../../isolator/features/addresses.js";
 import type { Membership } from "../../isolator/features/classes.js";
+import { compileEgress } from "../../isolator/features/egress-tables.js";
+import { decodeExplanation, encodeEgressQuestion } from "../../isolator/features/egress-query.js";
 import {
-  compileEgress,
-  decodeExplanation,
   DEFAULT_RULE,
   egressSet,
-  encodeEgressQuestion,
   type EgressAction,
   type EgressDestination,
   type EgressPolicy,
