@@ -18,9 +18,9 @@ import {
   type ServiceOptions,
   type ServicesPolicy,
 } from "../features/services.js";
-import { classNames } from "./classes.js";
+import { unknownClassIn } from "./classes.js";
 import { isAnchored, MATCH_KEYS, toMatch, type Match } from "./match.js";
-import type { Problem } from "./problem.js";
+import { asList, type Problem } from "./problem.js";
 
 const MAX_STATIC = 10_000;
 const MAX_STATIC_BACKENDS = 16_384;
@@ -257,23 +257,12 @@ export function servicesFor(
   return !wanted || classes.some(({ name, claimed }) => !claimed && wanted.includes(name)) ? {} : undefined;
 }
 
-function asList(value: unknown): unknown[] {
-  return Array.isArray(value) ? value : [];
-}
-
 /** What no key alone shows. @param services, classes, trustedRoles any values of the keys */
 export function serviceProblems(services: unknown, classes: unknown, trustedRoles: unknown): Problem[] {
   if (typeof services !== "object" || services === null) return [];
   const { static: entries, claims, range, classes: wanted } = services as Record<string, unknown>;
-  const problems: Problem[] = [];
-  const known = new Set(classNames(classes));
-  asList(wanted).forEach((name, i) => {
-    if (typeof name === "string" && !known.has(name))
-      problems.push({
-        path: ["services", "classes", i],
-        message: `is no class of the configuration: there is ${[...known].join(", ") || "none"}`,
-      });
-  });
+  const unknown = unknownClassIn(classes);
+  const problems = asList(wanted).flatMap((name, i) => unknown(["services", "classes", i], name));
   const parsed = StaticSchema.array().safeParse(asList(entries));
   const all = parsed.success ? parsed.data.map(toStatic) : [];
   const placed = all.flatMap(({ vip, ...rest }): Service[] =>
