@@ -7,7 +7,8 @@
  * itself is left out, so there are no loops.
  */
 import { setImmediate as breathe } from "node:timers/promises";
-import { optionsOf, toService, type ServicesConfig } from "../config/services.js";
+import { optionsOf } from "../config/service-options.js";
+import { toService, type ServicesConfig } from "../config/services.js";
 import { messageOf } from "../errors.js";
 import { parseAddress } from "../features/addresses.js";
 import type { BackendCounts } from "../features/service-layout.js";

@@ -3,7 +3,7 @@
  * or of the task, where VIP_n is about its n-th port. All of it is chosen by users: bounded here, allowed by the
  * configuration (services.claims), and never for a port that is not the task's.
  */
-import { parseVip, type VipSpec } from "../config/services.js";
+import { parseVip, type VipSpec } from "../config/service-texts.js";
 import type { ContainerFacts } from "../config/facts.js";
 import type { EndpointProtocol } from "../features/endpoints.js";
 import { listPorts } from "../features/ports.js";

@@ -42,7 +42,8 @@ import {
 import { name } from "./match.js";
 import { asMap, type Problem } from "./problem.js";
 import { RemapSchema, type RemapMode } from "./remap.js";
-import { serviceProblems, ServicesSchema, toServices, type ServicesConfig } from "./services.js";
+import { serviceProblems } from "./service-problems.js";
+import { ServicesSchema, toServices, type ServicesConfig } from "./services.js";
 import { SocketsSchema, toSockets } from "./sockets.js";
 import {
   OperatorSchema,
