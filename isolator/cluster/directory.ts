@@ -23,7 +23,8 @@ import {
   type Endpoint,
   type PlaceKey,
 } from "../features/endpoints.js";
-import { EndpointSet, kindOf, type EndpointTable } from "../kernel/endpoint-table.js";
+import { EndpointSet, kindOf } from "../kernel/endpoint-set.js";
+import type { EndpointTable } from "../kernel/endpoint-table.js";
 import { ClaimMap, type Claim, type SourceSink } from "./source.js";
 
 /** Entries that are written before others have their turn: about a millisecond. */
