@@ -7,7 +7,7 @@ import type { Isolator } from "../containers/isolator.js";
 import { HeldView } from "../containers/held.js";
 import type { ContainerId } from "../containers/names.js";
 import { readOverview } from "../containers/overview.js";
-import { recordKey } from "../containers/records.js";
+import { recordKey } from "../containers/record.js";
 import { toResourceStatistics } from "../features/statistics.js";
 import { buildId } from "../kernel/object.js";
 import { bpf_isolator, type mesos } from "../mesos/messages.js";

@@ -1,7 +1,7 @@
 /** Containers, as messages. Text that came from a task is escaped where it becomes part of one. */
 import type { Container } from "../containers/container.js";
 import type { HeldView } from "../containers/held.js";
-import type { ContainerRecord } from "../containers/records.js";
+import type { ContainerRecord } from "../containers/record.js";
 import type { Entry } from "../containers/registry.js";
 import { REASONS, type Reason, type Usage } from "../features/accounting.js";
 import { ruleName } from "../features/egress.js";
