@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ConfigHolder } from "../../isolator/config/holder.js";
 import { readVersion } from "../../isolator/cli/version.js";
 import { Daemon } from "../../isolator/protocol/daemon.js";
@@ -24,6 +25,10 @@ import { type Setting, startPeer, startPlain } from "./lib/variants.js";
 import type { Connection } from "./lib/wire.js";
 import { runBench } from "./lib/run.js";
 
+/** Under it each container has another policy. */
+const OTHER_CONFIG = "enforce: audit\n";
+/** ms in which a daemon reads what was told of the containers that it has taken up. */
+const AFTER_START = 3000;
 /** The same as WARM_UP of what is done for all containers at once. */
 const WARM_UP_ALL = 5;
 
@@ -154,6 +159,11 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
   delays["usage of all"] = await daemon.loopDelay();
   const list = await each(times, () => connection.call(REQUESTS.list()));
   delays["list"] = await daemon.loopDelay();
+  await connection.call(REQUESTS.recover(all));
+  delays["recover of all"] = await daemon.loopDelay();
+  await daemon.reload(config, OTHER_CONFIG);
+  await daemon.reload(config, "");
+  delays["two other configurations"] = await daemon.loopDelay();
   const memory = daemon.memory();
 
   say("hooks, one container against many");
@@ -163,6 +173,8 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
   await daemon.stop();
   const again = await starts(name, config, repeats, cleanup);
   delays["start, all containers"] = await again.daemon.loopDelay();
+  await sleep(AFTER_START);
+  delays["after the first answer"] = await again.daemon.loopDelay();
   await again.daemon.stop();
 
   say("inside the process");
