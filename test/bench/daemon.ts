@@ -159,11 +159,10 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
   delays["usage of all"] = await daemon.loopDelay();
   const list = await each(times, () => connection.call(REQUESTS.list()));
   delays["list"] = await daemon.loopDelay();
-  await connection.call(REQUESTS.recover(all));
+  const recover = await each([REQUESTS.recover(all)], call);
   delays["recover of all"] = await daemon.loopDelay();
-  await daemon.reload(config, OTHER_CONFIG);
-  await daemon.reload(config, "");
-  delays["two other configurations"] = await daemon.loopDelay();
+  const reload = await each([OTHER_CONFIG, ""], (text) => daemon.reload(config, text));
+  delays["another configuration"] = await daemon.loopDelay();
   const memory = daemon.memory();
 
   say("hooks, one container against many");
@@ -189,6 +188,8 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
       usage,
       oneUsage,
       list,
+      recover,
+      reload,
       memory,
       same,
       scale,
