@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConfigHolder } from "../../isolator/config/holder.js";
 import { readVersion } from "../../isolator/cli/version.js";
+import { codecs } from "../../isolator/mesos/messages.js";
 import { Daemon } from "../../isolator/protocol/daemon.js";
 import { REQUESTS, endTask, firstPort, startTasks } from "./lib/agent.js";
 import { build } from "./lib/build.js";
@@ -97,6 +98,20 @@ async function startSide(setting: Setting, connection: Connection, container: nu
   return { task, host, port, programs: new Programs(task.pid, setting.cleanup) };
 }
 
+/** Where operators ask the daemon. */
+async function addressFor(connection: Connection): Promise<string> {
+  const { get_status } = codecs.Response.decode(await connection.call(REQUESTS.getStatus()));
+  const address = get_status?.status?.operator_address;
+  if (address === undefined) throw new Error("the daemon has no server for operators");
+  return address;
+}
+
+async function get(operator: string, path: string): Promise<void> {
+  const response = await fetch(`http://${operator}${path}`);
+  if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+  await response.arrayBuffer();
+}
+
 /** ms of each, one after another. */
 async function each<T>(items: readonly T[], work: (item: T) => Promise<unknown>): Promise<number[]> {
   const ms: number[] = [];
@@ -159,6 +174,11 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
   delays["usage of all"] = await daemon.loopDelay();
   const list = await each(times, () => connection.call(REQUESTS.list()));
   delays["list"] = await daemon.loopDelay();
+  const operator = await addressFor(connection);
+  const scrape = await each(times, () => get(operator, "/metrics"));
+  delays["scrape"] = await daemon.loopDelay();
+  for (const path of ["/containers", "/monitor/statistics"]) await get(operator, path);
+  delays["other pages"] = await daemon.loopDelay();
   const recover = await each([REQUESTS.recover(all)], call);
   delays["recover of all"] = await daemon.loopDelay();
   const reload = await each([OTHER_CONFIG, ""], (text) => daemon.reload(config, text));
@@ -188,6 +208,7 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
       usage,
       oneUsage,
       list,
+      scrape,
       recover,
       reload,
       memory,

@@ -72,6 +72,7 @@ export const REQUESTS = {
         })),
       },
     }),
+  getStatus: (): Buffer => requestOf({ type: Type.GET_STATUS }),
   list: (): Buffer => requestOf({ type: Type.LIST }),
 } as const;
 

@@ -23,6 +23,7 @@ export interface Figures {
   /** Each call of these. */
   oneUsage: number[];
   list: number[];
+  scrape: number[];
   recover: number[];
   /** Until another configuration is in force. */
   reload: number[];
@@ -63,7 +64,7 @@ function longest(delays: Figures["delays"], starting: boolean, which: "max" | "b
 }
 
 function targets(figures: Figures): Row[] {
-  const { containers, alone, beside, prepare, usage, oneUsage, list, recover, reload } = figures;
+  const { containers, alone, beside, prepare, usage, oneUsage, list, scrape, recover, reload } = figures;
   const { inside, starts, memory, delays } = figures;
   const all = `all ${containers}`;
   return [
@@ -77,6 +78,7 @@ function targets(figures: Figures): Row[] {
     row("· inside the process", median(inside.usage), "ms", 20),
     row(`LIST of ${all}, one call`, median(list), "ms"),
     row("· inside the process", median(inside.list), "ms"),
+    row(`GET /metrics of ${all}`, median(scrape), "ms"),
     row(`RECOVER of ${all}`, median(recover), "ms"),
     row(`another configuration, in force for ${all}`, median(reload) / 1000, "s"),
     row(`resident memory with ${containers}`, memory.resident / MIB, "MiB", 200),
