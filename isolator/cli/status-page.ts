@@ -11,7 +11,7 @@ import { healthPage, healthProblems, readyPage } from "../operator/health.js";
 import { readFeatures } from "../operator/kernel-features.js";
 import { Metrics } from "../operator/metrics.js";
 import type { Words } from "../operator/rows.js";
-import { json, OperatorServer } from "../operator/server.js";
+import { json, OperatorServer, type Page } from "../operator/server.js";
 import type { DaemonView } from "../operator/wire.js";
 import type { Daemon } from "../protocol/daemon.js";
 import { stateText } from "./list.js";
@@ -77,7 +77,7 @@ export class OperatorPages {
     const { holder, isolator, daemon, identity, serving, onProblem } = parts;
     if (holder.config.operator.address === "off") return undefined;
     const metrics = new Metrics(isolator, identity);
-    const statistics = json(() => monitorStatistics(isolator));
+    const statistics = (): ReturnType<Page> => monitorStatistics(isolator);
     const started = Date.now();
     const assets = readAssets();
     const board = new Board({
@@ -100,7 +100,7 @@ export class OperatorPages {
           "/metrics": () => metrics.text(),
           "/monitor/statistics": statistics,
           "/monitor/statistics.json": statistics,
-          "/containers": json(() => agentContainers(isolator)),
+          "/containers": () => agentContainers(isolator),
           "/healthz": healthPage(() => isolator.health, started),
           "/readyz": readyPage(serving),
         },

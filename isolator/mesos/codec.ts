@@ -21,6 +21,7 @@ import {
 
 /** A field's tag: its number, and the wire type of messages. */
 const TAG_SHIFT = 3;
+const WIRE_TYPE = 7;
 const LENGTH_DELIMITED = 2;
 /** Where protobufjs keeps fields that it does not know. */
 const UNKNOWNS = "$unknowns";
@@ -111,6 +112,29 @@ export class MessageCodec<T extends object> {
     const writer = protobuf.Writer.create();
     for (const value of values) writer.uint32((id << TAG_SHIFT) | LENGTH_DELIMITED).bytes(value);
     return writer.finish();
+  }
+
+  /**
+   * Takes the values of a field out of an encoded message: for what is too long for one go.
+   * @returns the bytes of each value, and of the message without them
+   * @throws bad-message; Error when the message has no such field
+   */
+  split(field: keyof T & string, bytes: Uint8Array): { values: Uint8Array[]; rest: Uint8Array } {
+    const { id } = this.type.get(field) as protobuf.Field;
+    const values: Uint8Array[] = [];
+    const others: Uint8Array[] = [];
+    try {
+      const reader = protobuf.Reader.create(bytes);
+      while (reader.pos < reader.len) {
+        const begin = reader.pos;
+        const tag = reader.uint32();
+        if (tag === ((id << TAG_SHIFT) | LENGTH_DELIMITED)) values.push(reader.bytes());
+        else others.push(bytes.subarray(begin, reader.skipType(tag & WIRE_TYPE).pos));
+      }
+    } catch (error) {
+      throw this.bad("protobuf", error);
+    }
+    return { values, rest: Buffer.concat(others) };
   }
 
   /**

@@ -22,6 +22,7 @@ function codec<T extends object>(name: string): MessageCodec<T> {
 /** Codecs of the messages that travel or are stored on their own. */
 export const codecs = {
   Call: codec<bpf_isolator.Call>("bpf_isolator.Call"),
+  Recover: codec<bpf_isolator.Call.Recover>("bpf_isolator.Call.Recover"),
   Response: codec<bpf_isolator.Response>("bpf_isolator.Response"),
   List: codec<bpf_isolator.Response.List>("bpf_isolator.Response.List"),
   ContainerSummary: codec<bpf_isolator.ContainerSummary>("bpf_isolator.ContainerSummary"),

@@ -9,6 +9,7 @@ import { formatId } from "../containers/names.js";
 import { toResourceStatistics } from "../features/statistics.js";
 import { codecs } from "../mesos/messages.js";
 import { toContainerStatus } from "../protocol/views.js";
+import type { Page } from "./server.js";
 
 /** Containers that are looked at before other calls have their turn. */
 const AT_ONCE = 50;
@@ -39,26 +40,30 @@ function usageOf({ container, config }: Entry): ExecutorUsage | undefined {
   };
 }
 
-async function collect<T>(isolator: Isolator, show: (entry: Entry) => T | undefined): Promise<T[]> {
-  const shown: T[] = [];
+/** @returns a list in JSON */
+async function collect(
+  isolator: Isolator,
+  show: (entry: Entry) => ExecutorUsage | undefined,
+): Promise<Awaited<ReturnType<Page>>> {
+  const shown: string[] = [];
   for (const [index, entry] of isolator.list().entries()) {
     if (index % AT_ONCE === AT_ONCE - 1) await breathe();
     // Gone meanwhile?
     if (entry.id.length > 1 || isolator.named(entry.name) !== entry) continue;
     const one = show(entry);
-    if (one !== undefined) shown.push(one);
+    if (one !== undefined) shown.push(JSON.stringify(one));
   }
-  return shown;
+  return { type: "application/json", text: `[${shown.join()}]` };
 }
 
 /** GET /monitor/statistics */
-export function monitorStatistics(isolator: Isolator): Promise<ExecutorUsage[]> {
+export function monitorStatistics(isolator: Isolator): ReturnType<Page> {
   return collect(isolator, usageOf);
 }
 
 /** GET /containers */
-export function containers(isolator: Isolator): Promise<ContainerUsage[]> {
-  return collect(isolator, (entry) => {
+export function containers(isolator: Isolator): ReturnType<Page> {
+  return collect(isolator, (entry): ContainerUsage | undefined => {
     const usage = usageOf(entry);
     if (!usage) return undefined;
     const status = codecs.ContainerStatus.toJson(toContainerStatus(entry));

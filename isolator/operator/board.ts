@@ -9,7 +9,7 @@ import type { EventLog, IsolatorEvent } from "../containers/event-log.js";
 import type { Isolator } from "../containers/isolator.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import type { bpf_isolator } from "../mesos/messages.js";
-import { EventStreams, message } from "./event-stream.js";
+import { EventStreams, message, messageOfText } from "./event-stream.js";
 import { countsOf, History, INTERVAL } from "./history.js";
 import { toRow, type Words } from "./rows.js";
 import type {
@@ -99,9 +99,9 @@ export class Board {
   async open(response: Response): Promise<void> {
     this.askFeatures();
     if (performance.now() - this.lookedAt > INTERVAL * 1.5) await this.look();
+    while (!this.snapshot) await this.takeSnapshot();
     // Nothing is waited for from here on: what is sent next is what comes next.
     if (response.destroyed) return;
-    this.snapshot ??= message("snapshot", this.takeSnapshot());
     const recent = this.sources.isolator.log.recent().slice(-RECENT);
     const events = message(
       "log",
@@ -196,17 +196,25 @@ export class Board {
     if (this.streams.count > 0) this.streams.send(message("tick", tick));
   }
 
-  private takeSnapshot(): Snapshot {
-    return {
+  /** Makes a snapshot, in parts; not where all has been looked at again meanwhile. */
+  private async takeSnapshot(): Promise<void> {
+    const { known } = this;
+    const containers: string[] = [];
+    for (const [key, { rowText, numbersText }] of known) {
+      if (containers.length % AT_ONCE === AT_ONCE - 1) await breathe();
+      const { received, sent, connections } = this.history.readPast(key, SPARK);
+      const past = JSON.stringify({ received, sent, connections });
+      containers.push(`{"row":${rowText},"numbers":${numbersText},"past":${past}}`);
+    }
+    if (this.known !== known) return;
+    const rest: Omit<Snapshot, "containers"> = {
       interval: INTERVAL,
       daemon: this.sources.daemon(),
-      containers: [...this.known].map(([key, { row, numbers }]) => {
-        const { received, sent, connections } = this.history.readPast(key, SPARK);
-        return { row, numbers, past: { received, sent, connections } };
-      }),
       services: this.services,
       features: this.features ?? null,
     };
+    const text = `${JSON.stringify(rest).slice(0, -1)},"containers":[${containers.join()}]}`;
+    this.snapshot = messageOfText("snapshot", text);
   }
 
   private askFeatures(): void {

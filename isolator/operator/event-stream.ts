@@ -16,7 +16,12 @@ const PATIENCE = 30_000;
 
 /** A message, in the bytes of it. */
 export function message(event: string, data: unknown): Buffer {
-  return Buffer.from(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+  return messageOfText(event, JSON.stringify(data));
+}
+
+/** The same of data that is JSON already. */
+export function messageOfText(event: string, json: string): Buffer {
+  return Buffer.from(`event: ${event}\ndata: ${json}\n\n`);
 }
 
 export class EventStreams {

@@ -132,10 +132,20 @@ export class Metrics {
   text(): Promise<{ type: string; text: string }> {
     const result = this.last.then(async () => {
       await this.fill();
-      return { type: this.registry.contentType, text: await this.registry.metrics() };
+      return { type: this.registry.contentType, text: await this.write() };
     });
     this.last = result.catch(() => undefined);
     return result;
+  }
+
+  /** What Registry.metrics() gives, one metric at a time: of 1,000 containers it would keep the event loop for 40 ms. */
+  private async write(): Promise<string> {
+    const texts: string[] = [];
+    for (const { name } of this.registry.getMetricsAsArray()) {
+      texts.push(await this.registry.getSingleMetricAsString(name));
+      await breathe();
+    }
+    return `${texts.join("\n\n")}\n`;
   }
 
   /** What the daemon's look at itself has found (containers/self-check.ts). */

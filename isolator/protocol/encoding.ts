@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import { setImmediate as breathe } from "node:timers/promises";
 import type { Request } from "express";
 import { IsolatorError } from "../errors.js";
-import { bpf_isolator, codecs } from "../mesos/messages.js";
+import { bpf_isolator, codecs, type mesos } from "../mesos/messages.js";
 
 /** Where calls go. */
 export const API_PATH = "/api/v1";
@@ -15,8 +15,10 @@ export const RECORDIO = "application/recordio";
 export type MessageType = typeof PROTOBUF | typeof JSON_TYPE;
 
 const MESSAGE_TYPES: readonly MessageType[] = [PROTOBUF, JSON_TYPE];
-/** Containers that are encoded before other calls have their turn: about 3 ms with code that is not compiled yet. */
+/** Containers that are encoded or decoded before other calls have their turn: about 3 ms with code that is not compiled yet. */
 const AT_ONCE = 50;
+/** Bytes of a call that is not decoded in one go: those of some 50 containers. */
+const LONG = 16 * 1024;
 /** Of an answer to what did not say, or not clearly. */
 const FALLBACK: MessageType = JSON_TYPE;
 
@@ -80,10 +82,22 @@ export function errorType(request: Request): MessageType {
   }
 }
 
-/** @throws bad-message */
-export function decodeCall(type: MessageType, body: Uint8Array): bpf_isolator.Call {
-  if (type === PROTOBUF) return codecs.Call.decode(body);
-  return codecs.Call.parseJson(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
+/** Where a RECOVER is long other calls have their turn meanwhile. @throws bad-message */
+export async function decodeCall(type: MessageType, body: Uint8Array): Promise<bpf_isolator.Call> {
+  if (type === JSON_TYPE)
+    return codecs.Call.parseJson(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
+  if (body.length <= LONG) return codecs.Call.decode(body);
+  const { values: recovers, rest } = codecs.Call.split("recover", body);
+  const call = codecs.Call.decode(rest);
+  if (recovers.length === 0) return call;
+  // Where a field comes more than once, as protobuf has it, the whole of it is what they are in a row.
+  const { values, rest: others } = codecs.Recover.split("states", Buffer.concat(recovers));
+  const states: mesos.slave.ContainerState[] = [];
+  for (const [index, value] of values.entries()) {
+    if (index % AT_ONCE === AT_ONCE - 1) await breathe();
+    states.push(codecs.ContainerState.decode(value));
+  }
+  return { ...call, recover: { ...codecs.Recover.decode(others), states } };
 }
 
 export function encodeResponse(type: MessageType, response: bpf_isolator.Response): Buffer {

@@ -190,7 +190,7 @@ export class ProtocolServer {
       const done = this.admit(request);
       response.once("close", done);
       const type = requestType(request.headers);
-      call = decodeCall(type, await this.readBody(request, response));
+      call = await decodeCall(type, await this.readBody(request, response));
       const records = streamOf(call, this.context.service);
       const wanted = answerType(request, records !== undefined);
       if (records) {

@@ -4,8 +4,10 @@
  */
 import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ConfigHolder } from "../../isolator/config/holder.js";
 import { readVersion } from "../../isolator/cli/version.js";
+import { codecs } from "../../isolator/mesos/messages.js";
 import { Daemon } from "../../isolator/protocol/daemon.js";
 import { REQUESTS, endTask, firstPort, startTasks } from "./lib/agent.js";
 import { build } from "./lib/build.js";
@@ -24,6 +26,10 @@ import { type Setting, startPeer, startPlain } from "./lib/variants.js";
 import type { Connection } from "./lib/wire.js";
 import { runBench } from "./lib/run.js";
 
+/** Under it each container has another policy. */
+const OTHER_CONFIG = "enforce: audit\n";
+/** ms in which a daemon reads what was told of the containers that it has taken up. */
+const AFTER_START = 3000;
 /** The same as WARM_UP of what is done for all containers at once. */
 const WARM_UP_ALL = 5;
 
@@ -92,6 +98,20 @@ async function startSide(setting: Setting, connection: Connection, container: nu
   return { task, host, port, programs: new Programs(task.pid, setting.cleanup) };
 }
 
+/** Where operators ask the daemon. */
+async function addressFor(connection: Connection): Promise<string> {
+  const { get_status } = codecs.Response.decode(await connection.call(REQUESTS.getStatus()));
+  const address = get_status?.status?.operator_address;
+  if (address === undefined) throw new Error("the daemon has no server for operators");
+  return address;
+}
+
+async function get(operator: string, path: string): Promise<void> {
+  const response = await fetch(`http://${operator}${path}`);
+  if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+  await response.arrayBuffer();
+}
+
 /** ms of each, one after another. */
 async function each<T>(items: readonly T[], work: (item: T) => Promise<unknown>): Promise<number[]> {
   const ms: number[] = [];
@@ -154,6 +174,15 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
   delays["usage of all"] = await daemon.loopDelay();
   const list = await each(times, () => connection.call(REQUESTS.list()));
   delays["list"] = await daemon.loopDelay();
+  const operator = await addressFor(connection);
+  const scrape = await each(times, () => get(operator, "/metrics"));
+  delays["scrape"] = await daemon.loopDelay();
+  for (const path of ["/containers", "/monitor/statistics"]) await get(operator, path);
+  delays["other pages"] = await daemon.loopDelay();
+  const recover = await each([REQUESTS.recover(all)], call);
+  delays["recover of all"] = await daemon.loopDelay();
+  const reload = await each([OTHER_CONFIG, ""], (text) => daemon.reload(config, text));
+  delays["another configuration"] = await daemon.loopDelay();
   const memory = daemon.memory();
 
   say("hooks, one container against many");
@@ -163,6 +192,8 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
   await daemon.stop();
   const again = await starts(name, config, repeats, cleanup);
   delays["start, all containers"] = await again.daemon.loopDelay();
+  await sleep(AFTER_START);
+  delays["after the first answer"] = await again.daemon.loopDelay();
   await again.daemon.stop();
 
   say("inside the process");
@@ -177,6 +208,9 @@ async function measure(options: DaemonOptions, cleanup: Cleanup): Promise<Figure
       usage,
       oneUsage,
       list,
+      scrape,
+      recover,
+      reload,
       memory,
       same,
       scale,

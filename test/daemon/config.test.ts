@@ -164,6 +164,21 @@ describe("a reload", () => {
     assert.equal(await task.mayBind(31101), true);
   });
 
+  it("that is cut short by the daemon's end is gone on with by the next one", async () => {
+    const names = Array.from({ length: 60 }, (_, i) => `many-${i}`);
+    for (const [i, name] of names.entries()) await agent.prepare(name, values(`${31300 + i}`, {}));
+    const left = async (): Promise<number> =>
+      (await agent.list()).filter(({ enforcement }) => enforcement !== Enforcement.AUDIT).length;
+    daemon.configure("enforce: audit\n");
+    process.kill(daemon.pid, "SIGHUP");
+    await until(async () => (await left()) < names.length, "it is under way");
+    assert.equal(await daemon.stop("SIGTERM"), 0);
+    await daemon.start();
+    await until(async () => (await left()) === 0, "all are judged by the new file");
+    await Promise.all(names.map((name) => agent.cleanup(name)));
+    await daemon.reload("enforce: on\n");
+  });
+
   it("that is asked for while the daemon starts is done", async () => {
     await daemon.stop("SIGKILL");
     const lock = await FileLock.acquire(join(STATE_ROOT, daemon.instance, "lock"));

@@ -206,12 +206,13 @@ describe("the handshake", () => {
 });
 
 describe("recover", () => {
+  const state = (value: string): mesos.slave.ContainerState => ({
+    container_id: { value },
+    pid: 2n,
+    directory: "/d",
+  });
+
   it("goes on without a container whose id makes no sense", async () => {
-    const state = (value: string): mesos.slave.ContainerState => ({
-      container_id: { value },
-      pid: 2n,
-      directory: "/d",
-    });
     await server.client.call({
       type: Type.RECOVER,
       recover: { states: [state("good"), state("../bad")], orphans: [{ value: "a b" }, { value: "orphan" }] },
@@ -224,6 +225,30 @@ describe("recover", () => {
       server.problems.map(({ code }) => code),
       ["bad-container-id", "bad-container-id"],
     );
+  });
+
+  it("of any number of containers is read as what it says, also in parts", async () => {
+    const executor_info = { executor_id: { value: "e" }, command: {} };
+    const states = Array.from({ length: 1500 }, (_, i) => ({ ...state(`c${i}`), executor_info }));
+    const part = (some: typeof states, more: object) =>
+      codecs.Call.encode({ type: Type.RECOVER, recover: { states: some, ...more } });
+    // What comes more than once is one message, as protobuf has it.
+    const [first, second] = [
+      part(states.slice(0, 1000), { orphans: [{ value: "orphan" }] }),
+      part(states.slice(1000), {}),
+    ];
+    assert(first.length > 16 * 1024);
+    const answer = await server.send(Buffer.concat([first, second]), { "Content-Type": PROTOBUF });
+    assert.equal(answer.status, 200);
+    assert.deepEqual(server.service.asked.at(-1)?.arguments, [
+      states.map((each) => ({ id: [each.container_id.value], state: each })),
+      [["orphan"]],
+    ]);
+    const cut = await server.send(Buffer.concat([first, second]).subarray(0, -3), {
+      "Content-Type": PROTOBUF,
+    });
+    assert.deepEqual([cut.status, responseOf(cut).error?.code], [400, "bad-message"]);
+    assert.equal(server.service.asked.length, 1);
   });
 });
 

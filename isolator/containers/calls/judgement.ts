@@ -61,9 +61,9 @@ export class Judgement {
       writePrincipals(this.parts.instance.stateDirectory, next);
     });
     const ids = new Set(changed);
-    for (const entry of this.parts.registry.list())
-      if (ids.has(entry.facts?.frameworkId ?? ""))
-        void this.parts.serially(entry.id, () => this.judgeAgain(entry));
+    void this.inPieces(async (entry) => {
+      if (ids.has(entry.facts?.frameworkId ?? "")) await this.judgeAgain(entry);
+    });
   }
 
   /** @param otherwise what it means that it cannot be written */
@@ -82,24 +82,29 @@ export class Judgement {
   }
 
   /**
-   * Resolves when all containers that are judged otherwise than before are. One that is busy keeps no other waiting.
+   * Resolves when all containers that are judged otherwise than before are.
    * @param then done with each after that
    */
-  async judgeAll(then: (entry: Entry) => void = () => undefined): Promise<void> {
+  judgeAll(then: (entry: Entry) => void = () => undefined): Promise<void> {
+    return this.inPieces(async (entry) => {
+      await this.judgeAgain(entry);
+      if (!entry.cleaning) then(entry);
+    });
+  }
+
+  /** Does something with each container there is; one that is busy keeps no other waiting. @throws what `work` throws */
+  private async inPieces(work: (entry: Entry) => Promise<void>): Promise<void> {
     const rest = pacing(() => this.stopped);
-    const judged: Promise<void>[] = [];
+    const all: Promise<void>[] = [];
     for (const entry of this.parts.registry.list()) {
       const due = rest();
       if (due) await due;
       if (this.stopped) break;
-      const work = this.parts.serially(entry.id, async () => {
-        await this.judgeAgain(entry);
-        if (!entry.cleaning) then(entry);
-      });
-      judged.push(work);
-      await Promise.race([work, breathe()]);
+      const done = this.parts.serially(entry.id, () => work(entry));
+      all.push(done);
+      await Promise.race([done, breathe()]).catch(() => undefined);
     }
-    await Promise.all(judged);
+    await Promise.all(all);
   }
 
   /** Nothing is judged again from now on. */

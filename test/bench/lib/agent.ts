@@ -60,6 +60,19 @@ export const REQUESTS = {
     requestOf({ type: Type.USAGE, usage: { container_id: idOf(container) } }),
   cleanup: (container: number): Buffer =>
     requestOf({ type: Type.CLEANUP, cleanup: { container_id: idOf(container) } }),
+  recover: (containers: readonly number[]): Buffer =>
+    requestOf({
+      type: Type.RECOVER,
+      recover: {
+        states: containers.map((container) => ({
+          container_id: idOf(container),
+          executor_info: configOf(container).executor_info,
+          pid: 1n,
+          directory: "/",
+        })),
+      },
+    }),
+  getStatus: (): Buffer => requestOf({ type: Type.GET_STATUS }),
   list: (): Buffer => requestOf({ type: Type.LIST }),
 } as const;
 

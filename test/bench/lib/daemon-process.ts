@@ -1,7 +1,15 @@
 /** `bpf-isolator serve` as a process, in an instance of the benchmark's own. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statfsSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statfsSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -119,6 +127,17 @@ export class DaemonProcess {
     this.child.send({});
     const [delay] = (await answer) as [LoopDelay];
     return delay;
+  }
+
+  /** Gives it another configuration, and waits until that is in force for all. @param config path @param text of it */
+  async reload(config: string, text: string): Promise<void> {
+    writeFileSync(config, text);
+    this.#log = "";
+    this.child.kill("SIGHUP");
+    while (!this.#log.includes("the configuration was read again")) {
+      if (this.#ended) throw new Error(`the daemon of ${this.instance} has ended: ${this.#log.trim()}`);
+      await sleep(RETRY);
+    }
   }
 
   /** Resident bytes now, and the most so far. */

@@ -23,6 +23,10 @@ export interface Figures {
   /** Each call of these. */
   oneUsage: number[];
   list: number[];
+  scrape: number[];
+  recover: number[];
+  /** Until another configuration is in force. */
+  reload: number[];
   inside: { usage: number[]; list: number[] };
   starts: { none: number[]; all: number[] };
   /** Bytes, with all containers. */
@@ -60,8 +64,8 @@ function longest(delays: Figures["delays"], starting: boolean, which: "max" | "b
 }
 
 function targets(figures: Figures): Row[] {
-  const { containers, alone, beside, prepare, usage, oneUsage, list, inside, starts, memory, delays } =
-    figures;
+  const { containers, alone, beside, prepare, usage, oneUsage, list, scrape, recover, reload } = figures;
+  const { inside, starts, memory, delays } = figures;
   const all = `all ${containers}`;
   return [
     row("prepare, isolate and cleanup of the only container: p50", median(sum(alone)), "ms", 2),
@@ -74,6 +78,9 @@ function targets(figures: Figures): Row[] {
     row("· inside the process", median(inside.usage), "ms", 20),
     row(`LIST of ${all}, one call`, median(list), "ms"),
     row("· inside the process", median(inside.list), "ms"),
+    row(`GET /metrics of ${all}`, median(scrape), "ms"),
+    row(`RECOVER of ${all}`, median(recover), "ms"),
+    row(`another configuration, in force for ${all}`, median(reload) / 1000, "s"),
     row(`resident memory with ${containers}`, memory.resident / MIB, "MiB", 200),
     row("· the most until then", memory.most / MIB, "MiB"),
     row("start to first answer, no container", median(starts.none) / 1000, "s", 1),
