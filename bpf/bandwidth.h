@@ -69,13 +69,7 @@ static __noinline void report_over(const struct policy *policy, struct bandwidth
 	if ((before && now - before < REPORT_EVERY) || policy->enforcement == ENFORCE_OFF ||
 	    __sync_val_compare_and_swap(&state->reported_at, before, now) != before)
 		return;
-	if (sk)
-		sk = bpf_sk_fullsock(sk);
-	if (sk) {
-		event.family = sk->family;
-		event.protocol = sk->protocol;
-		event.port = sk->src_port;
-	}
+	report_socket(&event, sk);
 	emit(policy, container_counters(), &event);
 }
 

@@ -30,13 +30,7 @@ static __noinline int judge_dscp(struct __sk_buff *skb, const struct policy *pol
 		count(&container_counters()->audited[REASON_MARKING], 1);
 		return ALLOW;
 	}
-	if (sk)
-		sk = bpf_sk_fullsock(sk);
-	if (sk) {
-		event.family = sk->family;
-		event.protocol = sk->protocol;
-		event.port = sk->src_port;
-	}
+	report_socket(&event, sk);
 	return refuse(policy, &event);
 }
 
