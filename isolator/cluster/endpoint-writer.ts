@@ -8,6 +8,7 @@ import { encodeClasses, KNOWN_CLASSES, tooManyClasses, type Membership } from ".
 import { encodeBlock, isBlock, KEY_SIZE, type PlaceKey } from "../features/endpoints.js";
 import { EndpointSet, kindOf } from "../kernel/endpoint-set.js";
 import type { EndpointTable } from "../kernel/endpoint-table.js";
+import { Work } from "./turns.js";
 
 /** Entries that are written before others have their turn: about a millisecond. */
 const AT_ONCE = 1024;
@@ -54,7 +55,7 @@ export class EndpointWriter {
   private dirty = new Set<PlaceKey>();
   /** The whole set has to be made anew. */
   private rebuild = false;
-  private work: Promise<void> | undefined;
+  private readonly work = new Work(() => this.write());
   private stopped = false;
   private retry: NodeJS.Timeout | undefined;
   private error: string | undefined;
@@ -76,7 +77,7 @@ export class EndpointWriter {
 
   /** Resolves when the kernel has all that was known at the call, unless that fails. */
   async settled(): Promise<void> {
-    while (this.work) await this.work;
+    await this.work.settled();
   }
 
   stop(): void {
@@ -98,12 +99,7 @@ export class EndpointWriter {
   }
 
   private begin(): void {
-    if (this.work || this.stopped || this.retry) return;
-    // In a turn of its own: many changes come in one record, and in one read of many records.
-    this.work = breathe().then(() => this.write());
-    void this.work.finally(() => {
-      this.work = undefined;
-    });
+    if (!this.stopped && !this.retry) this.work.begin();
   }
 
   private async write(): Promise<void> {
