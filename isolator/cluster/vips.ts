@@ -8,7 +8,7 @@ import type { ContainerFacts } from "../config/facts.js";
 import type { EndpointProtocol } from "../features/endpoints.js";
 import { listPorts } from "../features/ports.js";
 import type { mesos } from "../mesos/messages.js";
-import type { Ignored } from "./source.js";
+import type { Ignored } from "./ignored.js";
 
 /** Of a task. */
 const MAX_VIPS = 32;
