@@ -20,7 +20,8 @@ import {
   type Backend,
   type Service,
 } from "../features/services.js";
-import { ServiceTable, type ServiceMaps } from "../kernel/service-table.js";
+import { ServiceTable } from "../kernel/service-table.js";
+import type { ServiceMaps } from "../kernel/service-maps.js";
 import { REFUSED_CLAIMS, ServiceClaims, type ClaimedEnd } from "./service-claims.js";
 import { ServiceNames } from "./service-names.js";
 import { ServiceWatch } from "./service-watch.js";

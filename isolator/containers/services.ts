@@ -1,7 +1,8 @@
 /** Services of a container's own in the kernel, as `run --vip` gives them. Those of a daemon are isolator/cluster/'s. */
 import { networkInterfaces } from "node:os";
 import { formatEnd, serviceSet, type ServicesPolicy } from "../features/services.js";
-import { ServiceTable, type ServiceMaps } from "../kernel/service-table.js";
+import { ServiceTable } from "../kernel/service-table.js";
+import type { ServiceMaps } from "../kernel/service-maps.js";
 
 /** Whether an address is one of this host's. */
 export function isHostAddress(address: string): boolean {

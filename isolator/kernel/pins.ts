@@ -11,7 +11,7 @@ import type { ProgramFds } from "./attach.js";
 import { readMapLayout, type Layout } from "./btf.js";
 import { decode, encode, u32Key, u64Key } from "./codec.js";
 import { Epoch, EPOCH_MAPS } from "./epoch.js";
-import type { ServiceMapName } from "./service-table.js";
+import type { ServiceMapName } from "./service-maps.js";
 import { BpfMap } from "./maps.js";
 import { BPFFS } from "./mounts.js";
 import { errnoName, libbpf, libc } from "./native.js";

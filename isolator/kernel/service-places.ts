@@ -19,7 +19,7 @@ import {
 import { DEFAULT_AVOID, formatEnd, SHARED_SET, type Backend, type Service } from "../features/services.js";
 import { IsolatorError } from "../errors.js";
 import { u32Key } from "./codec.js";
-import type { ServiceMaps } from "./service-table.js";
+import type { ServiceMaps } from "./service-maps.js";
 
 /** Places that are read in one call. */
 const AT_ONCE = 4_096;

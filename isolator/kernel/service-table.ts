@@ -15,36 +15,19 @@ import {
   encodeSlotKey,
   encodeSlots,
   encodeState,
-  tellsVip,
   SERVICE_BLOCK_SIZE,
   SERVICE_KEY_SIZE,
   SLOT_KEY_SIZE,
   STATE_KEYS,
   tableOfSlot,
+  tellsVip,
   type BackendCounts,
 } from "../features/service-layout.js";
 import { slotsOf } from "../features/service-slots.js";
 import { formatEnd, type Backend, type Service } from "../features/services.js";
 import { u32Key } from "./codec.js";
-import type { MapName } from "./contents.js";
-import type { BpfMap } from "./maps.js";
+import type { ServiceMaps } from "./service-maps.js";
 import { ServicePlaces } from "./service-places.js";
-
-export const SERVICE_MAPS = [
-  "services",
-  "service_slots",
-  "service_backends",
-  "service_ends",
-  "service_places",
-  "service_states",
-  "service_misses",
-] as const satisfies readonly MapName[];
-
-export type ServiceMapName = (typeof SERVICE_MAPS)[number];
-
-export interface ServiceMaps {
-  map: (name: ServiceMapName) => BpfMap;
-}
 
 /** ms after which no program looks at a table any more that a service has left. */
 const GRACE = 1_000;

@@ -9,7 +9,7 @@ import { formatId } from "../containers/names.js";
 import { toResourceStatistics } from "../features/statistics.js";
 import { codecs } from "../mesos/messages.js";
 import { toContainerStatus } from "../protocol/views.js";
-import type { Page } from "./server.js";
+import type { Page } from "./pages.js";
 
 /** Containers that are looked at before other calls have their turn. */
 const AT_ONCE = 50;

@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { IsolatorError, messageOf } from "../errors.js";
-import type { Page } from "./server.js";
+import type { Page } from "./pages.js";
 
 /** Files of page/ once it is compiled, which begin with the page itself. */
 const FILES: Readonly<Record<string, string>> = {

@@ -3,7 +3,7 @@
  * answer at all says that the event loop turns.
  */
 import type { SelfCheckResult } from "../containers/self-check.js";
-import type { Page } from "./server.js";
+import type { Page } from "./pages.js";
 
 /** ms without a look at all containers after which something holds it up: ten rounds. */
 const STALE = 300_000;

@@ -5,7 +5,6 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
-import express, { type NextFunction, type Request, type Response } from "express";
 import {
   DEFAULT_OPERATOR_ADDRESS,
   parseAddress,
@@ -17,6 +16,9 @@ import { createAppServer } from "../protocol/app-server.js";
 import { httpStatus } from "../protocol/status.js";
 import { checkHost, checkToken, refusePeer } from "./admission.js";
 import { PAGE_HEADERS } from "./assets.js";
+import type { Page, Stream } from "./pages.js";
+
+import express, { type NextFunction, type Request, type Response } from "express";
 
 /** Ports that are tried after the default one. */
 const OTHER_PORTS = 10;
@@ -31,15 +33,6 @@ const TOKEN_WANTED = 'Basic realm="bpf-isolator: the token as the password", cha
 /** ms until a client that is refused is cut off. */
 const REFUSED = 1_000;
 
-/**
- * What is shown at a path, made anew for each request. `status` of HTTP: 200 if not given.
- * @param name what stands for ":name" in the path
- */
-export type Page = (name: string) => Promise<{ type: string; text: string; status?: number }>;
-
-/** Answers for as long as it wants. Rejects where it has not begun. */
-export type Stream = (response: Response) => Promise<void>;
-
 export interface OperatorOptions {
   /** As it is now: it may be read again at any time. */
   config: () => OperatorConfig;
@@ -52,11 +45,6 @@ export interface OperatorOptions {
   /** By path. */
   streams?: Readonly<Record<string, Stream>>;
   onProblem: (problem: IsolatorError) => void;
-}
-
-/** A page in JSON. */
-export function json(make: (name: string) => Promise<unknown>): Page {
-  return async (name) => ({ type: "application/json", text: JSON.stringify(await make(name)) });
 }
 
 export class OperatorServer {
