@@ -275,12 +275,13 @@ static void send_datagrams(int fd, struct sockaddr_storage *to, socklen_t size)
 
 int task(int count, char **given)
 {
-	int family = number("family", 4) == 6 ? AF_INET6 : AF_INET, fd;
 	struct sockaddr_storage to = {};
 	socklen_t size = 0;
+	int family, fd;
 
 	words = count;
 	word = given;
+	family = number("family", 4) == 6 ? AF_INET6 : AF_INET;
 	if (text("uid", NULL) && (setgid(number("uid", 0)) || setuid(number("uid", 0))))
 		err(2, "uid");
 	if (text("to", NULL))
