@@ -9,6 +9,7 @@ import type { ContainerId } from "../containers/names.js";
 import { readOverview } from "../containers/overview.js";
 import { recordKey } from "../containers/records.js";
 import { toResourceStatistics } from "../features/statistics.js";
+import { messageOf } from "../errors.js";
 import { buildId } from "../kernel/object.js";
 import { bpf_isolator, type mesos } from "../mesos/messages.js";
 import type { DaemonIdentity, EventOptions, IsolatorService, RecoveredContainer } from "./service.js";
@@ -50,7 +51,10 @@ export class Daemon implements IsolatorService {
     this.agent = agent;
     const { ip, port } = agent.agent_address ?? {};
     if (ip !== undefined && port !== undefined && port > 0 && port < 65536)
-      void this.isolator.meetAgent({ ip, port });
+      this.isolator.meetAgent({ ip, port }).catch((error: unknown) => {
+        const what = `not all containers know the agent's new address: ${messageOf(error)}`;
+        this.isolator.log.add("warning", "", what);
+      });
   }
 
   recover(states: readonly RecoveredContainer[], orphans: readonly ContainerId[]): Promise<void> {
