@@ -7,24 +7,16 @@ import type { Isolator } from "../containers/isolator.js";
 import { HeldView } from "../containers/held.js";
 import type { ContainerId } from "../containers/names.js";
 import { readOverview } from "../containers/overview.js";
-import { recordKey } from "../containers/records.js";
+import { recordKey } from "../containers/record.js";
 import { toResourceStatistics } from "../features/statistics.js";
 import { messageOf } from "../errors.js";
 import { buildId } from "../kernel/object.js";
 import { bpf_isolator, type mesos } from "../mesos/messages.js";
 import type { DaemonIdentity, EventOptions, IsolatorService, RecoveredContainer } from "./service.js";
-import {
-  isAbout,
-  stateOf,
-  toContainerStatus,
-  toEndpointSource,
-  toEvent,
-  toHostDestinations,
-  toRunSummary,
-  toService,
-  toServiceTotals,
-  toSummary,
-} from "./views.js";
+import { isAbout, toEvent } from "./event-views.js";
+import { stateOf, toContainerStatus, toRunSummary, toSummary } from "./views.js";
+import { toEndpointSource, toService, toServiceTotals } from "./cluster-views.js";
+import { toHostDestinations } from "./connection-views.js";
 
 /** Containers of a list that are looked at before other calls have their turn: about 3 ms. */
 const AT_ONCE = 50;
