@@ -2,6 +2,7 @@
 import { release } from "node:os";
 import { setImmediate as breathe } from "node:timers/promises";
 import type { ConfigHolder } from "../config/holder.js";
+import type { GlassWord } from "../containers/break-glass.js";
 import type { IsolatorEvent } from "../containers/event-log.js";
 import type { Isolator } from "../containers/isolator.js";
 import { HeldView } from "../containers/held.js";
@@ -169,6 +170,12 @@ export class Daemon implements IsolatorService {
     protocol: "tcp" | "udp",
   ): bpf_isolator.Response.Explain {
     return this.isolator.explain(id, address, port, protocol);
+  }
+
+  breakGlass(id: ContainerId | undefined, words: readonly GlassWord[]): void {
+    const key = (which: ContainerId | undefined): string => (which ? recordKey(which) : "");
+    const { unwrittenGlass } = this.isolator.instance;
+    unwrittenGlass.replace(id && recordKey(id), new Map(words.map((word) => [key(word.id), word.mode])));
   }
 
   private toMessage(event: IsolatorEvent): bpf_isolator.Event {
