@@ -42,12 +42,18 @@ static long write_name(__u64 i, struct file_names *names)
 	return 0;
 }
 
-/* Writes the names of a dentry and of those that it is in, from FILE_NAMES_END back. */
-__noinline int write_names(struct file_detail *detail, const struct file_request *request)
+/*
+ * Writes the names of a dentry and of those that it is in, from `end` back. Linux before 6.8 looks at one round of
+ * the loop only, with what is known when it begins: were that the end is far away, the look at the room that is left
+ * would be removed where the compiler has it lead to a place of its own. What a global function is given is not
+ * known.
+ * @param end FILE_NAMES_END
+ */
+__noinline int write_names(struct file_detail *detail, const struct file_request *request, __u32 end)
 {
-	struct file_names names = {.detail = detail, .begin = FILE_NAMES_END};
+	struct file_names names = {.detail = detail, .begin = end};
 
-	if (!detail || !request)
+	if (!detail || !request || end > FILE_NAMES_END)
 		return 0;
 	names.dentry = request->dentry;
 	bpf_loop(FILE_NAMES, write_name, &names, 0);
@@ -100,7 +106,7 @@ static __always_inline bool refuse_file(const struct policy *policy, const struc
 	told->detail.verdict = verdict;
 	told->detail.seen = request->path && bpf_d_path(request->path, (char *)told->detail.path, FILE_PATH) > 0;
 	if (!told->detail.seen)
-		write_names(&told->detail, request);
+		write_names(&told->detail, request, FILE_NAMES_END);
 	bpf_ringbuf_submit(told, BPF_RB_NO_WAKEUP);
 	return !audit;
 }

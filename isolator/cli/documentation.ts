@@ -93,6 +93,7 @@ const ABOUT: Readonly<Partial<Record<string, About>>> = {
     status: [
       ["1", "not done for all"],
       ["2", "bad usage"],
+      ["3", "done, and it does not last, since it could not be written down"],
     ],
   },
   completion: {

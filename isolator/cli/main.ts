@@ -267,7 +267,7 @@ addOperatorCommands(program);
 program
   .command("break-glass")
   .description(
-    "stop enforcing, with the daemon alive or dead, and go back to it: 0 done, 1 not for all, 2 bad usage",
+    "stop enforcing, with the daemon alive or dead, and go back to it: 0 done, 1 not for all, 2 bad usage, 3 does not last",
   )
   .option("--audit", "report what would be refused, refuse nothing")
   .option("--detach", "take the programs away: nothing is refused, reported or counted")

@@ -124,7 +124,7 @@ export class Enforcement {
         this.apply(glass);
       }
       return Promise.resolve(faults);
-    });
+    }, true);
   }
 
   /** What the policy asks by name to be refused and this kernel cannot refuse, in words. */

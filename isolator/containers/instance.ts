@@ -14,7 +14,7 @@ import { isPinned, otherBuilds, unpin, unpinBuild } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
 import { OlderConnections, readHostBandwidth, writeHostBandwidth } from "./bandwidth.js";
 import { FileRules } from "./files.js";
-import { readGlass, type GlassMode } from "./glass.js";
+import { UnwrittenGlass, type GlassMode } from "./glass.js";
 import { DEVICES_FILE, leaveDevices } from "./marking-devices.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { PRINCIPALS_FILE } from "./principals.js";
@@ -61,6 +61,7 @@ export class Instance {
   readonly older = new OlderConnections();
   readonly files: FileRules;
   readonly sockets: SocketPasses;
+  readonly unwrittenGlass = new UnwrittenGlass();
   readonly sets: SharedSets;
   /** Whether what was left behind before this process has been looked for (leftovers.ts). */
   swept = false;
@@ -104,10 +105,11 @@ export class Instance {
 
   /**
    * Runs `change` as the only process that changes this instance.
+   * @param asItIs also where its state cannot be written: the change is one of the kernel's state only
    * @throws busy, state-failed
    */
-  async locked<T>(change: () => Promise<T>): Promise<T> {
-    const lock = await this.lock();
+  async locked<T>(change: () => Promise<T>, asItIs = false): Promise<T> {
+    const lock = await this.lock(asItIs);
     try {
       return await change();
     } finally {
@@ -115,14 +117,14 @@ export class Instance {
     }
   }
 
-  private async lock(tries = 100): Promise<FileLock> {
+  private async lock(asItIs: boolean, tries = 100): Promise<FileLock> {
     try {
-      return await FileLock.acquire(join(this.stateDirectory, "lock"));
+      return await FileLock.acquire(join(this.stateDirectory, "lock"), undefined, asItIs);
     } catch (error) {
       // The first container's start, or the last one's end removed the directory.
       if (systemCode(error) === "ENOENT" && tries > 0) {
         this.makeStateDirectory();
-        return this.lock(tries - 1);
+        return this.lock(asItIs, tries - 1);
       }
       if (error instanceof IsolatorError) throw error;
       throw stateError(this.stateDirectory, error);
@@ -161,7 +163,7 @@ export class Instance {
     if (this.serveLock) return true;
     const path = join(this.stateDirectory, SERVE_LOCK);
     if (!existsSync(path)) return false;
-    const lock = FileLock.try(path);
+    const lock = FileLock.try(path, true);
     lock?.release();
     return lock === undefined;
   }
@@ -193,12 +195,12 @@ export class Instance {
 
   /** What `break-glass` has switched off for all. */
   get glass(): GlassMode | undefined {
-    return readGlass(this.stateDirectory);
+    return this.unwrittenGlass.read("", this.stateDirectory);
   }
 
   /** What `break-glass` has switched off for a container, or for all. */
   glassOf(key: string): GlassMode | undefined {
-    return readGlass(this.records.pathOf(key)) ?? this.glass;
+    return this.unwrittenGlass.read(key, this.records.pathOf(key)) ?? this.glass;
   }
 
   /** Name of the container with this cgroup id, if it has a record. */

@@ -114,6 +114,7 @@ function build(
     if (clean) instance.records.remove(held);
     else held.lock?.release();
   });
+  instance.unwrittenGlass.forget(held.key);
   reach("prepare:reserved");
   const programs = instance.acquirePrograms();
   undo.push(() => {

@@ -75,6 +75,11 @@ export function isRecordKey(name: string): boolean {
   return KEY.test(name);
 }
 
+/** Whether a container, by its record's key, is nested in another. */
+export function isNestedKey(key: string, outer: string): boolean {
+  return key.startsWith(`${outer}${SEPARATOR}`);
+}
+
 /** The node's path below the instance's root. */
 export function nodeNames(key: string): string[] {
   return key.split(SEPARATOR);

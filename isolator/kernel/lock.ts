@@ -4,19 +4,37 @@
  */
 import { closeSync, constants, fstatSync, openSync, statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { IsolatorError } from "../errors.js";
+import { IsolatorError, systemCode } from "../errors.js";
 import { libc } from "./native.js";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const RETRY_MS = 10;
 
+/** @param asItIs on a file system that is read-only too: a lock needs no right to write */
+function openLock(path: string, asItIs: boolean): number {
+  try {
+    return openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+  } catch (error) {
+    if (!asItIs || systemCode(error) !== "EROFS") throw error;
+    try {
+      return openSync(path, constants.O_RDONLY);
+    } catch {
+      throw error;
+    }
+  }
+}
+
 export class FileLock {
   private constructor(private fd: number) {}
 
-  /** Locks a file, creating it (mode 0600) if need be. @returns undefined when somebody else holds it */
-  static try(path: string): FileLock | undefined {
-    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+  /**
+   * Locks a file, creating it (mode 0600) if need be.
+   * @param asItIs where it is there already also on a file system that is read-only
+   * @returns undefined when somebody else holds it
+   */
+  static try(path: string, asItIs = false): FileLock | undefined {
+    const fd = openLock(path, asItIs);
     // A holder may have removed the file before it let go: then this is a lock on nothing.
     const locked = libc().flock(fd, LOCK_EX | LOCK_NB) === 0;
     if (locked && fstatSync(fd).ino === statSync(path, { throwIfNoEntry: false })?.ino)
@@ -28,12 +46,13 @@ export class FileLock {
   /**
    * Waits for the lock, and not for ever.
    * @param timeout ms
+   * @param asItIs as of try()
    * @throws busy
    */
-  static async acquire(path: string, timeout = 15_000): Promise<FileLock> {
+  static async acquire(path: string, timeout = 15_000, asItIs = false): Promise<FileLock> {
     const deadline = Date.now() + timeout;
     for (;;) {
-      const lock = FileLock.try(path);
+      const lock = FileLock.try(path, asItIs);
       if (lock) return lock;
       if (Date.now() > deadline) {
         throw new IsolatorError(

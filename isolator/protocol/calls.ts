@@ -1,5 +1,6 @@
 /** Each call: what it needs, what of the service it asks, what it answers. */
 import { setImmediate as breathe } from "node:timers/promises";
+import { GLASS_MODES } from "../containers/glass.js";
 import { formatId, type ContainerId } from "../containers/names.js";
 import { IsolatorError, messageOf } from "../errors.js";
 import { bpf_isolator, toContainerId, type mesos } from "../mesos/messages.js";
@@ -170,6 +171,20 @@ function explain(call: Call, { service }: CallContext): Response {
   return { explain: service.explain(id, need(call, "explain.address", address), port, protocol) };
 }
 
+function breakGlass(call: Call, { service }: CallContext): Response {
+  const { container_id, words = [] } = need(call, "break_glass", call.break_glass);
+  service.breakGlass(
+    container_id && toContainerId(container_id),
+    words.map(({ container_id: id, mode }) => {
+      const known = GLASS_MODES.find((each) => each === mode);
+      if (mode !== undefined && !known)
+        throw new IsolatorError("bad-message", `BREAK_GLASS has a mode besides ${GLASS_MODES.join(" and ")}`);
+      return { ...(id && { id: toContainerId(id) }), ...(known && { mode: known }) };
+    }),
+  );
+  return {};
+}
+
 type Answer = (call: Call, context: CallContext) => Response | Promise<Response>;
 
 const ANSWERS: ReadonlyMap<bpf_isolator.Call.Type, Answer> = new Map<bpf_isolator.Call.Type, Answer>([
@@ -182,6 +197,7 @@ const ANSWERS: ReadonlyMap<bpf_isolator.Call.Type, Answer> = new Map<bpf_isolato
   [Type.STATUS, status],
   [Type.CLEANUP, cleanup],
   [Type.EXPLAIN, explain],
+  [Type.BREAK_GLASS, breakGlass],
   [Type.LIST, async (_call, { service }) => ({ list: { containers: await service.list() } })],
   [
     Type.GET_STATUS,

@@ -2,6 +2,7 @@
 import { release } from "node:os";
 import { setImmediate as breathe } from "node:timers/promises";
 import type { ConfigHolder } from "../config/holder.js";
+import type { GlassWord } from "../containers/break-glass.js";
 import type { IsolatorEvent } from "../containers/event-log.js";
 import type { Isolator } from "../containers/isolator.js";
 import { HeldView } from "../containers/held.js";
@@ -9,6 +10,7 @@ import type { ContainerId } from "../containers/names.js";
 import { readOverview } from "../containers/overview.js";
 import { recordKey } from "../containers/record.js";
 import { toResourceStatistics } from "../features/statistics.js";
+import { messageOf } from "../errors.js";
 import { buildId } from "../kernel/object.js";
 import { bpf_isolator, type mesos } from "../mesos/messages.js";
 import type { DaemonIdentity, EventOptions, IsolatorService, RecoveredContainer } from "./service.js";
@@ -42,7 +44,10 @@ export class Daemon implements IsolatorService {
     this.agent = agent;
     const { ip, port } = agent.agent_address ?? {};
     if (ip !== undefined && port !== undefined && port > 0 && port < 65536)
-      void this.isolator.meetAgent({ ip, port });
+      this.isolator.meetAgent({ ip, port }).catch((error: unknown) => {
+        const what = `not all containers know the agent's new address: ${messageOf(error)}`;
+        this.isolator.log.add("warning", "", what);
+      });
   }
 
   recover(states: readonly RecoveredContainer[], orphans: readonly ContainerId[]): Promise<void> {
@@ -165,6 +170,12 @@ export class Daemon implements IsolatorService {
     protocol: "tcp" | "udp",
   ): bpf_isolator.Response.Explain {
     return this.isolator.explain(id, address, port, protocol);
+  }
+
+  breakGlass(id: ContainerId | undefined, words: readonly GlassWord[]): void {
+    const key = (which: ContainerId | undefined): string => (which ? recordKey(which) : "");
+    const { unwrittenGlass } = this.isolator.instance;
+    unwrittenGlass.replace(id && recordKey(id), new Map(words.map((word) => [key(word.id), word.mode])));
   }
 
   private toMessage(event: IsolatorEvent): bpf_isolator.Event {

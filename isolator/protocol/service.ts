@@ -1,4 +1,5 @@
 /** What the protocol's server asks of the life cycle: an isolator, in Mesos's terms, with what operators ask beside. */
+import type { GlassWord } from "../containers/break-glass.js";
 import type { ContainerId } from "../containers/names.js";
 import type { bpf_isolator, mesos } from "../mesos/messages.js";
 
@@ -62,6 +63,11 @@ export interface IsolatorService {
     port: number,
     protocol: "tcp" | "udp",
   ): bpf_isolator.Response.Explain;
+  /**
+   * What an operator could not write down. What was said before of `id` and all that is nested in it is forgotten.
+   * @param id undefined: all
+   */
+  breakGlass(id: ContainerId | undefined, words: readonly GlassWord[]): void;
   /** Calls, streams and streams_dropped are filled in by the server. */
   facts(): bpf_isolator.DaemonStatus;
 }

@@ -3,6 +3,8 @@
  * the lab. With processes and their kills it is tested in test/daemon/.
  */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
 import { describe, it } from "node:test";
 import { parseConfig } from "../../isolator/config/load.js";
 import type { Config } from "../../isolator/config/schema.js";
@@ -11,6 +13,7 @@ import { Instance } from "../../isolator/containers/instance.js";
 import { Isolator } from "../../isolator/containers/isolator.js";
 import { totalDenied } from "../../isolator/features/accounting.js";
 import { mesos } from "../../isolator/mesos/messages.js";
+import { Held } from "../support/bandwidth.js";
 import { assertNothingLeft, instanceName } from "../support/instance.js";
 import { enterOwnNetwork } from "../support/network.js";
 import { attempt } from "../support/process.js";
@@ -61,6 +64,42 @@ describe("a life cycle that begins again", () => {
         "the new configuration is in use",
       );
       assert.equal(await tries("socket create=raw-icmp"), refused ? 1 : 0, text);
+    }
+    await isolator.cleanup(["web"]);
+    await isolator.stop();
+    assertNothingLeft(instance);
+  });
+
+  it("has connections that are older than a limit follow it still", async () => {
+    const instance = instanceName();
+    const limited = (rate: string): string =>
+      `escape: allow\nbandwidth: { default: { egress: ${rate} }, loopback: count }\n`;
+    let own = Instance.open(instance);
+    let isolator = await Isolator.start(own, config("escape: allow\n"), new EventLog());
+    await isolator.prepare(["web"], containerConfig(31000n, 31009n));
+    const container = isolator.find(["web"])?.container ?? assert.fail();
+    const sink = createServer((peer) => peer.resume()).listen(0, "127.0.0.1");
+    await once(sink, "listening");
+    const { port } = sink.address() as AddressInfo;
+    const held = await Held.connect(container.node, `to=127.0.0.1 port=${port} flows=1`);
+    // A level is at most a quarter above the rate.
+    const follows = (mbit: number): Promise<unknown> =>
+      until(async () => {
+        const [rate = 0] = (await held.send()).pacing;
+        return rate > 0 && rate <= mbit * 125_000 * 1.25;
+      }, `it follows ${mbit} Mbit/s`);
+    try {
+      await isolator.reconfigure(config(limited("40Mbit")));
+      await follows(40);
+      // A process that ends looks no more.
+      await own.older.delete(container.cgroupId);
+      await isolator.stop();
+      own = Instance.open(instance);
+      isolator = await Isolator.start(own, config(limited("8Mbit")), new EventLog());
+      await follows(8);
+    } finally {
+      held.close();
+      sink.close();
     }
     await isolator.cleanup(["web"]);
     await isolator.stop();

@@ -1,11 +1,14 @@
 /** Bandwidth of an agent's containers: asked for by resources, changed by update(), known after a restart, and shown. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
 import { describe, it } from "node:test";
 import { Agent, CPUS } from "../support/agent.js";
-import { BANDWIDTH } from "../support/bandwidth.js";
+import { BANDWIDTH, Held } from "../support/bandwidth.js";
 import { TestDaemon } from "../support/daemon.js";
 import { enterOwnNetwork } from "../support/network.js";
 import { execute, inNode, runIsolator } from "../support/process.js";
+import { until } from "../support/wait.js";
 
 enterOwnNetwork();
 const CONFIG = "bandwidth: { per_cpu: { egress: 10Mbit }, loopback: count, host: { egress: 1Gbit } }\n";
@@ -66,6 +69,35 @@ describe("the resource network_bandwidth", () => {
       await metric('host_bandwidth_limit_bytes_per_second\\{direction="egress"\\}'),
       Number(1000n * MBIT),
     );
+  });
+});
+
+describe("a daemon that dies as it brings a limit", () => {
+  it("has the one after it look for connections that are older", async () => {
+    // No other is changed meanwhile.
+    await agent.cleanup("web");
+    await daemon.reload("bandwidth: { loopback: count }\n");
+    await agent.launch("old", { resources: [CPUS] });
+    const sink = createServer((peer) => peer.resume()).listen(0, "127.0.0.1");
+    await once(sink, "listening");
+    const { port } = sink.address() as AddressInfo;
+    const held = await Held.connect(await agent.node("old"), `to=127.0.0.1 port=${port} flows=1`);
+    try {
+      assert.deepEqual((await held.send()).pacing, [-1]);
+      // With all written and attached, and before it looks.
+      await daemon.stop("SIGKILL");
+      await daemon.start({ BPF_ISOLATOR_KILL_AT: "update:done" });
+      await assert.rejects(agent.update("old", CPUS, asks(20)));
+      await daemon.start();
+      const most = Number(20n * MBIT) * 1.25;
+      await until(async () => {
+        const [rate = 0] = (await held.send()).pacing;
+        return rate > 0 && rate <= most;
+      }, "it is paced");
+    } finally {
+      held.close();
+      sink.close();
+    }
   });
 });
 

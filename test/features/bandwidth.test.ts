@@ -10,6 +10,7 @@ import { after, before, describe, it } from "node:test";
 import { REASONS } from "../../isolator/features/accounting.js";
 import type { BandwidthPolicy } from "../../isolator/features/bandwidth.js";
 import {
+  Held,
   jain,
   Link,
   SINK,
@@ -296,9 +297,23 @@ describe("egress of all else", () => {
     const { share } = await measure(box, udp(200), 10 * MBIT);
     assert(share > 1.5, `${share} of the limit`);
     assert(box.container.counts.usage().audited.bandwidth > 0n);
-    const { share: bulk } = await measure(box, tcp(2, 300), 10 * MBIT);
+    const { share: bulk, flows } = await measure(box, tcp(2, 300), 10 * MBIT);
+    // Over a way without delay much passes whatever a socket is paced to.
+    assert.deepEqual(flows.pacing, [-1, -1]);
     assert(bulk > 1.5, `TCP has ${bulk} of the limit`);
     assert.equal(box.container.counts.bandwidth()?.egress.droppedPackets, 0n);
+    const inward = await limited({ ingress: { rate: 10 * MBIT } }, undefined, { enforce: "audit" });
+    // One that receives fast has its window made larger by the kernel, whatever it was bound to.
+    const held = await Held.connect(inward.container.node, `to=${THERE} port=${SINK} flows=1`);
+    try {
+      const words = `receive to=${THERE} port=${SOURCE} flows=2 ms=300`;
+      const { share: come } = await measure(inward, words, 10 * MBIT);
+      const [window = 0] = (await held.send()).clamps;
+      assert(window > 60_000, `a window of ${window} bytes is all that is offered`);
+      assert(come > 1.5, `${come} of the limit is received`);
+    } finally {
+      held.close();
+    }
   });
 });
 

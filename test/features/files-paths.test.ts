@@ -84,6 +84,22 @@ describe("the inodes that a path led to", () => {
   });
 });
 
+describe("the path that a refused change is told with", { skip }, () => {
+  it("is the end of it, in whole names, where it has more than there is room for", async () => {
+    const base = here.path("long");
+    const names = ["a", "b", "c", "d", "e"].map((letter) => letter.repeat(100));
+    const deep = join(base, ...names);
+    write(join(deep, "f"));
+    const box = await cell(["long"], policy("", { files: files({ readonly: [base] }) }));
+    assert.equal(await shell(box, `rm -f ${join(deep, "f")}`), DENIED);
+    const told = box.poll().map((event) => toDenial(event, () => undefined).file);
+    assert.deepEqual(
+      told.map((access) => [access?.operation, access?.within, access?.path]),
+      [["unlink", true, `/${names.slice(3).join("/")}/f`]],
+    );
+  });
+});
+
 describe("paths of rules", { skip }, () => {
   it("hold from when a path is there, by whatever way it came", async () => {
     const base = here.path("later");

@@ -1,14 +1,18 @@
 /*
  * Traffic for test/features/bandwidth.test.ts and bench:bandwidth. Words are key=value; it prints one line of JSON.
  *
- *   sink port=N             takes what TCP sends, until it is killed; says "ready" first
+ *   sink port=N [half=1]    takes what TCP sends, until it is killed; says "ready" first. half=1: closes its own way
+ *                           of each connection at once
  *   source port=N [cc=NAME] sends to whoever connects, as much as goes, until it is killed; says "ready" first
  *   send to=IP port=N flows=N ms=N [cc=NAME] [pace=BYTES] [slow=N] [stop=N] [more=MS] [report=1]
  *                           sends by TCP; slow=N: so many of the flows send 1,000 bytes every 10 ms only; stop=N: so
  *                           many then end with what they have queued, the others go on for `more`, and "rest" is
  *                           their rate from 100 ms on; all else is of the time before. report=1: prints "mark" first
- *   receive to=IP port=N flows=N ms=N
- *                           reads by TCP
+ *   receive to=IP port=N flows=N ms=N [half=1]
+ *                           reads by TCP; half=1: closes its own way first
+ *   hold to=IP port=N flows=N
+ *                           connects, prints "mark", and for each line that it reads sends 3,000 bytes by each, waits
+ *                           until they are acknowledged, and prints what the sockets have
  *   udp to=IP port=N ms=N size=N [connect=1] [recverr=1] [raw=1]
  *                           sends datagrams as fast as it can; counts what send() answers. raw=1: by a raw socket for
  *                           TCP's protocol
@@ -147,6 +151,7 @@ static void serve(int argc, char **argv, short wanted)
 	union address address = address_of(argc, argv);
 	struct pollfd polled[MAX_FLOWS + 1] = {
 	    {.fd = socket(address.any.sa_family, SOCK_STREAM, 0), .events = POLLIN}};
+	bool half = number(argc, argv, "half", 0);
 	int count = 1, one = 1;
 
 	setsockopt(polled[0].fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -162,6 +167,8 @@ static void serve(int argc, char **argv, short wanted)
 
 			if (fd >= 0)
 				end_with_peer(fd);
+			if (fd >= 0 && half)
+				shutdown(fd, SHUT_WR);
 			if (fd >= 0)
 				polled[count++] = (struct pollfd){.fd = fd, .events = wanted};
 		}
@@ -220,6 +227,35 @@ static long long carried(const struct pollfd *polled, const long long *received,
 	return sum;
 }
 
+/* The rate that it may be paced to, bytes/s; -1: any. */
+static long long pacing_of(int fd)
+{
+	unsigned long rate = 0;
+	socklen_t length = sizeof(rate);
+
+	getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, &length);
+	return (long long)rate;
+}
+
+/* The most that it may offer to receive, bytes. */
+static long long clamp_of(int fd)
+{
+	int window = 0;
+	socklen_t length = sizeof(window);
+
+	getsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &window, &length);
+	return window;
+}
+
+/* Prints a list of what the sockets have. */
+static void tell_sockets(const struct pollfd *polled, int flows, const char *name, long long (*read_one)(int fd))
+{
+	printf("\"%s\":[", name);
+	for (int i = 0; i < flows; i++)
+		printf("%s%lld", i ? "," : "", read_one(polled[i].fd));
+	printf("]");
+}
+
 /* Prints what there is to say of the flows until now: the begin of a line. */
 static void tell(const struct pollfd *polled, const long long *received, int flows, long long ms, long long first)
 {
@@ -233,7 +269,10 @@ static void tell(const struct pollfd *polled, const long long *received, int flo
 		needless += info.tcpi_dsack_dups;
 		printf("%s%lld", i ? "," : "", received ? received[i] : (long long)info.tcpi_bytes_acked);
 	}
-	printf("],\"retransmitted\":%lu,\"needless\":%lu", retransmitted, needless);
+	printf("],\"retransmitted\":%lu,\"needless\":%lu,", retransmitted, needless);
+	tell_sockets(polled, flows, "pacing", pacing_of);
+	printf(",");
+	tell_sockets(polled, flows, "clamps", clamp_of);
 }
 
 /* What one flow can do now. @returns bytes that it has received */
@@ -277,6 +316,8 @@ static void run_flows(int argc, char **argv, short wanted)
 		flows = MAX_FLOWS;
 	for (int i = 0; i < flows; i++)
 		polled[i] = (struct pollfd){.fd = connect_flow(argc, argv), .events = wanted};
+	for (int i = 0; i < flows && number(argc, argv, "half", 0); i++)
+		shutdown(polled[i].fd, SHUT_WR);
 	if (number(argc, argv, "report", 0)) {
 		puts("mark");
 		fflush(stdout);
@@ -313,6 +354,36 @@ static void run_flows(int argc, char **argv, short wanted)
 		then = (carried(polled, received, stop, flows) - then) * 1000 / (now_ms() - since);
 	printf(",\"rest\":%lld}\n", then);
 	fflush(stdout);
+	for (int i = 0; i < flows; i++)
+		abort_flow(&polled[i]);
+}
+
+static void hold(int argc, char **argv)
+{
+	int flows = number(argc, argv, "flows", 1);
+	struct pollfd polled[MAX_FLOWS];
+	char line[16];
+
+	if (flows > MAX_FLOWS)
+		flows = MAX_FLOWS;
+	for (int i = 0; i < flows; i++)
+		polled[i] = (struct pollfd){.fd = connect_flow(argc, argv)};
+	puts("mark");
+	fflush(stdout);
+	while (fgets(line, sizeof(line), stdin)) {
+		for (int i = 0; i < flows; i++)
+			if (send(polled[i].fd, buffer, 3000, MSG_NOSIGNAL) != 3000)
+				fail("send");
+		for (int i = 0; i < flows; i++)
+			while (info_of(polled[i].fd).tcpi_unacked || info_of(polled[i].fd).tcpi_notsent_bytes)
+				usleep(1000);
+		printf("{");
+		tell_sockets(polled, flows, "pacing", pacing_of);
+		printf(",");
+		tell_sockets(polled, flows, "clamps", clamp_of);
+		printf("}\n");
+		fflush(stdout);
+	}
 	for (int i = 0; i < flows; i++)
 		abort_flow(&polled[i]);
 }
@@ -420,6 +491,8 @@ int main(int argc, char **argv)
 		run_flows(argc, argv, POLLOUT);
 	else if (!strcmp(mode, "receive"))
 		run_flows(argc, argv, POLLIN);
+	else if (!strcmp(mode, "hold"))
+		hold(argc, argv);
 	else if (!strcmp(mode, "udp"))
 		send_datagrams(argc, argv);
 	else if (!strcmp(mode, "short"))

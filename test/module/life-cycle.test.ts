@@ -7,7 +7,7 @@ import { CountingProxy } from "../support/counting-proxy.js";
 import { TestDaemon } from "../support/daemon.js";
 import { describeUnless } from "../support/describe.js";
 import { hasLsm } from "../support/lsm.js";
-import { buildModule, jsonId, Module, SKIPPED } from "../support/module.js";
+import { buildModule, jsonId, Module, SKIPPED, type Outcome } from "../support/module.js";
 import { enterOwnNetwork } from "../support/network.js";
 import { socketPath } from "../../isolator/protocol/client.js";
 import { Task } from "../support/task.js";
@@ -214,6 +214,46 @@ describeUnless(SKIPPED, "the module with a daemon", async () => {
     await until(async () => (await agent.list()).length === 0, "all is cleaned up");
     // Of the one that got lost, and of the one that did not fail; others may not have left.
     assert(proxy.count("CLEANUP") >= 2);
+    await other.end();
+  });
+
+  it("keeps of a long queue what later calls do not replace, and has those wait who waited for that", async () => {
+    const proxy = new CountingProxy(socket);
+    await proxy.start();
+    const other = await Module.load({ socket: proxy.path, timeout_update: "1ms" });
+    assert.deepEqual((await other.recover([])).ready, {});
+    for (const name of ["changes", "goes"]) assert.deepEqual((await other.prepare(name, {})).ready, {});
+    proxy.cut();
+    const queued: Promise<Outcome>[] = [];
+    const update = (name: string, port: number): void => {
+      queued.push(other.update(name, ports(`${port}`)));
+    };
+    for (let i = 0; i < 10; i++) update("goes", 31060 + i);
+    const early = other.start("prepare", {
+      id: jsonId("early"),
+      config: { directory: "/sandbox", command_info: {}, resources: [ports("31080")] },
+    });
+    queued.push(other.of("goes", "cleanup"));
+    // More than are kept whatever they are.
+    for (let i = 0; i < 1050; i++) update("changes", 31070 + (i % 10));
+    for (const { ready } of await Promise.all(queued)) assert.deepEqual(ready, {});
+    assert(other.isPending(early));
+    const before = proxy.count("UPDATE");
+    proxy.mend();
+    assert.deepEqual((await other.outcome(early)).ready, {}, "what it waited for is replaced, not lost");
+    // After all that was queued.
+    assert.deepEqual((await other.prepare("last", {})).ready, {});
+    assert.equal(await agent.find("goes"), undefined);
+    const { ports: held = [] } = (await agent.find("changes")) ?? {};
+    assert.deepEqual(
+      held.map(({ begin, end }) => [begin, end]),
+      [[31079n, 31079n]],
+    );
+    // What came after the 1,024, the first, which may have been on its way, and the newest before.
+    const delivered = proxy.count("UPDATE") - before;
+    assert(delivered <= 1050 + 11 - 1024 + 2, `${delivered} updates`);
+    for (const name of ["changes", "early", "last"]) await other.of(name, "cleanup");
+    await until(async () => (await agent.list()).length === 0, "all is cleaned up");
     await other.end();
   });
 

@@ -164,6 +164,38 @@ describe("answers", () => {
   });
 });
 
+describe("what an operator could not write down", () => {
+  const container_id: mesos.ContainerID = { value: "leaf", parent: { value: "root" } };
+  const call = (break_glass?: bpf_isolator.Call.BreakGlass) =>
+    server.client.call({ type: Type.BREAK_GLASS, ...(break_glass && { break_glass }) });
+
+  it("comes with the containers that it is for, and modes that there are", async () => {
+    assert.deepEqual(await call({ container_id, words: [{ container_id, mode: "audit" }] }), {
+      type: Type.BREAK_GLASS,
+    });
+    await call({ words: [{ mode: "detach" }, { container_id }] });
+    await call({});
+    const id = ["root", "leaf"];
+    assert.deepEqual(server.service.asked, [
+      { method: "breakGlass", id: "root.leaf", arguments: [[{ id, mode: "audit" }]] },
+      { method: "breakGlass", arguments: [[{ mode: "detach" }, { id }]] },
+      { method: "breakGlass", arguments: [[]] },
+    ]);
+  });
+
+  it("is refused whole where a part makes no sense", async () => {
+    await assert.rejects(call({ words: [{ mode: "audit" }, { mode: "off" }] }), {
+      code: "bad-message",
+      message: "BREAK_GLASS has a mode besides audit and detach",
+    });
+    await assert.rejects(call({ words: [{ container_id: { value: "../x" } }] }), {
+      code: "bad-container-id",
+    });
+    await assert.rejects(call(), { code: "bad-message" });
+    assert.deepEqual(server.service.asked, []);
+  });
+});
+
 describe("the handshake", () => {
   const agent = { name: "libbpf_isolator", version: "2.0", mesos_version: "1.11.0" };
 

@@ -1,7 +1,9 @@
 /** Two hosts joined by a veth, and traffic between them (test/helpers/bandwidth.c) whose rates are told. */
-import { spawn, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess, type ChildProcessByStdio } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
 import type { CgroupNode } from "../../isolator/kernel/cgroup.js";
 import { Host, sh } from "./network.js";
 import { DIST, execute, inNode } from "./process.js";
@@ -14,7 +16,15 @@ export const THERE6 = "fd97::2";
 export const SINK = 32100;
 export const SOURCE = 32101;
 
-export interface Flows {
+/** What the kernel has of each socket. */
+export interface Sockets {
+  /** The rate that it may be paced to, bytes/s; -1: any. */
+  pacing: number[];
+  /** The most that it may offer to receive, bytes. */
+  clamps: number[];
+}
+
+export interface Flows extends Sockets {
   ms: number;
   /** Of each flow: acknowledged, or received. */
   bytes: number[];
@@ -86,4 +96,36 @@ export async function traffic<T>(node: CgroupNode | undefined, words: string): P
   const { status, stdout, stderr } = await execute(node ? inNode(node, command) : command);
   if (status !== 0) throw new Error(`${words}: exit ${status}: ${stdout}${stderr}`);
   return JSON.parse(stdout) as T;
+}
+
+/** Connections that are there for as long as a test wants, and send when it says so. */
+export class Held {
+  private constructor(
+    private readonly child: ChildProcessByStdio<Writable, Readable, null>,
+    private readonly lines: AsyncIterator<string, undefined>,
+  ) {}
+
+  /** @param words as test/helpers/bandwidth.c has them */
+  static async connect(node: CgroupNode, words: string): Promise<Held> {
+    const [file = "", ...args] = inNode(node, [BANDWIDTH, "hold", ...words.split(" ")]);
+    const child = spawn(file, args, { stdio: ["pipe", "pipe", "inherit"] });
+    const held = new Held(child, createInterface({ input: child.stdout })[Symbol.asyncIterator]());
+    const first = await held.line();
+    if (first !== "mark") throw new Error(`${words}: ${first}`);
+    return held;
+  }
+
+  private async line(): Promise<string> {
+    return (await this.lines.next()).value ?? "it has ended";
+  }
+
+  /** Has each send something that is acknowledged. */
+  async send(): Promise<Sockets> {
+    this.child.stdin.write("send\n");
+    return JSON.parse(await this.line()) as Sockets;
+  }
+
+  close(): void {
+    this.child.kill("SIGKILL");
+  }
 }

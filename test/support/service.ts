@@ -118,6 +118,9 @@ export class RecordingService implements IsolatorService {
     void this.noteNow("explain", id, ...to);
     return {};
   }
+  breakGlass(id: ContainerId | undefined, words: readonly unknown[]): void {
+    void this.noteNow("breakGlass", id, words);
+  }
   events(options: EventOptions, signal: AbortSignal): AsyncIterable<bpf_isolator.Event> {
     void this.noteNow("events", options.container, options.follow);
     return this.iterate(this.happening(), signal);

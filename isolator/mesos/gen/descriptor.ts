@@ -57,6 +57,10 @@ export const descriptor = {
       "explain": {
        "type": "Explain",
        "id": 31
+      },
+      "break_glass": {
+       "type": "BreakGlass",
+       "id": 33
       }
      },
      "nested": {
@@ -77,7 +81,8 @@ export const descriptor = {
         "GET_STATUS": 22,
         "ENDPOINTS": 30,
         "EXPLAIN": 31,
-        "SERVICES": 32
+        "SERVICES": 32,
+        "BREAK_GLASS": 33
        }
       },
       "Handshake": {
@@ -244,6 +249,33 @@ export const descriptor = {
          "id": 4
         }
        }
+      },
+      "BreakGlass": {
+       "fields": {
+        "container_id": {
+         "type": "mesos.ContainerID",
+         "id": 1
+        },
+        "words": {
+         "rule": "repeated",
+         "type": "Word",
+         "id": 2
+        }
+       },
+       "nested": {
+        "Word": {
+         "fields": {
+          "container_id": {
+           "type": "mesos.ContainerID",
+           "id": 1
+          },
+          "mode": {
+           "type": "string",
+           "id": 2
+          }
+         }
+        }
+       }
       }
      }
     },
@@ -322,7 +354,8 @@ export const descriptor = {
         "GET_STATUS": 22,
         "ENDPOINTS": 30,
         "EXPLAIN": 31,
-        "SERVICES": 32
+        "SERVICES": 32,
+        "BREAK_GLASS": 33
        }
       },
       "Error": {

@@ -15,6 +15,7 @@ export namespace bpf_isolator {
     readonly events?: bpf_isolator.Call.Events | undefined;
     readonly endpoints?: bpf_isolator.Call.Endpoints | undefined;
     readonly explain?: bpf_isolator.Call.Explain | undefined;
+    readonly break_glass?: bpf_isolator.Call.BreakGlass | undefined;
     /** Fields that this program does not know, as they came. */
     readonly $unknowns?: readonly Uint8Array[];
   }
@@ -43,6 +44,7 @@ export namespace bpf_isolator {
       EXPLAIN = 31,
       /** Answered by a stream of Response records of type SERVICES. */
       SERVICES = 32,
+      BREAK_GLASS = 33,
     }
     /** Who calls, and what it can do. Repeat it after a reconnect: the daemon may be another one by then. */
     export interface Handshake {
@@ -152,6 +154,25 @@ export namespace bpf_isolator {
       /** Fields that this program does not know, as they came. */
       readonly $unknowns?: readonly Uint8Array[];
     }
+    /** What an operator has switched off, or on again, and could not write down: it holds for as long as the daemon lives. What
+     * is written down the daemon finds by itself. */
+    export interface BreakGlass {
+      /** What it was told before of this container and all that is nested in it is forgotten; absent: of all. */
+      readonly container_id?: mesos.ContainerID | undefined;
+      readonly words?: readonly bpf_isolator.Call.BreakGlass.Word[] | undefined;
+      /** Fields that this program does not know, as they came. */
+      readonly $unknowns?: readonly Uint8Array[];
+    }
+    export namespace BreakGlass {
+      export interface Word {
+        /** Absent: of all, those to come included. */
+        readonly container_id?: mesos.ContainerID | undefined;
+        /** "audit" or "detach"; absent: back to the policy. */
+        readonly mode?: string | undefined;
+        /** Fields that this program does not know, as they came. */
+        readonly $unknowns?: readonly Uint8Array[];
+      }
+    }
   }
   export interface Response {
     /** Which answer it is, with the field of the same name where there is one. */
@@ -177,7 +198,8 @@ export namespace bpf_isolator {
       UNKNOWN = 0,
       /** The call failed, or a stream had to end. */
       ERROR = 100,
-      /** Answer to the call of the same name. RECOVER, ISOLATE, UPDATE and CLEANUP have nothing to say but that. */
+      /** Answer to the call of the same name. RECOVER, ISOLATE, UPDATE, CLEANUP and BREAK_GLASS
+       * have nothing to say but that. */
       HANDSHAKE = 1,
       RECOVER = 2,
       PREPARE = 3,
@@ -193,6 +215,7 @@ export namespace bpf_isolator {
       ENDPOINTS = 30,
       EXPLAIN = 31,
       SERVICES = 32,
+      BREAK_GLASS = 33,
     }
     export interface Error {
       /** Stable name, such as "port-owned"; the HTTP status is a function of it. */
