@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Bandwidth of TCP: each connection is paced to the level that bandwidth.h finds, by SO_MAX_PACING_RATE, which the
+ * Bandwidth of TCP: each connection is paced to the level (bandwidth_level.h), by SO_MAX_PACING_RATE, which the
  * kernel's TCP keeps by itself where no qdisc does. It is set when a connection begins, and with each measurement of
  * its round trip, which is nearly every ACK.
  */

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "connection_counts.h"
+#include "connection_holds.h"
 
 #define SECOND   1000000000ULL
 #define TIMEWAIT (60 * SECOND) /* TCP_TIMEWAIT_LEN of the kernel */

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "connection_counts.h"
+#include "connection_totals.h"
 
 static __always_inline bool counts_ports(const struct policy *policy)
 {

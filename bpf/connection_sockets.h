@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "connection_counts.h"
+#include "connection_holds.h"
 
 /* The kernel's own type, whose fields can be read; NULL for what is no TCP socket. */
 static __always_inline struct sock *kernel_sock(struct bpf_sock *sk)

@@ -56,6 +56,18 @@ static __noinline void emit(const struct policy *policy, struct counters *counte
 		count(&counters->events_lost, 1);
 }
 
+/* Fills in what an event about a packet tells of its socket. @param sk skb->sk */
+static __always_inline void report_socket(struct event *event, struct bpf_sock *sk)
+{
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	if (sk) {
+		event->family = sk->family;
+		event->protocol = sk->protocol;
+		event->port = sk->src_port;
+	}
+}
+
 /* What is forbidden is done all the same. The two values are told from all others, so that none unknown allows. */
 static __always_inline bool refuses_nothing(const struct policy *policy)
 {

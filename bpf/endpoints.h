@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "ports.h"
+#include "port_owners.h"
 
 static __always_inline const struct endpoint_state *endpoint_state(void)
 {

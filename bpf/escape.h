@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "marking.h"
+#include "marking_sockets.h"
 #include "sockets.h"
 
 /* Whether this level's policy lets the caller do all of it. */

@@ -17,6 +17,8 @@
 #include "marking.h"
 #include "marking_options.h"
 #include "marking_packets.h"
+#include "port_listeners.h"
+#include "port_receivers.h"
 #include "ports.h"
 #include "remap.h"
 #include "services.h"

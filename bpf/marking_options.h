@@ -2,7 +2,7 @@
 /* Marking: what a task may set of it by setsockopt(), and what it is told by getsockopt(). */
 #pragma once
 
-#include "marking.h"
+#include "marking_sockets.h"
 
 /* What the kernel hands to setsockopt and getsockopt programs at most, on every architecture. */
 #define SOCKOPT_PAGE 4096

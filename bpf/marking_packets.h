@@ -2,7 +2,8 @@
 /* Marking: packets on their way out, of which some have got round what holds for their socket. */
 #pragma once
 
-#include "marking.h"
+#include "destination.h"
+#include "marking_sockets.h"
 
 /* Jiffies that a packet may take from the container's program to the device's: 1 s or more. */
 #define REWRITE_SPAN  1000
@@ -29,13 +30,7 @@ static __noinline int judge_dscp(struct __sk_buff *skb, const struct policy *pol
 		count(&container_counters()->audited[REASON_MARKING], 1);
 		return ALLOW;
 	}
-	if (sk)
-		sk = bpf_sk_fullsock(sk);
-	if (sk) {
-		event.family = sk->family;
-		event.protocol = sk->protocol;
-		event.port = sk->src_port;
-	}
+	report_socket(&event, sk);
 	return refuse(policy, &event);
 }
 

@@ -10,7 +10,7 @@
 #pragma once
 
 #include "local.h"
-#include "ports.h"
+#include "port_owners.h"
 
 static __always_inline bool remaps(const struct policy *policy)
 {
@@ -184,6 +184,14 @@ static __always_inline __u32 own_port(struct bpf_sock_addr *ctx, const struct po
 	return host && owner && owns(policy, owner) && is_own_address(ctx->sk, address) ? host : 0;
 }
 
+static __always_inline void note_asked_peer(struct remap_note *note, const struct policy *policy, __u32 host,
+                                            __u32 asked)
+{
+	note->peer = host;
+	note->peer_asked = asked;
+	note->peer_from = policy->level;
+}
+
 __noinline int connect_remapped(struct bpf_sock_addr *ctx, const struct policy *policy,
                                 const struct ip_address *address)
 {
@@ -198,11 +206,8 @@ __noinline int connect_remapped(struct bpf_sock_addr *ctx, const struct policy *
 		ctx->user_port = bpf_htons(host);
 	note = sk ? remap_note(sk, host ? BPF_SK_STORAGE_GET_F_CREATE : 0) : NULL;
 	/* What a nested container's mapping has made of it stays. */
-	if (note && (host || note->peer_from <= policy->level)) {
-		note->peer = host;
-		note->peer_asked = port;
-		note->peer_from = policy->level;
-	}
+	if (note && (host || note->peer_from <= policy->level))
+		note_asked_peer(note, policy, host, port);
 	return 0;
 }
 
@@ -231,11 +236,8 @@ __noinline int send_remapped(struct bpf_sock_addr *ctx, const struct policy *pol
 	ctx->user_port = bpf_htons(host);
 	/* Answers may come after the next datagram went elsewhere: that changes nothing here. */
 	note = bpf_sk_storage_get(&remap_notes, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (note) {
-		note->peer = host;
-		note->peer_asked = port;
-		note->peer_from = policy->level;
-	}
+	if (note)
+		note_asked_peer(note, policy, host, port);
 	return 0;
 }
 

@@ -17,7 +17,8 @@ export interface Learner {
   agentUrl(): string | undefined;
   /** Names of containers whose tasks are not known. */
   unlabelled(): Promise<ReadonlySet<string>>;
-  learn(name: string, task: TaskFacts): void;
+  /** @param asked when the agent was; ms of a clock that only goes forward */
+  learn(name: string, task: TaskFacts, asked: number): void;
   /** The agent does not answer. Called once until it does. */
   onProblem(problem: IsolatorError): void;
 }
@@ -80,9 +81,11 @@ export class TaskLabels {
   private async learn(url: string, api: AgentApi): Promise<boolean> {
     if ((await this.learner.unlabelled()).size === 0) return false;
     try {
+      const asked = performance.now();
       const tasks = await getTasks(url, api, this.stopping.signal);
       const wanted = await this.learner.unlabelled();
-      for (const [name, task] of tasks) if (wanted.has(name)) this.learner.learn(name, task);
+      this.stopping.signal.throwIfAborted();
+      for (const [name, task] of tasks) if (wanted.has(name)) this.learner.learn(name, task, asked);
       this.failed = false;
     } catch (error) {
       if (!this.failed && !this.stopping.signal.aborted) this.learner.onProblem(asProblem(error));

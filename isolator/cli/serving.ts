@@ -90,8 +90,8 @@ function learnerOf(isolator: Isolator, log: EventLog): Learner {
       return `http://${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
     },
     unlabelled: () => isolator.untold(),
-    learn: (name, task) => {
-      isolator.learnTask(name, task).catch((error: unknown) => {
+    learn: (name, task, asked) => {
+      isolator.learnTask(name, task, asked).catch((error: unknown) => {
         log.add("warning", name, `what the agent says of its tasks cannot be used: ${messageOf(error)}`);
       });
     },

@@ -5,7 +5,8 @@ import type { Config } from "../config/schema.js";
 import { messageOf } from "../errors.js";
 import { formatAddress, parseAddress } from "../features/addresses.js";
 import type { Membership } from "../features/classes.js";
-import { decodeExplanation, encodeEgressQuestion, formatDestination, ruleName } from "../features/egress.js";
+import { decodeExplanation, encodeEgressQuestion } from "../features/egress-query.js";
+import { formatDestination, ruleName } from "../features/egress.js";
 import {
   decodeFound,
   encodeQuestion,

@@ -21,12 +21,12 @@ import {
 } from "../features/endpoints.js";
 import {
   ClaimMap,
-  Ignored,
   type Classifier,
   type EndpointSource,
   type SourceSink,
   type SourceStatus,
 } from "./source.js";
+import { Ignored } from "./ignored.js";
 
 export const FILE_VERSION = 1;
 /** Endpoints of one file. */

@@ -7,7 +7,8 @@ import type { PlaceKey } from "../features/endpoints.js";
 import { mesos } from "../mesos/messages.js";
 import type { FirstState } from "./master-events.js";
 import { eachInTurn } from "./turns.js";
-import { ClaimMap, Ignored, type Classifier, type SourceSink } from "./source.js";
+import { ClaimMap, type Classifier, type SourceSink } from "./source.js";
+import { Ignored } from "./ignored.js";
 import {
   addressesOf,
   claimsOf,

@@ -7,7 +7,8 @@
  * itself is left out, so there are no loops.
  */
 import { setImmediate as breathe } from "node:timers/promises";
-import { optionsOf, toService, type ServicesConfig } from "../config/services.js";
+import { optionsOf } from "../config/service-options.js";
+import { toService, type ServicesConfig } from "../config/services.js";
 import { messageOf } from "../errors.js";
 import { parseAddress } from "../features/addresses.js";
 import type { BackendCounts } from "../features/service-layout.js";
@@ -23,6 +24,7 @@ import { ServiceTable, type ServiceMaps } from "../kernel/service-table.js";
 import { REFUSED_CLAIMS, ServiceClaims, type ClaimedEnd } from "./service-claims.js";
 import { ServiceNames } from "./service-names.js";
 import { ServiceWatch } from "./service-watch.js";
+import { Work } from "./turns.js";
 import type { TaskVips } from "./vips.js";
 
 /** ms after which writing that failed is tried again. */
@@ -82,7 +84,7 @@ export class ServiceDirectory {
   /** Whether all that claims has been told once: until then what an earlier daemon has left stays. */
   private told = false;
   private cleaned = false;
-  private work: Promise<void> | undefined;
+  private readonly work = new Work(() => this.write());
   private retry: NodeJS.Timeout | undefined;
   private stopped = false;
   private error: string | undefined;
@@ -196,7 +198,7 @@ export class ServiceDirectory {
 
   /** Resolves when the kernel has all that was known at the call, unless that fails. */
   async settled(): Promise<void> {
-    while (this.work) await this.work;
+    await this.work.settled();
   }
 
   stop(): void {
@@ -223,11 +225,7 @@ export class ServiceDirectory {
   }
 
   private change(): void {
-    if (this.work || this.stopped) return;
-    this.work = breathe().then(() => this.write());
-    void this.work.finally(() => {
-      this.work = undefined;
-    });
+    if (!this.stopped) this.work.begin();
   }
 
   private async write(): Promise<void> {

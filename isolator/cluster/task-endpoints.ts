@@ -10,7 +10,7 @@ import { parseAddress } from "../features/addresses.js";
 import { placeKey, type PlaceKey } from "../features/endpoints.js";
 import { listPorts } from "../features/ports.js";
 import { mesos } from "../mesos/messages.js";
-import type { Ignored } from "./source.js";
+import type { Ignored } from "./ignored.js";
 import { vipsOf, type TaskVip, type TaskVips } from "./vips.js";
 
 const { TaskState } = mesos.v1.master;

@@ -13,6 +13,30 @@ export class Turn {
   }
 }
 
+/**
+ * Work that is begun whenever there may be some: one at a time, and each in a turn of its own, since many changes come
+ * in one record, and in one read of many records.
+ */
+export class Work {
+  private running: Promise<void> | undefined;
+
+  /** @param work does all that there is by its end */
+  constructor(private readonly work: () => Promise<void>) {}
+
+  begin(): void {
+    if (this.running) return;
+    this.running = breathe().then(this.work);
+    void this.running.finally(() => {
+      this.running = undefined;
+    });
+  }
+
+  /** Resolves when nothing is being done. */
+  async settled(): Promise<void> {
+    while (this.running) await this.running;
+  }
+}
+
 /** Does something with each, in their order. @throws what `work` and iterating throw */
 export async function eachInTurn<T>(items: Iterable<T>, work: (item: T) => void): Promise<void> {
   let turn = new Turn();

@@ -3,12 +3,12 @@
  * or of the task, where VIP_n is about its n-th port. All of it is chosen by users: bounded here, allowed by the
  * configuration (services.claims), and never for a port that is not the task's.
  */
-import { parseVip, type VipSpec } from "../config/services.js";
+import { parseVip, type VipSpec } from "../config/service-texts.js";
 import type { ContainerFacts } from "../config/facts.js";
 import type { EndpointProtocol } from "../features/endpoints.js";
 import { listPorts } from "../features/ports.js";
 import type { mesos } from "../mesos/messages.js";
-import type { Ignored } from "./source.js";
+import type { Ignored } from "./ignored.js";
 
 /** Of a task. */
 const MAX_VIPS = 32;

@@ -15,7 +15,7 @@ import {
   type Rate,
 } from "../features/bandwidth.js";
 import type { Membership } from "../features/classes.js";
-import { classNames } from "./classes.js";
+import { unknownClassIn } from "./classes.js";
 import type { ContainerFacts } from "./facts.js";
 import { isAllocatedTo } from "./match.js";
 import type { Problem } from "./problem.js";
@@ -216,16 +216,11 @@ export function bandwidthProblems(bandwidth: unknown, classes: unknown): Problem
     problems.push({ path: ["bandwidth", "per_cpu", "minimum"], message });
   }
   if (!Array.isArray(rules)) return problems;
-  const known = classNames(classes);
+  const unknown = unknownClassIn(classes);
   rules.forEach((rule: unknown, i) => {
     bursts(rule, ["bandwidth", "classes", i]);
     const name = typeof rule === "object" && rule !== null ? (rule as { class?: unknown }).class : undefined;
-    if (typeof name !== "string" || known.includes(name)) return;
-    const some = known.length > 0 ? `: those are ${known.slice(0, 10).join(", ")}` : ", which has none";
-    problems.push({
-      path: ["bandwidth", "classes", i, "class"],
-      message: `there is no class ${JSON.stringify(name.slice(0, 64))} in classes${some}`,
-    });
+    problems.push(...unknown(["bandwidth", "classes", i, "class"], name));
   });
   return problems;
 }

@@ -6,6 +6,8 @@ import { holds, isAllocatedTo, isAnchored, MATCH_KEYS, name, toMatch, type Match
 import type { Problem } from "./problem.js";
 
 const MAX_CLASSES = 1000;
+/** Names of classes in a message. */
+const MAX_NAMED = 10;
 
 /** Of a class. No dots, spaces or brackets, so that it can stand in lists and in other texts. */
 export const CLASS_NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
@@ -63,13 +65,24 @@ export function toClasses(input: z.output<typeof ClassesSchema>): ContainerClass
   return input.map(({ name, match }) => ({ name, match: toMatch(match) }));
 }
 
-/** The parts of a value that a list has at most: also of one that is none. */
-export function classNames(classes: unknown): string[] {
+/** @param classes any value of the key */
+function classNames(classes: unknown): string[] {
   if (!Array.isArray(classes)) return [];
   return classes.flatMap((entry: unknown) => {
     const name = typeof entry === "object" && entry !== null ? (entry as { name?: unknown }).name : undefined;
     return typeof name === "string" ? [name] : [];
   });
+}
+
+/** Finds names that are of no class. @param classes any value of the key */
+export function unknownClassIn(classes: unknown): (path: PropertyKey[], name: unknown) => Problem[] {
+  const known = new Set(classNames(classes));
+  const some = [...known].slice(0, MAX_NAMED).join(", ");
+  const which = some === "" ? ", which has none" : `: those are ${some}`;
+  return (path, name) =>
+    typeof name !== "string" || known.has(name)
+      ? []
+      : [{ path, message: `there is no class ${JSON.stringify(name.slice(0, 64))} in classes${which}` }];
 }
 
 /** What no key alone shows. @param classes any value of the key */

@@ -5,13 +5,12 @@ import { z } from "zod";
 import { IsolatorError } from "../errors.js";
 import { parseCidr } from "../features/addresses.js";
 import type { Membership } from "../features/classes.js";
+import { compileEgress, MAX_EGRESS_RULES } from "../features/egress-tables.js";
 import {
-  compileEgress,
   EGRESS_ACTIONS,
   EGRESS_ERRNOS,
   EGRESS_EXISTING,
   EGRESS_PROTOCOLS,
-  MAX_EGRESS_RULES,
   type EgressAction,
   type EgressDestination,
   type EgressErrno,
@@ -20,7 +19,7 @@ import {
 } from "../features/egress.js";
 import { parsePorts } from "../features/ports.js";
 import { isServiceName } from "../features/services.js";
-import { classNames, CLASS_NAME } from "./classes.js";
+import { unknownClassIn, CLASS_NAME } from "./classes.js";
 import { uselessRules } from "./egress-order.js";
 import type { Problem } from "./problem.js";
 
@@ -209,12 +208,10 @@ export function egressProblems(egress: unknown, classes: unknown): Problem[] {
   const parsed = EgressSchema.safeParse(egress);
   if (!parsed.success) return [];
   const rules = parsed.data;
-  const known = new Set(classNames(classes));
+  const notIn = unknownClassIn(classes);
   const problems: Problem[] = [];
   const unknown = (path: PropertyKey[], name: string): void => {
-    if (name === ANY || known.has(name)) return;
-    const names = [...known].join(", ") || "none";
-    problems.push({ path, message: `is no class of the configuration: there is ${names}` });
+    if (name !== ANY) problems.push(...notIn(path, name));
   };
   rules.forEach((rule, i) => {
     const at = ["egress", i];

@@ -4,7 +4,7 @@ import { IsolatorError } from "../errors.js";
 import { parseCidr } from "../features/addresses.js";
 import { ENDPOINT_PROTOCOLS, type Endpoint, type EndpointProtocol } from "../features/endpoints.js";
 import { listPorts, parsePorts } from "../features/ports.js";
-import { CLASS_NAME, classNames } from "./classes.js";
+import { CLASS_NAME, unknownClassIn } from "./classes.js";
 import type { Problem } from "./problem.js";
 
 const MAX_STATIC = 1000;
@@ -170,20 +170,13 @@ function portsIn(text: unknown): number {
 export function endpointProblems(endpoints: unknown, classes: unknown): Problem[] {
   const entries = (endpoints as { static?: unknown } | null | undefined)?.static;
   if (!Array.isArray(entries)) return [];
-  const known = new Set(classNames(classes));
+  const unknown = unknownClassIn(classes);
   let ports = 0;
   return entries.flatMap((entry: unknown, i): Problem[] => {
     if (typeof entry !== "object" || entry === null) return [];
     const { class: name, address, ports: list, protocol } = entry as Record<string, unknown>;
     const at = ["endpoints", "static", i];
-    const problems: Problem[] = [];
-    if (typeof name === "string" && !known.has(name)) {
-      const names = [...known].join(", ") || "none";
-      problems.push({
-        path: [...at, "class"],
-        message: `is no class of the configuration: there is ${names}`,
-      });
-    }
+    const problems: Problem[] = unknown([...at, "class"], name);
     if (list !== undefined && typeof address === "string" && address.includes("/"))
       problems.push({
         path: [...at, "ports"],

@@ -14,7 +14,7 @@ import {
   type FileRule,
   type FilesPolicy,
 } from "../features/files.js";
-import { classNames } from "./classes.js";
+import { unknownClassIn } from "./classes.js";
 import type { ContainerFacts } from "./facts.js";
 import type { Problem } from "./problem.js";
 
@@ -88,19 +88,11 @@ function pathsIn(values: Record<string, unknown>): Record<FileMode, string[]> {
 /** What no key alone shows. @param files any value of the key @param classes any value of `classes` */
 export function filesProblems(files: unknown, classes: unknown): Problem[] {
   if (!Array.isArray(files)) return [];
-  const known = classNames(classes);
+  const unknown = unknownClassIn(classes);
   return files.flatMap((entry: unknown, i): Problem[] => {
     if (typeof entry !== "object" || entry === null) return [];
     const values = entry as Record<string, unknown>;
-    const problems: Problem[] = [];
-    const { class: name } = values;
-    if (typeof name === "string" && !known.includes(name)) {
-      const some = known.length > 0 ? `: those are ${known.slice(0, 10).join(", ")}` : ", which has none";
-      problems.push({
-        path: ["files", i, "class"],
-        message: `there is no class ${JSON.stringify(name.slice(0, 64))} in classes${some}`,
-      });
-    }
+    const problems: Problem[] = unknown(["files", i, "class"], values["class"]);
     const lists = pathsIn(values);
     if (lists.deny.length === 0 && lists.readonly.length === 0) {
       problems.push({ path: ["files", i], message: "refuses nothing: give deny or readonly" });

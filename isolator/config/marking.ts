@@ -15,8 +15,9 @@ import {
   type MarkingPolicy,
   type MarkingValues,
 } from "../features/marking.js";
-import { compileEgress, type EgressDestination } from "../features/egress.js";
-import { classNames } from "./classes.js";
+import { compileEgress } from "../features/egress-tables.js";
+import type { EgressDestination } from "../features/egress.js";
+import { unknownClassIn } from "./classes.js";
 import type { ContainerFacts } from "./facts.js";
 import { isAllocatedTo } from "./match.js";
 import { ANY, ClassName, DestinationSchema, toDestination } from "./egress.js";
@@ -114,12 +115,8 @@ export function toMarking(input: z.output<typeof MarkingSchema>): MarkingRule[] 
 /** What no key alone shows. @param marking any value of the key @param classes any value of `classes` */
 export function markingProblems(marking: unknown, classes: unknown): Problem[] {
   if (!Array.isArray(marking)) return [];
-  const known = classNames(classes);
-  const unknown = (path: PropertyKey[], name: unknown): Problem[] => {
-    if (typeof name !== "string" || name === ANY || known.includes(name)) return [];
-    const some = known.length > 0 ? `: those are ${known.slice(0, 10).join(", ")}` : ", which has none";
-    return [{ path, message: `there is no class ${JSON.stringify(name.slice(0, 64))} in classes${some}` }];
-  };
+  const notIn = unknownClassIn(classes);
+  const unknown = (path: PropertyKey[], name: unknown): Problem[] => (name === ANY ? [] : notIn(path, name));
   const problems = marking.flatMap((rule: unknown, i): Problem[] => {
     if (typeof rule !== "object" || rule === null) return [];
     const values = rule as Record<string, unknown>;

@@ -12,7 +12,8 @@ import { limitsFor } from "./connections.js";
 import { markingFor, withAsked } from "./marking.js";
 import { holds, isAllocatedTo, isAnchored } from "./match.js";
 import { servicesFor } from "./services.js";
-import type { Config, Exemption } from "./schema.js";
+import type { Config } from "./schema.js";
+import type { Exemption } from "./exemptions.js";
 
 /** Labels and executor id alone are chosen by whoever runs the task: they count for containers of trusted roles only. */
 function matches(exemption: Exemption, facts: ContainerFacts, trustedRoles: readonly string[]): boolean {

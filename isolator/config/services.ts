@@ -4,90 +4,24 @@ import { parseCidr } from "../features/addresses.js";
 import type { Membership } from "../features/classes.js";
 import { ENDPOINT_PROTOCOLS } from "../features/endpoints.js";
 import {
-  DEFAULT_AVOID,
   isServiceName,
   MAX_WEIGHT,
-  NO_BACKEND_ACTIONS,
-  parsePort,
-  SERVICE_AFFINITIES,
-  SERVICE_CHOICES,
-  SERVICE_PEERS,
-  serviceProblem,
   type Backend,
   type Service,
   type ServiceOptions,
   type ServicesPolicy,
 } from "../features/services.js";
-import { classNames } from "./classes.js";
-import { isAnchored, MATCH_KEYS, toMatch, type Match } from "./match.js";
-import type { Problem } from "./problem.js";
+import { MATCH_KEYS, toMatch, type Match } from "./match.js";
+import { optionsOf, SERVICE_OPTIONS, toOptions } from "./service-options.js";
+import { parseBackend, parseVip, type VipSpec } from "./service-texts.js";
 
 const MAX_STATIC = 10_000;
 const MAX_STATIC_BACKENDS = 16_384;
 const MAX_CLAIMS = 1000;
 const MAX_PATTERNS = 100;
-const MAX_AVOID = 3600;
 const NAME_PATTERN = /^(\/[a-z0-9-]+|\/\*)*(\/\*\*)?$/;
 
-const OPTIONS = {
-  choice: z.enum(SERVICE_CHOICES).optional().meta({
-    description:
-      "random: by weight. least_connections: of two by chance the one with fewer connections of this host's containers, by weight. Default: random.",
-  }),
-  affinity: z.enum(SERVICE_AFFINITIES).optional().meta({
-    description:
-      "container: a container stays with its backend for as long as that is there and answers. Default: none.",
-  }),
-  prefer_local: z
-    .boolean()
-    .optional()
-    .meta({ description: "Backends on this host come first, while one is not avoided. Default: false." }),
-  peer: z.enum(SERVICE_PEERS).optional().meta({
-    description:
-      "What getpeername() of a TCP socket gives: the backend, as logs want it, or the virtual address. Default: backend.",
-  }),
-  no_backend: z.enum(NO_BACKEND_ACTIONS).optional().meta({
-    description:
-      "Where there is none. refuse: ECONNREFUSED at once. pass: it goes on to the virtual address itself. Default: refuse.",
-  }),
-  avoid: z
-    .number()
-    .min(0.1, { error: "is less than 0.1 seconds" })
-    .max(MAX_AVOID, { error: `is more than ${MAX_AVOID} seconds` })
-    .optional()
-    .meta({
-      description: `Seconds that a backend is avoided for that has refused, or not answered its first SYN. Default: ${DEFAULT_AVOID}.`,
-    }),
-};
-
-/** What a VIP label or `vip` says: "/web:80", "10.1.2.3:443", "[fd00::1]:80". */
-export interface VipSpec {
-  /** "/web": its address comes from the range. */
-  name?: string;
-  address?: string;
-  port: number;
-}
-
-/** @returns undefined where it is none */
-export function parseVip(text: string): VipSpec | undefined {
-  const [, name, port] = /^(\/[^:]+):(\d{1,5})$/.exec(text) ?? [];
-  const spec = name === undefined ? parsePort(text) : { name, port: Number(port) };
-  if (!spec || spec.port < 1 || spec.port > 65535) return undefined;
-  return name === undefined || isServiceName(name) ? spec : undefined;
-}
-
-/** "10.0.0.1:31000", "10.0.0.1:31000*3" */
-function parseBackend(text: string): Backend | undefined {
-  const [end = "", weight, ...more] = text.split("*");
-  const at = parsePort(end);
-  if (!at || at.port < 1 || at.port > 65535 || more.length > 0) return undefined;
-  if (weight === undefined) return at;
-  return /^\d{1,5}$/.test(weight) && Number(weight) >= 1 && Number(weight) <= MAX_WEIGHT
-    ? { ...at, weight: Number(weight) }
-    : undefined;
-}
-
-const StaticSchema = z
+export const StaticSchema = z
   .strictObject({
     vip: z
       .string()
@@ -110,7 +44,7 @@ const StaticSchema = z
       .max(MAX_STATIC_BACKENDS, { error: `has too many backends: give at most ${MAX_STATIC_BACKENDS}` })
       .default([])
       .meta({ description: "Where it leads: address, port, and weight (default: 1)." }),
-    ...OPTIONS,
+    ...SERVICE_OPTIONS,
   })
   .meta({ description: "A virtual address that stays; it wins over what labels claim." });
 
@@ -179,7 +113,7 @@ export const ServicesSchema = z
       .max(1000)
       .optional()
       .meta({ description: "Containers of which classes use services. Default: all." }),
-    ...OPTIONS,
+    ...SERVICE_OPTIONS,
   })
   .default({ static: [], claims: [], domain: "l4lb" })
   .meta({ description: "Virtual addresses that lead to backends at connect(). Default: none." });
@@ -207,21 +141,7 @@ export interface ServicesConfig extends ServiceOptions {
   classes?: string[];
 }
 
-type OptionsInput = { [K in keyof typeof OPTIONS]?: z.output<(typeof OPTIONS)[K]> };
-
-function toOptions(input: OptionsInput): ServiceOptions {
-  const { choice, affinity, prefer_local, peer, no_backend, avoid } = input;
-  return {
-    ...(choice === undefined ? {} : { choice }),
-    ...(affinity === undefined ? {} : { affinity }),
-    ...(prefer_local === undefined ? {} : { preferLocal: prefer_local }),
-    ...(peer === undefined ? {} : { peer }),
-    ...(no_backend === undefined ? {} : { noBackend: no_backend }),
-    ...(avoid === undefined ? {} : { avoid }),
-  };
-}
-
-function toStatic(entry: z.output<typeof StaticSchema>): StaticService {
+export function toStatic(entry: z.output<typeof StaticSchema>): StaticService {
   const vip = parseVip(entry.vip) ?? { port: 0 };
   const name = vip.name ?? entry.name;
   return {
@@ -257,70 +177,6 @@ export function servicesFor(
   return !wanted || classes.some(({ name, claimed }) => !claimed && wanted.includes(name)) ? {} : undefined;
 }
 
-function asList(value: unknown): unknown[] {
-  return Array.isArray(value) ? value : [];
-}
-
-/** What no key alone shows. @param services, classes, trustedRoles any values of the keys */
-export function serviceProblems(services: unknown, classes: unknown, trustedRoles: unknown): Problem[] {
-  if (typeof services !== "object" || services === null) return [];
-  const { static: entries, claims, range, classes: wanted } = services as Record<string, unknown>;
-  const problems: Problem[] = [];
-  const known = new Set(classNames(classes));
-  asList(wanted).forEach((name, i) => {
-    if (typeof name === "string" && !known.has(name))
-      problems.push({
-        path: ["services", "classes", i],
-        message: `is no class of the configuration: there is ${[...known].join(", ") || "none"}`,
-      });
-  });
-  const parsed = StaticSchema.array().safeParse(asList(entries));
-  const all = parsed.success ? parsed.data.map(toStatic) : [];
-  const placed = all.flatMap(({ vip, ...rest }): Service[] =>
-    vip.address === undefined ? [] : [{ ...rest, address: vip.address, port: vip.port }],
-  );
-  const seen = new Map<string, number>();
-  all.forEach(({ vip, protocol, ...rest }, i) => {
-    const path = ["services", "static", i, "vip"];
-    if (vip.name !== undefined && range === undefined)
-      problems.push({
-        path,
-        message: "is a name, which has no address without a range: give services.range",
-      });
-    const key = JSON.stringify([vip, protocol]);
-    const first = seen.get(key);
-    if (first !== undefined)
-      problems.push({ path, message: `is that of services.static[${first}] already: give both as one` });
-    else seen.set(key, i);
-    const address = vip.address ?? "192.0.2.1";
-    const problem = serviceProblem({ ...rest, protocol, address, port: vip.port }, placed);
-    if (problem !== undefined)
-      problems.push({ path: ["services", "static", i], message: `is wrong: ${problem}` });
-  });
-  asList(claims).forEach((claim, i) => {
-    if (typeof claim !== "object" || claim === null) return;
-    const { match, names, addresses } = claim as Record<string, unknown>;
-    if (asList(names).length === 0 && asList(addresses).length === 0)
-      problems.push({
-        path: ["services", "claims", i],
-        message: "lets nobody claim anything: give names or addresses",
-      });
-    if (asList(names).length > 0 && range === undefined)
-      problems.push({
-        path: ["services", "claims", i, "names"],
-        message: "have no addresses without a range: give services.range",
-      });
-    if (typeof match !== "object" || match === null) return;
-    if (!isAnchored(toMatch(match)) && asList(trustedRoles).length === 0)
-      problems.push({
-        path: ["services", "claims", i, "match"],
-        message:
-          "is chosen by the framework's users alone, who could claim anything: give role or framework_id as well, or name the roles whose users are trusted in trusted_roles",
-      });
-  });
-  return problems;
-}
-
 /** The service of an entry whose address is known. */
 export function toService(
   { vip, name, protocol, backends, ...own }: StaticService,
@@ -332,18 +188,5 @@ export function toService(
     ...{ address, port: vip.port, protocol, backends },
     ...optionsOf(defaults),
     ...own,
-  };
-}
-
-/** The options of a configuration alone. */
-export function optionsOf(all: ServiceOptions): ServiceOptions {
-  const { choice, affinity, preferLocal, peer, noBackend, avoid } = all;
-  return {
-    ...(choice === undefined ? {} : { choice }),
-    ...(affinity === undefined ? {} : { affinity }),
-    ...(preferLocal === undefined ? {} : { preferLocal }),
-    ...(peer === undefined ? {} : { peer }),
-    ...(noBackend === undefined ? {} : { noBackend }),
-    ...(avoid === undefined ? {} : { avoid }),
   };
 }

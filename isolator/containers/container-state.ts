@@ -7,7 +7,8 @@ import type { GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { formatId } from "./names.js";
 import type { Chain } from "./port-table.js";
-import type { ContainerRecord, HeldRecord } from "./records.js";
+import type { ContainerRecord } from "./record.js";
+import type { HeldRecord } from "./records.js";
 
 export class ContainerState {
   /** cgroup ids from the root container down to this one. */

@@ -17,7 +17,7 @@ import { leaveNode, requireInside, requireNotAgents } from "./placement.js";
 import { reach } from "./points.js";
 import { deleteMappings } from "./remap.js";
 import { PortTable, type Chain } from "./port-table.js";
-import type { ContainerRecord } from "./records.js";
+import type { ContainerRecord } from "./record.js";
 import type { PassResult } from "./socket-passes.js";
 import { endFiles } from "./unused-files.js";
 

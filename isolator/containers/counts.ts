@@ -9,7 +9,7 @@ import { readBandwidth } from "./bandwidth.js";
 import { readConnections, readDestinations } from "./connections.js";
 import type { ContainerState } from "./container-state.js";
 import { readHits } from "./egress.js";
-import { totalUsage } from "./records.js";
+import { totalUsage } from "./record.js";
 
 export class Counts {
   /** Its last counts: its node is gone, or about to go. */

@@ -3,12 +3,14 @@ import {
   compileEgress,
   EGRESS_BLOCK_SIZE,
   EGRESS_CLASS_SIZE,
-  egressSet,
   encodeEgressBlock,
   encodeEgressClass,
+  setOfKey,
+} from "../features/egress-tables.js";
+import {
+  egressSet,
   encodeTermination,
   hitKeys,
-  setOfKey,
   type EgressHits,
   type EgressPolicy,
 } from "../features/egress.js";

@@ -18,7 +18,8 @@ import { readGlass, type GlassMode } from "./glass.js";
 import { DEVICES_FILE, leaveDevices } from "./marking-devices.js";
 import { checkInstanceName, formatId, type ContainerId } from "./names.js";
 import { PRINCIPALS_FILE } from "./principals.js";
-import { buildsOf, nodeNames, recordKey, Records, stateError } from "./records.js";
+import { buildsOf, nodeNames, recordKey } from "./record.js";
+import { Records, stateError } from "./records.js";
 import { SharedSets } from "./shared-sets.js";
 import { SocketPasses } from "./socket-passes.js";
 

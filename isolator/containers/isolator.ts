@@ -111,17 +111,21 @@ export class Isolator {
   /**
    * Another configuration. Resolves when all containers that are judged otherwise by it are.
    * @param then done with each container after that
+   * @throws shutting-down; what keeps a part of it from being in force, when the rest is
    */
   async reconfigure(config: Config, then?: (entry: Entry) => void): Promise<void> {
     const { judgement, rounds } = this.parts;
-    judgement.config = config;
-    this.instance.setHostBandwidth(config.bandwidth?.host);
-    rounds.measure(config);
-    this.place(config);
-    this.endpoints?.reconfigure(config);
-    rounds.configure(config);
-    await judgement.judgeAll(then);
-    rounds.checkSoon();
+    judgement.use(config);
+    try {
+      this.instance.setHostBandwidth(config.bandwidth?.host);
+      rounds.measure(config);
+      this.place(config);
+      this.endpoints?.reconfigure(config);
+      rounds.configure(config);
+    } finally {
+      await judgement.judgeAll(then);
+      rounds.checkSoon();
+    }
   }
 
   private place({ cgroup: { mode, agentRoot } }: Config): void {
@@ -235,10 +239,14 @@ export class Isolator {
     return untold(this.parts);
   }
 
-  /** What the agent says of the tasks in a container. @throws state-failed */
-  learnTask(name: string, task: TaskFacts): Promise<void> {
+  /**
+   * What the agent says of the tasks in a container.
+   * @param asked when; ms of a clock that only goes forward
+   * @throws state-failed
+   */
+  learnTask(name: string, task: TaskFacts, asked: number): Promise<void> {
     const entry = this.named(name);
     if (!entry?.container || entry.cleaning) return Promise.resolve();
-    return this.parts.serially(entry.id, () => learnTask(this.parts, entry, task));
+    return this.parts.serially(entry.id, () => learnTask(this.parts, entry, task, asked));
   }
 }

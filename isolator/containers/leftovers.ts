@@ -17,7 +17,7 @@ import { forgetClasses } from "./owner-classes.js";
 import { agentNode, leaveNode } from "./placement.js";
 import { PortTable } from "./port-table.js";
 import { deleteMappings } from "./remap.js";
-import { nodeNames, type ContainerRecord } from "./records.js";
+import { nodeNames, type ContainerRecord } from "./record.js";
 import { endFiles, forgetFilesOf } from "./unused-files.js";
 
 /** For one container that was left behind. ms */

@@ -12,7 +12,7 @@ const INSTANCE = /^[A-Za-z0-9][A-Za-z0-9_-]*$/;
 const RESERVED = /^(cgroup|cpu|cpuset|memory|io|pids|hugetlb|rdma|misc|irq|dmem)\./;
 const MAX_INSTANCE = 64;
 const MAX_CONTAINER = 128;
-/** Bytes of a directory's name: four of them and their separators are one name too (records.ts). */
+/** Bytes of a directory's name: four of them and their separators are one name too (record.ts). */
 const MAX_DIRECTORY = 60;
 const HASH_LENGTH = 32;
 

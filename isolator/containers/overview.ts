@@ -5,7 +5,7 @@ import { openPinnedMap } from "../kernel/pins.js";
 import { buildId } from "../kernel/object.js";
 import type { GlassMode } from "./glass.js";
 import type { Instance } from "./instance.js";
-import { recordKey, totalUsage, type ContainerRecord } from "./records.js";
+import { recordKey, totalUsage, type ContainerRecord } from "./record.js";
 
 export interface Overview {
   record: ContainerRecord;

@@ -17,8 +17,8 @@ export interface Entry {
   facts?: ContainerFacts | undefined;
   /** What the agent's API says of its tasks. */
   task?: TaskFacts | undefined;
-  /** There may be other tasks by now. */
-  taskIsOld?: boolean;
+  /** Since when there may be other tasks; ms of a clock that only goes forward. */
+  taskOldSince?: number | undefined;
   readonly config?: mesos.slave.ContainerConfig | undefined;
   /** Bytes of the ContainerConfig of its prepare(). */
   readonly bytes?: Uint8Array | undefined;

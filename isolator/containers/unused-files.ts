@@ -7,7 +7,7 @@ import { buildId } from "../kernel/object.js";
 import { openPinnedMap, pinRoot } from "../kernel/pins.js";
 import { dropSets, forgetFiles } from "./files.js";
 import type { Instance } from "./instance.js";
-import { recordKey, type ContainerRecord } from "./records.js";
+import { recordKey, type ContainerRecord } from "./record.js";
 
 function openFileMaps(instance: string) {
   const names = ["file_policies", "file_counts", "file_rules"] as const;

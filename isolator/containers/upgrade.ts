@@ -13,7 +13,7 @@ import { isPinned, PinnedBuild, otherBuilds } from "../kernel/pins.js";
 import { Programs } from "../kernel/programs.js";
 import type { Instance } from "./instance.js";
 import { reach } from "./points.js";
-import { buildsOf, type ContainerRecord } from "./records.js";
+import { buildsOf, type ContainerRecord } from "./record.js";
 
 /**
  * Opens this build's programs for a daemon, on the maps of the instance's other builds where that can be. Under the

@@ -23,6 +23,8 @@ import {
 const TAG_SHIFT = 3;
 const WIRE_TYPE = 7;
 const LENGTH_DELIMITED = 2;
+/** Of a field that is split off: each takes memory of its own, however short it is. */
+const MOST_VALUES = 100_000;
 /** Where protobufjs keeps fields that it does not know. */
 const UNKNOWNS = "$unknowns";
 
@@ -116,7 +118,7 @@ export class MessageCodec<T extends object> {
 
   /**
    * Takes the values of a field out of an encoded message: for what is too long for one go.
-   * @returns the bytes of each value, and of the message without them
+   * @returns the bytes of each value, at most MOST_VALUES, and of the message without them
    * @throws bad-message; Error when the message has no such field
    */
   split(field: keyof T & string, bytes: Uint8Array): { values: Uint8Array[]; rest: Uint8Array } {
@@ -125,12 +127,21 @@ export class MessageCodec<T extends object> {
     const others: Uint8Array[] = [];
     try {
       const reader = protobuf.Reader.create(bytes);
+      // Where the fields begin that are in no value.
+      let other = 0;
       while (reader.pos < reader.len) {
         const begin = reader.pos;
-        const tag = reader.uint32();
-        if (tag === ((id << TAG_SHIFT) | LENGTH_DELIMITED)) values.push(reader.bytes());
-        else others.push(bytes.subarray(begin, reader.skipType(tag & WIRE_TYPE).pos));
+        const tag = reader.tag();
+        if (tag !== ((id << TAG_SHIFT) | LENGTH_DELIMITED)) {
+          reader.skipType(tag & WIRE_TYPE);
+          continue;
+        }
+        if (values.length === MOST_VALUES) throw new Error(`more than ${MOST_VALUES} of ${field}`);
+        others.push(bytes.subarray(other, begin));
+        values.push(reader.bytes());
+        other = reader.pos;
       }
+      others.push(bytes.subarray(other));
     } catch (error) {
       throw this.bad("protobuf", error);
     }

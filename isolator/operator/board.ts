@@ -75,6 +75,8 @@ export class Board {
   /** When `known` was found out; ms of a clock that only goes forward. */
   private lookedAt = -Infinity;
   private looking: Promise<void> | undefined;
+  /** A snapshot is being made, for all who wait for one. */
+  private taking: Promise<void> | undefined;
   private readonly timers: NodeJS.Timeout[];
   private readonly ended = new AbortController();
 
@@ -99,9 +101,10 @@ export class Board {
   async open(response: Response): Promise<void> {
     this.askFeatures();
     if (performance.now() - this.lookedAt > INTERVAL * 1.5) await this.look();
-    while (!this.snapshot) await this.takeSnapshot();
+    while (!this.snapshot && !response.destroyed)
+      await (this.taking ??= this.takeSnapshot().finally(() => (this.taking = undefined)));
     // Nothing is waited for from here on: what is sent next is what comes next.
-    if (response.destroyed) return;
+    if (!this.snapshot || response.destroyed) return;
     const recent = this.sources.isolator.log.recent().slice(-RECENT);
     const events = message(
       "log",

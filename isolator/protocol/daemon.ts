@@ -7,23 +7,16 @@ import type { Isolator } from "../containers/isolator.js";
 import { HeldView } from "../containers/held.js";
 import type { ContainerId } from "../containers/names.js";
 import { readOverview } from "../containers/overview.js";
-import { recordKey } from "../containers/records.js";
+import { recordKey } from "../containers/record.js";
 import { toResourceStatistics } from "../features/statistics.js";
+import { messageOf } from "../errors.js";
 import { buildId } from "../kernel/object.js";
 import { bpf_isolator, type mesos } from "../mesos/messages.js";
 import type { DaemonIdentity, EventOptions, IsolatorService, RecoveredContainer } from "./service.js";
-import {
-  isAbout,
-  stateOf,
-  toContainerStatus,
-  toEndpointSource,
-  toEvent,
-  toHostDestinations,
-  toRunSummary,
-  toService,
-  toServiceTotals,
-  toSummary,
-} from "./views.js";
+import { isAbout, toEvent } from "./event-views.js";
+import { stateOf, toContainerStatus, toRunSummary, toSummary } from "./views.js";
+import { toEndpointSource, toService, toServiceTotals } from "./cluster-views.js";
+import { toHostDestinations } from "./connection-views.js";
 
 /** Containers of a list that are looked at before other calls have their turn: about 3 ms. */
 const AT_ONCE = 50;
@@ -50,7 +43,10 @@ export class Daemon implements IsolatorService {
     this.agent = agent;
     const { ip, port } = agent.agent_address ?? {};
     if (ip !== undefined && port !== undefined && port > 0 && port < 65536)
-      void this.isolator.meetAgent({ ip, port });
+      this.isolator.meetAgent({ ip, port }).catch((error: unknown) => {
+        const what = `not all containers know the agent's new address: ${messageOf(error)}`;
+        this.isolator.log.add("warning", "", what);
+      });
   }
 
   recover(states: readonly RecoveredContainer[], orphans: readonly ContainerId[]): Promise<void> {

@@ -1,4 +1,4 @@
-/** `bpf-isolator run` as a user meets it: what passes through, what it tells, what it refuses, what it leaves. */
+/** `bpf-isolator run` as a user meets it: what passes through, and what it tells. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -18,47 +18,18 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assertNothingLeft, instanceName } from "../support/instance.js";
-import { CgroupNode } from "../../isolator/kernel/cgroup.js";
-import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
 import { enterOwnNetwork } from "../support/network.js";
-import { ATTEMPT, execute, inNode, isolator, runIsolator, type Result } from "../support/process.js";
-import { until } from "../support/wait.js";
+import { ATTEMPT, execute, isolator, runIsolator } from "../support/process.js";
+import { gone, HOLD, runsOf } from "../support/run.js";
 
 enterOwnNetwork();
 const directory = mkdtempSync(join(tmpdir(), "bpf-isolator-test-"));
 const instance = instanceName();
+const { run, start } = runsOf(instance);
 after(() => {
   rmSync(directory, { recursive: true });
   assertNothingLeft(instance);
 });
-
-const run = (...args: string[]): Promise<Result> => runIsolator(["run", "--instance", instance, ...args]);
-
-/** Starts a run and waits until its task has written a line. */
-async function start(...args: string[]) {
-  const [file = "", ...rest] = isolator("run", "--instance", instance, ...args);
-  const child = spawn(file, rest, { stdio: ["pipe", "pipe", "pipe"] });
-  const exited = once(child, "exit") as Promise<[number | null, NodeJS.Signals | null]>;
-  let stderr = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-  const [line] = (await Promise.race([once(child.stdout, "data"), exited])) as unknown[];
-  return { child, exited, line: String(line), stderr: () => stderr };
-}
-
-const HOLD = (port: number): string[] => [ATTEMPT, "hold", `port=${port}`];
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-async function gone(pid: number): Promise<void> {
-  await until(() => !alive(pid), `process ${pid} is gone`);
-}
 
 describe("passes through", () => {
   it("the exit status, arguments, stdout, environment and directory", async () => {
@@ -324,234 +295,5 @@ describe("tells", () => {
     }
     owner.child.stdin.end();
     await owner.exited;
-  });
-});
-
-describe("refuses", () => {
-  const cases: [string, string[], number, RegExp][] = [
-    ["port 0", ["--ports", "0", "--", "true"], 125, /bad ports "0": 0 is not between 1 and 65535/],
-    ["port 65536", ["--ports", "65536", "--", "true"], 125, /65536 is not between 1 and 65535/],
-    ["a backward range", ["--ports", "5-3", "--", "true"], 125, /the range 5-3 ends before it begins/],
-    ["words", ["--ports", "a-b", "--", "true"], 125, /"a" is not a port number/],
-    ["no ports", ["--ports", "", "--", "true"], 125, /bad ports "": it is empty/],
-    ["an empty range", ["--ports", "1,,2", "--", "true"], 125, /a range in it is empty/],
-    ["negative ports", ["--ports=-5", "--", "true"], 125, /"" is not a port number/],
-    ["a hexadecimal port", ["--ports", "0x50", "--", "true"], 125, /is not a port number/],
-    [
-      "10,000 ranges",
-      ["--ports", Array.from({ length: 10000 }, (_, i) => 2 * i + 1).join(), "--", "true"],
-      125,
-      /10000 ranges are more than 1024/,
-    ],
-    ["an unknown mode", ["--ephemeral", "maybe", "--", "true"], 125, /allow, clients, deny/],
-    ["an unknown protocol", ["--allow-protocol", "smtp", "--", "true"], 125, /Known: sctp, dccp/],
-    ["an unknown option", ["--prots", "1", "--", "true"], 125, /unknown option '--prots'/],
-    ["no command", ["--ports", "31000"], 125, /missing required argument 'command'/],
-    ["a bad name", ["--name", "../x", "--", "true"], 125, /bad container name "\.\.\/x"/],
-    ["a name too long", ["--name", "x".repeat(129), "--", "true"], 125, /bad container name/],
-    [
-      "a missing command",
-      ["--", "no-such-command"],
-      127,
-      /"no-such-command" was not found: it is in no directory of PATH/,
-    ],
-    ["a missing path", ["--", "/no/such/command"], 127, /there is no such file/],
-    ["a directory", ["--", "/usr"], 126, /\/usr is not an executable file/],
-    [
-      "a usage file in nowhere",
-      ["--usage-file", "/no/where/f", "--", "true"],
-      125,
-      /--usage-file "\/no\/where\/f" cannot be written/,
-    ],
-  ];
-  for (const [what, args, status, message] of cases) {
-    it(`${what}, with a clear error and nothing left behind`, async () => {
-      const result = await run(...args);
-      assert.equal(result.status, status, result.stderr);
-      assert.match(result.stderr, message);
-      assert(!result.stderr.includes("    at "), "no stack traces for users");
-      assertNothingLeft(instance);
-    });
-  }
-
-  it("a file that is not executable", async () => {
-    const file = join(directory, "plain");
-    writeFileSync(file, "#!/bin/sh\n", { mode: 0o644 });
-    const { status, stderr } = await run("--", file);
-    assert.equal(status, 126);
-    assert.match(stderr, /plain is not an executable file/);
-  });
-
-  it("a bad instance name", async () => {
-    for (const name of ["", "a/b", "..", "a.b", "x".repeat(65)]) {
-      const { status, stderr } = await runIsolator(["run", "--instance", name, "--", "true"]);
-      assert.equal(status, 125);
-      assert.match(stderr, /bad instance name/);
-    }
-  });
-
-  it("a name, and ports, that a running container has; other runs go on beside it undisturbed", async () => {
-    const first = await start("--name", "first", "--ports", "31000-31005", "--", ...HOLD(31000));
-    const name = await run("--name", "first", "--", "true");
-    assert.equal(name.status, 125);
-    assert.match(name.stderr, /a container named first is running already \(process \d+\)/);
-    const ports = await run("--ports", "31005-31010", "--", "true");
-    assert.equal(ports.status, 125);
-    assert.match(ports.stderr, /31005 of container first/);
-    const beside = await run("--name", "beside", "--ports", "31006", "--", ATTEMPT, "bind", "port=31006");
-    assert.equal(beside.status, 0, beside.stderr);
-    assert.equal(first.child.exitCode, null);
-    assert.equal(first.stderr(), "");
-    first.child.stdin.end();
-    assert.deepEqual(await first.exited, [0, null]);
-    assertNothingLeft(instance);
-  });
-});
-
-describe("on a machine that lacks something", () => {
-  const namespaced = (setUp: string): Promise<Result> =>
-    execute([
-      "unshare",
-      "--mount",
-      "sh",
-      "-c",
-      `${setUp} && exec "$@"`,
-      "sh",
-      ...isolator("run", "--instance", instance, "--", "true"),
-    ]);
-  const CGROUP2 = "$(findmnt -nt cgroup2 -o TARGET | head -1)";
-
-  it("says that there is no cgroup2", async () => {
-    const { status, stderr } = await namespaced("umount -a -t cgroup2");
-    assert.equal(status, 125);
-    assert.match(stderr, /no cgroup2 file system is mounted here.*mount -t cgroup2/s);
-  });
-
-  it("says that cgroup2 is read-only", async () => {
-    const { status, stderr } = await namespaced(`mount -o remount,ro,bind ${CGROUP2}`);
-    assert.equal(status, 125);
-    assert.match(stderr, /is read-only.*remount,rw/s);
-  });
-
-  it("mounts bpffs where there is none", async () => {
-    const { status, stderr } = await namespaced("{ umount /sys/fs/bpf || true; }");
-    assert.equal(status, 0, stderr);
-  });
-
-  it("says that it needs root", async () => {
-    const command = isolator("run", "--instance", instance, "--", "true");
-    const { status, stderr } = await execute([
-      // Another user that may read this directory all the same.
-      ...["setpriv", "--reuid=65534", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"],
-      ...command,
-    ]);
-    assert.equal(status, 125);
-    assert.match(stderr, /only root .*sudo/);
-  });
-
-  it("says which program the kernel refuses, where it does", async () => {
-    const command = isolator("run", "--instance", instance, "--", "true");
-    const drop = "--bounding-set=-bpf,-sys_admin,-perfmon,-net_admin";
-    const { status, stderr } = await execute(["setpriv", drop, ...command]);
-    assert.equal(status, 125);
-    assert.match(stderr, /EPERM/);
-    assertNothingLeft(instance);
-  });
-});
-
-describe("killed with -9", () => {
-  it("takes its task with it, and what the task has put into the background; the next run sweeps the node", async () => {
-    const first = await start(
-      "--name",
-      "victim",
-      "--ports",
-      "31000",
-      "--",
-      "sh",
-      "-c",
-      "setsid sleep 300 & echo $$ $!; wait",
-    );
-    const pids = first.line.trim().split(" ").map(Number);
-    first.child.kill("SIGKILL");
-    for (const pid of pids) await gone(pid);
-    const next = await run("--name", "victim", "--ports", "31000", "--", ATTEMPT, "bind", "port=31000");
-    assert.equal(next.status, 0, next.stderr);
-    assertNothingLeft(instance);
-  });
-
-  it("at any moment around the start of the task: the task is gone without a next run", async () => {
-    const marker = `31${process.pid}`;
-    for (let delay = 100; delay <= 340; delay += 12) {
-      const [file = "", ...args] = isolator("run", "--instance", instance, "--", "sleep", marker);
-      const child = spawn(file, args, { stdio: "ignore" });
-      const exited = once(child, "exit");
-      await sleep(delay);
-      child.kill("SIGKILL");
-      await exited;
-    }
-    const running = async (): Promise<boolean> =>
-      (await execute(["pgrep", "-fx", `sleep ${marker}`])).status === 0;
-    await until(async () => !(await running()), "no task is left");
-    assert.equal((await run("--", "true")).status, 0);
-    assertNothingLeft(instance);
-  });
-
-  it("with its whole cgroup, as a service manager does: the guard is not in it", async () => {
-    const service = CgroupNode.create(join(requireCgroup2(), `test-service-${process.pid}`));
-    const [file = "", ...args] = inNode(
-      service,
-      isolator("run", "--instance", instance, "--", "sh", "-c", "echo $$; sleep 300"),
-    );
-    const child = spawn(file, args, { stdio: ["ignore", "pipe", "ignore"] });
-    const [line] = (await once(child.stdout, "data")) as [Buffer];
-    await until(() => service.pids().includes(child.pid ?? 0), "run is back in its own node");
-    service.kill();
-    await gone(Number(String(line)));
-    await service.remove();
-    assert.equal((await run("--", "true")).status, 0);
-    assertNothingLeft(instance);
-  });
-
-  it("with its guard: the next run of the instance ends the task", async () => {
-    const first = await start("--name", "orphan", "--ports", "31000", "--", "sh", "-c", "echo $$; sleep 300");
-    const children = readFileSync(`/proc/${first.child.pid}/task/${first.child.pid}/children`, "utf8")
-      .trim()
-      .split(" ");
-    const guard = children
-      .map(Number)
-      .find((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("cgroup.kill"));
-    assert(guard);
-    process.kill(guard, "SIGKILL");
-    first.child.kill("SIGKILL");
-    await first.exited;
-    assert(alive(Number(first.line)), "nobody is left to kill it");
-    const owner = await run("--ports", "31000", "--", ATTEMPT, "bind", "port=31000");
-    assert.equal(owner.status, 0, owner.stderr);
-    await gone(Number(first.line));
-    assertNothingLeft(instance);
-  });
-
-  it("at any moment of set-up or end, leaves nothing that the next run does not sweep", async () => {
-    for (let delay = 20; delay <= 420; delay += 20) {
-      const [file = "", ...args] = isolator(
-        "run",
-        "--instance",
-        instance,
-        "--name",
-        "flicker",
-        "--ports",
-        "31000",
-        "--",
-        "true",
-      );
-      const child = spawn(file, args, { stdio: "ignore" });
-      const exited = once(child, "exit");
-      await sleep(delay);
-      child.kill("SIGKILL");
-      await exited;
-    }
-    const next = await run("--name", "flicker", "--ports", "31000", "--", ATTEMPT, "bind", "port=31000");
-    assert.equal(next.status, 0, next.stderr);
-    assertNothingLeft(instance);
   });
 });

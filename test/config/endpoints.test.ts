@@ -43,7 +43,7 @@ describe("endpoints in the configuration", () => {
   for (const [text, problem] of [
     [
       "{static: [{class: c, address: 10.0.0.1}]}",
-      /static\[0\]\.class: is no class of the configuration: there is a, b/,
+      /static\[0\]\.class: there is no class "c" in classes: those are a, b/,
     ],
     ["{static: [{class: a, address: 10.0.0.1/8}]}", /address: "10.0.0.1\/8" has bits set beyond its prefix/],
     ['{static: [{class: a, address: 10.0.0.0/8, ports: "1"}]}', /ports: are of single addresses only/],

@@ -9,16 +9,12 @@ import { bpf_isolator } from "../../isolator/mesos/messages.js";
 import { Agent, CPUS } from "../support/agent.js";
 import { Connector, Listener } from "../support/connections.js";
 import { TestDaemon } from "../support/daemon.js";
-import { enterOwnNetwork, sh } from "../support/network.js";
+import { enterOwnNetwork, makeWayOut } from "../support/network.js";
 import { runIsolator } from "../support/process.js";
 import { until } from "../support/wait.js";
 
 enterOwnNetwork();
-sh(
-  "/bin/sh",
-  "-ec",
-  "ip link add d0 type veth peer name d1 && ip link set d1 up && ip addr add 192.0.2.1/24 dev d0 && ip link set d0 up && ip route add default dev d0",
-);
+makeWayOut();
 const server = await Listener.start();
 const METRICS = 31_999;
 const config = (rules: string, more = ""): string => `

@@ -69,10 +69,13 @@ describe("a daemon that asks the agent", async () => {
   const directory = mkdtempSync(join(tmpdir(), "bpf-isolator-labels-"));
   const asked: IncomingHttpHeaders[] = [];
   let answer: { status: number; body: string } = { status: 401, body: "" };
+  /** What the next answer waits for. */
+  let held = Promise.resolve();
   const server = createServer((request, response) => {
     asked.push(request.headers);
     request.resume();
-    response.writeHead(answer.status, { "Content-Type": "application/json" }).end(answer.body);
+    const { status, body } = answer;
+    void held.then(() => response.writeHead(status, { "Content-Type": "application/json" }).end(body));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   after(() => {
@@ -132,6 +135,28 @@ describe("a daemon that asks the agent", async () => {
       ["net", "web", "pods"],
       "also when all is judged again",
     );
+  });
+
+  it("asks again where an update() came before the answer: that is of the task before", async () => {
+    const tasks = (team: string): string => {
+      const labels = { labels: [{ key: "team", value: team }] };
+      const statuses = [{ container_status: { container_id: { value: "custom" } } }];
+      return JSON.stringify({ get_tasks: { launched_tasks: [{ labels, statuses }] } });
+    };
+    answer = { status: 200, body: tasks("other") };
+    const before = asked.length;
+    let release = (): void => undefined;
+    held = new Promise((resolve) => (release = resolve));
+    const executor_info = { executor_id: { value: "e" }, framework_id: { value: "f" }, command: {} };
+    const resources = [{ ...CPUS, allocation_info: { role: "web" } }];
+    await agent.prepare("custom", { executor_info, resources });
+    await until(() => asked.length > before, "it is asked");
+    await agent.update("custom", ...resources);
+    answer = { status: 200, body: tasks("net") };
+    held = Promise.resolve();
+    release();
+    await until(async () => (await classesOf("custom")).includes("net"), "the task of now is known");
+    await agent.cleanup("custom");
   });
 
   it("has nothing to ask when all is known", async () => {

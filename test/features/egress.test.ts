@@ -6,12 +6,11 @@ import { after, before, describe, it } from "node:test";
 import { parseEgressOption } from "../../isolator/config/egress.js";
 import { parseAddress, parseCidr } from "../../isolator/features/addresses.js";
 import type { Membership } from "../../isolator/features/classes.js";
+import { compileEgress } from "../../isolator/features/egress-tables.js";
+import { decodeExplanation, encodeEgressQuestion } from "../../isolator/features/egress-query.js";
 import {
-  compileEgress,
-  decodeExplanation,
   DEFAULT_RULE,
   egressSet,
-  encodeEgressQuestion,
   type EgressAction,
   type EgressDestination,
   type EgressPolicy,
@@ -22,7 +21,7 @@ import { ask } from "../../isolator/kernel/query.js";
 import { Connector, Listener } from "../support/connections.js";
 import { TestEndpoints } from "../support/endpoints.js";
 import { policy, testInstance, type Cell } from "../support/instance.js";
-import { enterOwnNetwork, sh } from "../support/network.js";
+import { enterOwnNetwork, makeWayOut, sh } from "../support/network.js";
 
 enterOwnNetwork();
 const { instance, cell } = testInstance();
@@ -65,12 +64,7 @@ const denied = (made: Cell): number => Number(made.container.counts.usage().deni
 
 let known: TestEndpoints;
 before(async () => {
-  sh(
-    "/bin/sh",
-    "-ec",
-    "ip link add d0 type veth peer name d1 && ip link set d1 up && ip addr add 192.0.2.1/24 dev d0 && ip -6 addr add fd99::1/64 dev d0 nodad",
-  );
-  sh("/bin/sh", "-ec", "ip link set d0 up && ip route add default dev d0 && ip -6 route add default dev d0");
+  makeWayOut();
   sh("sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647");
   // The programs stay loaded for as long as there is a container.
   await cell(["keeper"], policy("31900"));

@@ -7,7 +7,7 @@ import { parseVipOption, parseVipOptions } from "../../isolator/features/vip-opt
 import { Listener } from "../support/connections.js";
 import { testInstance } from "../support/instance.js";
 import { at, boxMaker, chosen } from "../support/services.js";
-import { enterOwnNetwork, sh } from "../support/network.js";
+import { enterOwnNetwork, makeWayOut, sh } from "../support/network.js";
 import { until } from "../support/wait.js";
 
 enterOwnNetwork();
@@ -16,12 +16,7 @@ const box = boxMaker(testInstance());
 let web: Listener;
 let other: Listener;
 before(async () => {
-  sh(
-    "/bin/sh",
-    "-ec",
-    "ip link add d0 type veth peer name d1 && ip link set d1 up && ip addr add 192.0.2.1/24 dev d0",
-  );
-  sh("/bin/sh", "-ec", "ip link set d0 up && ip route add default dev d0");
+  makeWayOut();
   sh("sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65535");
   web = await Listener.start("127.0.0.1", true, true);
   other = await Listener.start("127.0.0.1", true, true);

@@ -8,7 +8,7 @@ import { endLostBackends } from "../../isolator/kernel/terminate.js";
 import { Connector, Listener } from "../support/connections.js";
 import { policy, testInstance } from "../support/instance.js";
 import { at, boxMaker, chosen } from "../support/services.js";
-import { enterOwnNetwork, sh } from "../support/network.js";
+import { enterOwnNetwork, makeWayOut, sh } from "../support/network.js";
 import { until } from "../support/wait.js";
 
 enterOwnNetwork();
@@ -40,12 +40,7 @@ let web: Listener;
 let other: Listener;
 let v6: Listener;
 before(async () => {
-  sh(
-    "/bin/sh",
-    "-ec",
-    "ip link add d0 type veth peer name d1 && ip link set d1 up && ip addr add 192.0.2.1/24 dev d0 && ip -6 addr add fd99::1/64 dev d0 nodad",
-  );
-  sh("/bin/sh", "-ec", "ip link set d0 up && ip route add default dev d0 && ip -6 route add default dev d0");
+  makeWayOut();
   sh("sysctl", "-qw", "net.ipv4.tcp_fastopen=1", "net.ipv4.ip_local_port_range=1024 65535");
   web = await Listener.start("127.0.0.1", true, true);
   other = await Listener.start("127.0.0.1", true, true);

@@ -36,7 +36,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/io_uring.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -48,92 +47,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/time.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define MPTCP   262
-#define UDPLITE 136
+#include "connections/connections.h"
+
 #define MAX_FDS 65536
-/* __NR_connect of i386. */
-#define I386_CONNECT 362
 
 static bool open_fds[MAX_FDS];
-static pid_t child;
 
-struct target {
-	struct sockaddr_storage address;
-	socklen_t length;
-	int family;
-};
-
-static struct target target_of(const char *host, int port)
-{
-	struct target target = {.family = strchr(host, ':') ? AF_INET6 : AF_INET};
-
-	if (target.family == AF_INET6) {
-		struct sockaddr_in6 *in6 = (void *)&target.address;
-
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(port);
-		inet_pton(AF_INET6, host, &in6->sin6_addr);
-		target.length = sizeof(*in6);
-	} else {
-		struct sockaddr_in *in = (void *)&target.address;
-
-		in->sin_family = AF_INET;
-		in->sin_port = htons(port);
-		inet_pton(AF_INET, host, &in->sin_addr);
-		target.length = sizeof(*in);
-	}
-	return target;
-}
-
-/* connect() by the 32-bit system calls of x86: of others there are none, and it is the usual one. */
-static int connect_32(int fd, const struct target *to)
-{
-#ifdef __x86_64__
-	long result;
-	void *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-
-	if (low == MAP_FAILED)
-		return -1;
-	memcpy(low, &to->address, to->length);
-	__asm__ volatile("int $0x80"
-	                 : "=a"(result)
-	                 : "a"(I386_CONNECT), "b"(fd), "c"(low), "d"(to->length)
-	                 : "memory", "r8", "r9", "r10", "r11");
-	munmap(low, 4096);
-	errno = result < 0 ? -result : 0;
-	return result < 0 ? -1 : 0;
-#else
-	return connect(fd, (void *)&to->address, to->length);
-#endif
-}
-
-static int make(const char *kind, int family)
-{
-	if (!strcmp(kind, "udp"))
-		return socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (!strcmp(kind, "udplite"))
-		return socket(family, SOCK_DGRAM | SOCK_CLOEXEC, UDPLITE);
-	if (!strcmp(kind, "ping"))
-		return socket(family, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP);
-	if (!strcmp(kind, "raw"))
-		return socket(family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
-	return socket(family, SOCK_STREAM | SOCK_CLOEXEC, strcmp(kind, "mptcp") ? 0 : MPTCP);
-}
-
-static int keep(int fd)
+int keep(int fd)
 {
 	if (fd >= 0 && fd < MAX_FDS)
 		open_fds[fd] = true;
 	return fd;
+}
+
+void forget(int fd)
+{
+	open_fds[fd] = false;
 }
 
 static void answer(int result)
@@ -142,175 +75,6 @@ static void answer(int result)
 		printf("error %s\n", strerrorname_np(errno));
 	else
 		printf("ok %d\n", result);
-}
-
-/* One connect by a ring of its own. */
-static int ring_connect(int fd, const struct target *to)
-{
-	struct io_uring_params params = {};
-	int ring = syscall(SYS_io_uring_setup, 2, &params);
-	struct io_uring_sqe *sqe;
-	unsigned *sq, *cq;
-	int result;
-
-	if (ring < 0)
-		return -1;
-	sq = mmap(NULL, params.sq_off.array + 2 * sizeof(unsigned), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
-	          IORING_OFF_SQ_RING);
-	cq = mmap(NULL, params.cq_off.cqes + 4 * sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE, MAP_SHARED,
-	          ring, IORING_OFF_CQ_RING);
-	sqe = mmap(NULL, 2 * sizeof(*sqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = IORING_OP_CONNECT;
-	sqe->fd = fd;
-	sqe->addr = (unsigned long)&to->address;
-	sqe->off = to->length;
-	sq[params.sq_off.array / 4] = 0;
-	atomic_store((_Atomic unsigned *)&sq[params.sq_off.tail / 4], 1);
-	if (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0) {
-		close(ring);
-		return -1;
-	}
-	result = ((struct io_uring_cqe *)((char *)cq + params.cq_off.cqes))->res;
-	munmap(sq, params.sq_off.array + 2 * sizeof(unsigned));
-	munmap(cq, params.cq_off.cqes + 4 * sizeof(struct io_uring_cqe));
-	munmap(sqe, 2 * sizeof(*sqe));
-	close(ring);
-	errno = -result;
-	return result < 0 ? -1 : result;
-}
-
-static atomic_int connected, refused, others;
-
-struct work {
-	int count;
-	const char *kind;
-	struct target to;
-	bool cycles;
-};
-
-static void count_result(int result)
-{
-	if (!result)
-		connected++;
-	else if (errno == EAGAIN)
-		refused++;
-	else
-		others++;
-}
-
-static void end(int fd, const char *how)
-{
-	if (strcmp(how, "close")) {
-		struct linger linger = {.l_onoff = 1};
-
-		setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-	}
-	close(fd);
-}
-
-static int connect_to(int fd, const struct target *to)
-{
-	return connect(fd, (const void *)&to->address, to->length);
-}
-
-/* The last one of a cycle, as its kind says. */
-static int connect_somehow(int fd, const struct work *work)
-{
-	struct sockaddr none = {.sa_family = AF_UNSPEC};
-
-	if (!strcmp(work->kind, "fast"))
-		return sendto(fd, "x", 1, MSG_FASTOPEN, (void *)&work->to.address, work->to.length) == 1 ? 0 : -1;
-	if (!strcmp(work->kind, "ring"))
-		return ring_connect(fd, &work->to);
-	if (!strcmp(work->kind, "nonblock"))
-		return fcntl(fd, F_SETFL, O_NONBLOCK) || (connect_to(fd, &work->to) && errno != EINPROGRESS);
-	if (!strcmp(work->kind, "unspec") && (connect_to(fd, &work->to) || connect(fd, &none, sizeof(none))))
-		return -1;
-	return connect_to(fd, &work->to);
-}
-
-static void *work_on(void *argument)
-{
-	const struct work *work = argument;
-
-	for (int i = 0; i < work->count; i++) {
-		int fd = make(work->kind, work->to.family);
-		int result = work->cycles ? connect_somehow(fd, work) : connect_to(fd, &work->to);
-
-		count_result(result);
-		if (work->cycles || result)
-			end(fd, work->kind);
-		else
-			keep(fd);
-	}
-	return NULL;
-}
-
-static void run(int threads, struct work *work)
-{
-	pthread_t ids[256];
-
-	connected = refused = others = 0;
-	threads = threads > 256 ? 256 : threads;
-	for (int i = 0; i < threads; i++)
-		pthread_create(&ids[i], NULL, work_on, work);
-	for (int i = 0; i < threads; i++)
-		pthread_join(ids[i], NULL);
-	printf("ok %d %d %d\n", connected, refused, others);
-}
-
-struct spray {
-	pthread_t id;
-	int number;
-	int count;
-	const struct target *first;
-};
-
-/*
- * Every other thread goes before those that it shares the CPU with, and wakes up in the midst of what they are at: in
- * their system calls too, where the kernel lets it.
- */
-static void *spray(void *argument)
-{
-	const struct spray *spray = argument;
-	struct sockaddr_in to = *(const struct sockaddr_in *)&spray->first->address;
-	struct sched_param first = {.sched_priority = 1};
-	struct timespec nap = {.tv_nsec = 1000 * (20 + spray->number)};
-	unsigned base = ntohl(to.sin_addr.s_addr), random = spray->number;
-	bool before = spray->number % 2 && !pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	for (int i = 0; i < spray->count; i++) {
-		unsigned high = random >> 28, low = random >> 24 & 15;
-		bool denied;
-
-		to.sin_addr.s_addr = htonl(base + high * 256 + low);
-		denied = sendto(fd, "x", 1, 0, (void *)&to, sizeof(to)) < 0 && errno == EPERM;
-		if (denied != (high + low) % 2)
-			others++;
-		if (i % 2)
-			random = random * 1664525 + 1013904223;
-		if (before && i % 16 == 0)
-			nanosleep(&nap, NULL);
-	}
-	close(fd);
-	return NULL;
-}
-
-static int spray_all(int threads, int count, const struct target *first)
-{
-	struct spray sprays[64];
-
-	others = 0;
-	threads = threads > 64 ? 64 : threads;
-	for (int i = 0; i < threads; i++) {
-		sprays[i] = (struct spray){.number = i, .count = count, .first = first};
-		pthread_create(&sprays[i].id, NULL, spray, &sprays[i]);
-	}
-	for (int i = 0; i < threads; i++)
-		pthread_join(sprays[i].id, NULL);
-	return others;
 }
 
 static int pin(void)
@@ -367,89 +131,6 @@ static int start_listener(const char *host, int port)
 	    getsockname(fd, (void *)&name, &length) || pthread_create(&thread, NULL, accept_all, (void *)(long)fd))
 		return -1;
 	return ntohs(name.sin6_port);
-}
-
-static int flight[2] = {-1, -1};
-
-/* Over a socket pair of this process: on the way nobody has it open. */
-static int send_away(int fd)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {};
-	struct iovec iov = {.iov_base = "x", .iov_len = 1};
-	struct msghdr message = {
-	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-	if (flight[0] < 0 && socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, flight))
-		return -1;
-	if (sendmsg(flight[0], &message, 0) < 0)
-		return -1;
-	open_fds[fd] = false;
-	return close(fd);
-}
-
-static int receive(void)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {};
-	char byte;
-	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
-	struct msghdr message = {
-	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
-	int fd = -1;
-
-	if (recvmsg(flight[1], &message, MSG_CMSG_CLOEXEC) < 0 || !CMSG_FIRSTHDR(&message))
-		return -1;
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
-	return keep(fd);
-}
-
-static int sink(void)
-{
-	int result = close(flight[0]) | close(flight[1]);
-
-	flight[0] = flight[1] = -1;
-	return result;
-}
-
-static void start_child(int fd)
-{
-	child = fork();
-	if (child)
-		return;
-	if (fd >= 0) {
-		fcntl(fd, F_SETFD, 0);
-		execl("/bin/sleep", "sleep", "1000", NULL);
-		_exit(1);
-	}
-	close(0);
-	close(1);
-	pause();
-	_exit(0);
-}
-
-static void on_alarm(int signal)
-{
-	(void)signal;
-}
-
-static int connect_interrupted(int fd, const struct target *to)
-{
-	struct sigaction action = {.sa_handler = on_alarm};
-	struct itimerval soon = {.it_value = {.tv_usec = 100000}};
-
-	sigaction(SIGALRM, &action, NULL);
-	setitimer(ITIMER_REAL, &soon, NULL);
-	return connect_to(fd, to);
 }
 
 static int drop(const char *how)
@@ -512,7 +193,7 @@ static void on_socket(const char *command, int fd)
 	if (!strcmp(command, "close") || !strcmp(command, "abort")) {
 		if (*command == 'a')
 			setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-		open_fds[fd] = false;
+		forget(fd);
 		result = close(fd);
 	} else if (!strcmp(command, "shutdown")) {
 		result = shutdown(fd, SHUT_WR);
@@ -557,8 +238,7 @@ static void obey(char *line)
 	} else if (!strcmp(command, "drop")) {
 		answer(drop(first));
 	} else if (!strcmp(command, "fork") || !strcmp(command, "exec")) {
-		start_child(*command == 'e' ? atoi(first) : -1);
-		answer(child < 0 ? -1 : 0);
+		answer(start_child(*command == 'e' ? atoi(first) : -1));
 	} else if (!strcmp(command, "land")) {
 		answer(receive());
 	} else if (!strcmp(command, "sink")) {
@@ -570,8 +250,7 @@ static void obey(char *line)
 	} else if (!strcmp(command, "peer") || !strcmp(command, "from")) {
 		tell_address(*command == 'f', atoi(first));
 	} else if (!strcmp(command, "reap")) {
-		kill(child, SIGKILL);
-		answer(waitpid(child, NULL, 0) < 0 ? -1 : 0);
+		answer(reap_child());
 	} else if (!strcmp(command, "hold") && words == 5) {
 		struct work work = {.count = atoi(first), .kind = second, .to = target_of(third, atoi(fourth))};
 

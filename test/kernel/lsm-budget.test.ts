@@ -9,7 +9,7 @@ import { CgroupNode } from "../../isolator/kernel/cgroup.js";
 import { HOOKS, type Hook } from "../../isolator/kernel/hooks.js";
 import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
 import { runProbes } from "../../isolator/kernel/probe.js";
-import { lsmProbe } from "../../isolator/kernel/probes.js";
+import { lsmProbe } from "../../isolator/kernel/probe-lsm.js";
 import { assertNothingLeft, instanceName, policy } from "../support/instance.js";
 import { attachLsm, hookNamed, withoutLsm } from "../support/lsm.js";
 import { until } from "../support/wait.js";

@@ -18,7 +18,8 @@ import { libc } from "../../isolator/kernel/native.js";
 import { runProbes, type Probe, type ProbeResult } from "../../isolator/kernel/probe.js";
 import { ProbeNode } from "../../isolator/kernel/probe-node.js";
 import { Refused, withMap, withProgram } from "../../isolator/kernel/probe-programs.js";
-import { hookProbe, lsmProbe, PROBES } from "../../isolator/kernel/probes.js";
+import { hookProbe, PROBES } from "../../isolator/kernel/probes.js";
+import { lsmProbe } from "../../isolator/kernel/probe-lsm.js";
 
 const LOCK_EX = 2;
 

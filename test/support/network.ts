@@ -22,6 +22,20 @@ export function enterOwnNetwork(): void {
   sh("ip", "link", "set", "lo", "up");
 }
 
+/** A way out of this network namespace, IPv4 and IPv6: what is sent there leaves, and nothing answers. */
+export function makeWayOut(): void {
+  const commands = [
+    "ip link add d0 type veth peer name d1",
+    "ip link set d1 up",
+    "ip addr add 192.0.2.1/24 dev d0",
+    "ip -6 addr add fd99::1/64 dev d0 nodad",
+    "ip link set d0 up",
+    "ip route add default dev d0",
+    "ip -6 route add default dev d0",
+  ];
+  sh("/bin/sh", "-ec", commands.join(" && "));
+}
+
 /**
  * Sockets in timewait last in this network namespace, whatever comes late on a machine with much to do: a packet that finds
  * only the listener left is answered by RST, which would end its timewait socket (RFC 1337).

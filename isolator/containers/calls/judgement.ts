@@ -6,7 +6,7 @@ import { setImmediate as breathe } from "node:timers/promises";
 import type { ContainerFacts } from "../../config/facts.js";
 import { policyFor, type AgentAddress } from "../../config/policy.js";
 import type { Config } from "../../config/schema.js";
-import { messageOf } from "../../errors.js";
+import { IsolatorError, messageOf } from "../../errors.js";
 import type { Policy } from "../../features/policy.js";
 import { readAgentAddress, writeAgentAddress } from "../agent-address.js";
 import { pacing } from "../background.js";
@@ -21,11 +21,27 @@ export class Judgement {
   /** Of frameworks, as a master told last. */
   private principals: Principals = new Map();
   private stopped = false;
+  private changes = 0;
 
   constructor(
     private readonly parts: Pick<Parts, "instance" | "registry" | "log" | "notices" | "serially">,
-    public config: Config,
+    private current: Config,
   ) {}
+
+  get config(): Config {
+    return this.current;
+  }
+
+  /** Another configuration, for all that is judged from now on. */
+  use(config: Config): void {
+    this.current = config;
+    this.changes++;
+  }
+
+  /** Another one when policyOf() may say something else than before. */
+  get version(): number {
+    return this.changes;
+  }
 
   /** What a daemon before this one has known. */
   readState(): void {
@@ -43,6 +59,7 @@ export class Judgement {
   learnAgent(agent: AgentAddress): boolean {
     if (this.address?.ip === agent.ip && this.address.port === agent.port) return false;
     this.address = agent;
+    this.changes++;
     this.keep("the agent's address will not be known to the next daemon", () => {
       writeAgentAddress(this.parts.instance.stateDirectory, agent);
     });
@@ -57,12 +74,15 @@ export class Judgement {
     );
     if (changed.length === 0) return;
     this.principals = new Map(next);
+    this.changes++;
     this.keep("the next daemon will not know principals", () => {
       writePrincipals(this.parts.instance.stateDirectory, next);
     });
     const ids = new Set(changed);
-    void this.inPieces(async (entry) => {
+    this.inPieces(async (entry) => {
       if (ids.has(entry.facts?.frameworkId ?? "")) await this.judgeAgain(entry);
+    }).catch((error: unknown) => {
+      this.parts.log.add("warning", "", `not all containers are judged by it: ${messageOf(error)}`);
     });
   }
 
@@ -84,6 +104,7 @@ export class Judgement {
   /**
    * Resolves when all containers that are judged otherwise than before are.
    * @param then done with each after that
+   * @throws shutting-down
    */
   judgeAll(then: (entry: Entry) => void = () => undefined): Promise<void> {
     return this.inPieces(async (entry) => {
@@ -92,24 +113,33 @@ export class Judgement {
     });
   }
 
-  /** Does something with each container there is; one that is busy keeps no other waiting. @throws what `work` throws */
+  /**
+   * Does something with each container there is; one that is busy keeps no other waiting.
+   * @throws shutting-down where stop() came first; what `work` throws, when all is done
+   */
   private async inPieces(work: (entry: Entry) => Promise<void>): Promise<void> {
     const rest = pacing(() => this.stopped);
     const all: Promise<void>[] = [];
     for (const entry of this.parts.registry.list()) {
       const due = rest();
       if (due) await due;
-      if (this.stopped) break;
+      if (this.stopped)
+        throw new IsolatorError("shutting-down", "the daemon is ending: the next one judges the others");
       const done = this.parts.serially(entry.id, () => work(entry));
       all.push(done);
       await Promise.race([done, breathe()]).catch(() => undefined);
     }
-    await Promise.all(all);
+    const failed = (await Promise.allSettled(all)).find(({ status }) => status === "rejected");
+    if (failed?.status === "rejected") throw failed.reason;
   }
 
   /** Nothing is judged again from now on. */
   stop(): void {
     this.stopped = true;
+  }
+
+  get isEnding(): boolean {
+    return this.stopped;
   }
 
   async judgeAgain(entry: Entry): Promise<void> {

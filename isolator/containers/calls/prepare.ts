@@ -48,6 +48,7 @@ export async function prepare(
     return above?.record.withoutNetRaw ? withoutNetRaw(config, name) : undefined;
   }
   const facts = factsOf(config, name, parent ? (parent.facts ?? true) : undefined);
+  const { version } = judgement;
   const policy = judgement.policyOf(facts);
   requireMappings(policy, name, above?.policy);
   const launchInfo = launchInfoFor(parts, policy, above, config, name);
@@ -61,10 +62,13 @@ export async function prepare(
       parts.notices.tookOver(name, ports, owner);
     },
   });
-  enter(parts, {
+  const entry: Entry = {
     ...{ id, name, container, facts, config, bytes },
     ...{ recovered: false, cleaning: false },
-  });
+  };
+  enter(parts, entry);
+  // What all others were judged by meanwhile did not find it.
+  if (judgement.version !== version) await judgement.judgeAgain(entry);
   if (tasksAreUntold(config, id.length > 1)) onUntold();
   return launchInfo;
 }

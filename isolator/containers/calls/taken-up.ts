@@ -31,7 +31,7 @@ export class TakenUp implements Entry {
   readonly name: string;
   recovered = true;
   cleaning: boolean;
-  taskIsOld = false;
+  taskOldSince: number | undefined;
   private known: Told | undefined;
 
   constructor(

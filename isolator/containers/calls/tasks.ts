@@ -13,9 +13,9 @@ import { parentOf, type Entry } from "../registry.js";
 import type { Parts } from "./parts.js";
 
 /** Names of containers whose tasks it can tell of, and has not. */
-export async function untold({ registry }: Parts): Promise<ReadonlySet<string>> {
+export async function untold({ registry, judgement }: Parts): Promise<ReadonlySet<string>> {
   const names = new Set<string>();
-  const rest = pacing(() => false);
+  const rest = pacing(() => judgement.isEnding);
   for (const entry of registry.list()) {
     const due = rest();
     if (due) await due;
@@ -28,15 +28,19 @@ function isUntold(entry: Entry): boolean {
   const { id, container, cleaning } = entry;
   if (!container || cleaning) return false;
   // Of one that was taken up they may have to be read.
-  const { config, task, taskIsOld } = entry;
-  return config !== undefined && tasksAreUntold(config, id.length > 1) && (!task || taskIsOld === true);
+  const { config, task, taskOldSince } = entry;
+  return (
+    config !== undefined && tasksAreUntold(config, id.length > 1) && (!task || taskOldSince !== undefined)
+  );
 }
 
-/** It has told. @throws state-failed */
-export async function learnTask(parts: Parts, entry: Entry, task: TaskFacts): Promise<void> {
+/** It has told. @param asked when; ms of a clock that only goes forward @throws state-failed */
+export async function learnTask(parts: Parts, entry: Entry, task: TaskFacts, asked: number): Promise<void> {
   const { facts, config, task: before, name, id } = entry;
   if (entry.cleaning || !facts || !config) return;
-  entry.taskIsOld = false;
+  // It may be the one before that.
+  if (entry.taskOldSince !== undefined && entry.taskOldSince >= asked) return;
+  entry.taskOldSince = undefined;
   if (JSON.stringify(before) === JSON.stringify(task)) return;
   parts.instance.records.writeTask(recordKey(id), task);
   entry.task = task;

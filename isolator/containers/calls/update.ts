@@ -33,7 +33,7 @@ export async function update(
   entry.recovered = false;
   // A custom executor has another task.
   if (entry.config && tasksAreUntold(entry.config, false)) {
-    entry.taskIsOld = true;
+    entry.taskOldSince = performance.now();
     onUntold();
   }
 }

@@ -33,6 +33,8 @@ const PRELOADED = fileURLToPath(new URL("loop-delay.js", import.meta.url));
 const RETRY = 1;
 /** ms. */
 const START_TIMEOUT = 60_000;
+/** ms. */
+const RELOAD_TIMEOUT = 60_000;
 
 /** TMPFS_MAGIC of linux/magic.h. */
 const TMPFS = 0x01021994;
@@ -134,8 +136,10 @@ export class DaemonProcess {
     writeFileSync(config, text);
     this.#log = "";
     this.child.kill("SIGHUP");
-    while (!this.#log.includes("the configuration was read again")) {
-      if (this.#ended) throw new Error(`the daemon of ${this.instance} has ended: ${this.#log.trim()}`);
+    const deadline = performance.now() + RELOAD_TIMEOUT;
+    while (!this.#log.includes(`the configuration was read again: ${config}`)) {
+      if (this.#ended || performance.now() > deadline)
+        throw new Error(`the daemon of ${this.instance} has no other configuration: ${this.#log.trim()}`);
       await sleep(RETRY);
     }
   }

@@ -1,7 +1,7 @@
 /**
  * Loaded into a daemon with `node --import`, beside the product: answers each message of its parent with how long the
- * event loop was kept from its timers since the last one, and by what. It looks every millisecond, so that a figure is up
- * to a millisecond too high.
+ * event loop was kept from its timers since the last one, and by what. It looks every millisecond, and the kernel counts
+ * what a thread has run at ticks (4 ms where CONFIG_HZ is 250): a figure is up to a tick too high.
  */
 import { openSync, readSync } from "node:fs";
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
@@ -13,8 +13,9 @@ export interface LoopDelay {
   /** By anything: also by other processes that had the CPU. */
   max: number;
   /**
-   * By the daemon itself: the longest that the loop did not wait for anything to do, or the kernel in a call of it, less
-   * the time in which its thread waited for a CPU.
+   * By the daemon itself: the longest that its thread ran, or that the loop did not wait for anything to do, less the time
+   * in which the thread waited for a CPU. That one is counted also just after the loop has waited: where others have the
+   * CPUs, a call that sleeps in the kernel may take that much longer than is said here.
    */
   busy: number;
   /** CPU time of the process. */

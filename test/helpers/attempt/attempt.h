@@ -75,6 +75,11 @@ int disconnect(int fd);
 int held_port(int fd);
 int enter_cgroup(const char *dir);
 int dest_port(bool port_is_dest, int *helper);
+long now_ms(void);
+void reset_on_close(int fd);
+void name_service(int fd); /* of DCCP; for others nothing */
+
+/* reach.c */
 noreturn void serve(int fd);   /* listen() where there is one, then reach */
 noreturn void reached(int fd); /* reach it; the socket listens or receives already */
 
