@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { describe, it } from "node:test";
+import { after, before, describe, it } from "node:test";
+import type { Container } from "../../isolator/containers/container.js";
 import { Instance } from "../../isolator/containers/instance.js";
 import { prepareContainer } from "../../isolator/containers/preparation.js";
 import { encode, u32Key, u64Key } from "../../isolator/kernel/codec.js";
@@ -19,41 +20,44 @@ enterOwnNetwork();
 const ROUNDS = process.env["BPF_ISOLATOR_VM"] === undefined ? 10 : 3;
 
 describe("an instance", () => {
+  /** Where it is there already, with its programs loaded, and one container that reads no events. */
+  const shared = Instance.open(instanceName());
+  let first: Container;
+  before(async () => {
+    first = await prepareContainer(shared, { id: ["first"], policy: policy("31000") });
+  });
+  after(async () => {
+    await first.cleanup();
+    assertNothingLeft(shared.name);
+  });
+
   it("says that a map is full, and leaves nothing of the container that did not fit", async () => {
-    const instance = Instance.open(instanceName());
-    const first = await prepareContainer(instance, { id: ["first"], policy: policy("31000") });
     // Every ring taken, as by as many processes.
-    const rings = join(instance.stateDirectory, "rings");
+    const rings = join(shared.stateDirectory, "rings");
     mkdirSync(rings);
     const locks = Array.from({ length: layouts.enums.ring_slot.NO_RING }, (_, slot) =>
       FileLock.try(join(rings, `${slot}`)),
     );
     const second = { id: ["second"] as const, policy: policy("31001") };
-    await assert.rejects(prepareContainer(instance, { ...second, onEvent: () => undefined }), {
+    await assert.rejects(prepareContainer(shared, { ...second, onEvent: () => undefined }), {
       code: "map-full",
       message: /1023 processes read events .* event_rings has no room/,
     });
-    assert(!existsSync(join(instance.root, "second")));
+    assert(!existsSync(join(shared.root, "second")));
     for (const lock of locks) lock?.release();
-    const third = await prepareContainer(instance, { ...second, onEvent: () => undefined });
+    const third = await prepareContainer(shared, { ...second, onEvent: () => undefined });
     assert.equal((await attempt("bind port=31001", third.node)).status, 0);
     await third.cleanup();
-    await first.cleanup();
-    assertNothingLeft(instance.name);
   });
 
   it("takes over the port of a container that is no more", async () => {
-    const instance = Instance.open(instanceName());
-    const first = await prepareContainer(instance, { id: ["first"], policy: policy("31000") });
-    const programs = Programs.open(instance.name);
+    const programs = Programs.open(shared.name);
     const dead = encode(layouts.structs.port_owner, { chain: [1n << 50n, 0n, 0n, 0n] });
     programs.map("port_owners").update(u32Key(31001), dead);
-    const second = await prepareContainer(instance, { id: ["second"], policy: policy("31001") });
+    const second = await prepareContainer(shared, { id: ["second"], policy: policy("31001") });
     assert.equal((await attempt("bind port=31001", second.node)).status, 0);
     await second.cleanup();
     programs.close();
-    await first.cleanup();
-    assertNothingLeft(instance.name);
   });
 
   it("does not mix two builds of the programs, and removes one that nobody uses", async () => {
@@ -90,12 +94,11 @@ describe("an instance", () => {
   });
 
   it("enforces nothing yet, and allows nothing, where the policy is not written", async () => {
-    const instance = Instance.open(instanceName());
-    const box = await prepareContainer(instance, { id: ["box"], policy: policy("31000") });
-    const programs = Programs.open(instance.name);
+    const box = await prepareContainer(shared, { id: ["box"], policy: policy("31002") });
+    const programs = Programs.open(shared.name);
     programs.map("policies").update(u64Key(box.node.id), new Uint8Array(layouts.structs.policy.size));
     for (const words of [
-      "bind port=31000",
+      "bind port=31002",
       "bind-zero",
       "listen-unbound",
       "udp-send-unbound",
@@ -106,6 +109,5 @@ describe("an instance", () => {
     }
     programs.close();
     await box.cleanup();
-    assertNothingLeft(instance.name);
   });
 });

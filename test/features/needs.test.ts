@@ -1,3 +1,4 @@
+// not in the VM: it asks no kernel anything
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { assess, NEEDS, type FeatureNeeds } from "../../isolator/features/needs.js";

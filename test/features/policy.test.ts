@@ -1,4 +1,5 @@
 /** What a policy becomes: bits for the kernel, hooks to attach, and what it asks in vain. */
+// not in the VM: it asks no kernel anything
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { REASONS } from "../../isolator/features/accounting.js";

@@ -1,4 +1,5 @@
 /** Which cgroup2 is found, in mount tables of real machines (ids and options as their kernels write them). */
+// not in the VM: it reads texts, and asks no kernel anything
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {

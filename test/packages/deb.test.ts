@@ -40,11 +40,19 @@ describeUnless(whyNoLab(), "the Debian package", () => {
   let lab: SystemdLab;
   let task = "";
 
+  /** Options of each package that there is, by its path: the same is not built twice. */
+  const built = new Map<string, string>();
+
   function build(...options: string[]): string {
+    const wanted = options.join(" ");
+    const there = [...built].find(([, made]) => made === wanted);
+    if (there) return there[0];
     const file = execFileSync("bash", [BUILD, "--out", share, "--no-compression", ...options], {
       encoding: "utf8",
     }).trim();
-    return `/share/${file.slice(share.length + 1)}`;
+    const path = `/share/${file.slice(share.length + 1)}`;
+    built.set(path, wanted);
+    return path;
   }
 
   /** On a machine whose Node is from elsewhere the package brings its own. */

@@ -5,7 +5,16 @@ import { join } from "node:path";
 import { Cache } from "./cache.js";
 import { makeProjectImage, provideBase } from "./image.js";
 import { provideKernel } from "./kernels.js";
-import { VmFailure, VmMachineFault, VmUnavailable, lastLines, requireTool, run, say } from "./tools.js";
+import {
+  VmFailure,
+  VmMachineFault,
+  VmUnavailable,
+  giveWay,
+  lastLines,
+  requireTool,
+  run,
+  say,
+} from "./tools.js";
 
 /** How the guest mounts control groups: as newer distributions do, as most Mesos agents have it, v1 only, not at all. */
 export type GuestLayout = "pure" | "hybrid" | "v1" | "none";
@@ -32,6 +41,8 @@ export interface VmOptions {
   env?: Record<string, string>;
   /** ms from qemu's start to its end; 8 minutes if not given. */
   timeout?: number;
+  /** How far the machine gives way to others; not if not given. */
+  nice?: number;
   /** Gets the command's output as it comes. */
   onOutput?: (chunk: string) => void;
 }
@@ -199,6 +210,7 @@ function runQemu(args: string[], directory: string, options: VmOptions): Promise
     env: { ...process.env, TMPDIR: directory },
   });
   return new Promise((resolve, reject) => {
+    if (child.pid !== undefined) giveWay(child.pid, options.nice ?? 0);
     let output = "";
     let errors = "";
     let trouble: string | undefined;

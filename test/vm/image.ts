@@ -174,11 +174,16 @@ export async function makeProjectImage(image: string, job: string, options: stri
   writeFileSync(join(tree, ".vm/options"), options);
   const parts = ["dist", "package.json", "config", "proto", "test/fixtures", ...productionModules()];
   for (const part of parts.filter((name) => existsSync(join(PROJECT, name)))) {
-    cpSync(join(PROJECT, part), join(tree, part), { recursive: true, dereference: true });
+    cpSync(join(PROJECT, part), join(tree, part), { recursive: true, dereference: true, filter: isRead });
   }
   await stageHelperLibraries(tree);
   await makeExt4(tree, image);
   rmSync(tree, { recursive: true });
+}
+
+/** Types and source maps are half of all files, and nothing reads them there. */
+function isRead(file: string): boolean {
+  return !/\.(map|[cm]?ts)$/.test(file);
 }
 
 /** The packages of the lock file that are not for development only. Optional ones of other platforms are not there. */

@@ -22,7 +22,7 @@ interface KernelChoice {
  * newer one: the machine's own.
  */
 const LSM_PART = [
-  ...["kernel/", "bypass/", "features/files", "features/needs", "features/policy"],
+  ...["kernel/", "bypass/", "features/files"],
   ...["containers/escaped", "containers/nesting", "containers/restart"],
 ];
 

@@ -1,6 +1,7 @@
 /** What the lab's files share: progress lines, other programs, and the two kinds of failure. */
 import { execFile } from "node:child_process";
 import { accessSync, constants } from "node:fs";
+import { getPriority, setPriority } from "node:os";
 import { delimiter, join } from "node:path";
 
 /** This machine cannot give that VM, through no fault of the project: the test is skipped, and says why. */
@@ -19,6 +20,11 @@ export class VmMachineFault extends VmFailure {}
 /** A progress line, on stderr: stdout is for what the guest prints. */
 export function say(subject: string, text: string): void {
   process.stderr.write(`vm ${subject}: ${text}\n`);
+}
+
+/** Has a process that was just started, and what it will start, give way to what this one starts. @param nice steps, as nice(1)'s */
+export function giveWay(pid: number, nice: number): void {
+  if (nice > 0) setPriority(pid, Math.min(19, getPriority() + nice));
 }
 
 /** Time since `started` (ms, Date.now()) for a progress line. */
