@@ -16,7 +16,7 @@ import { Programs } from "../kernel/programs.js";
 import { throughGlass, writeGlass, type GlassMode, type GlassWords } from "./glass.js";
 import type { Instance } from "./instance.js";
 import { formatId, type ContainerId } from "./names.js";
-import { buildsOf, recordKey, type ContainerRecord } from "./records.js";
+import { buildsOf, recordKey, type ContainerRecord } from "./record.js";
 import { DAEMON_SLOT } from "./rings.js";
 
 export interface GlassResult {

@@ -19,7 +19,7 @@ import {
   type HostDestination,
 } from "./held.js";
 import type { Instance } from "./instance.js";
-import { recordKey } from "./records.js";
+import { recordKey } from "./record.js";
 
 /** ms between two looks. */
 const INTERVAL = 10_000;

@@ -13,7 +13,7 @@ import { checkContainerName, formatId, type ContainerId } from "./names.js";
 import { leaveNode } from "./placement.js";
 import { reach } from "./points.js";
 import { LEVELS, type Chain } from "./port-table.js";
-import { RECORD_VERSION, type ContainerRecord, type Source } from "./records.js";
+import { RECORD_VERSION, type ContainerRecord, type Source } from "./record.js";
 import { openRing } from "./rings.js";
 import { endFiles } from "./unused-files.js";
 

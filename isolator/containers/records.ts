@@ -36,15 +36,6 @@ import {
   type Source,
 } from "./record.js";
 
-export {
-  buildsOf,
-  nodeNames,
-  RECORD_VERSION,
-  recordKey,
-  type ContainerRecord,
-  type Source,
-} from "./record.js";
-
 /** A record that this process may change. */
 export interface HeldRecord {
   key: string;

@@ -2,7 +2,7 @@
 import { messageOf } from "../../errors.js";
 import { removeAgents } from "../leftovers.js";
 import { formatId, type ContainerId } from "../names.js";
-import { recordKey } from "../records.js";
+import { recordKey } from "../record.js";
 import type { Entry } from "../registry.js";
 import type { Parts } from "./parts.js";
 

@@ -4,7 +4,7 @@ import { CgroupNode } from "../../kernel/cgroup.js";
 import type { mesos } from "../../mesos/messages.js";
 import { formatId, type ContainerId } from "../names.js";
 import { agentNode } from "../placement.js";
-import { nodeNames, recordKey } from "../records.js";
+import { nodeNames, recordKey } from "../record.js";
 import { enterShared, enterUnmanaged } from "./entering.js";
 import type { Parts } from "./parts.js";
 

@@ -10,7 +10,7 @@ import { messageOf } from "../../errors.js";
 import { codecs, type mesos } from "../../mesos/messages.js";
 import type { Container } from "../container.js";
 import type { ContainerId } from "../names.js";
-import { recordKey } from "../records.js";
+import { recordKey } from "../record.js";
 import { parentOf, type Entry } from "../registry.js";
 import type { Parts } from "./parts.js";
 

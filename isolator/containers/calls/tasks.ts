@@ -8,7 +8,7 @@ import {
   type TaskFacts,
 } from "../../config/facts.js";
 import { pacing } from "../background.js";
-import { recordKey } from "../records.js";
+import { recordKey } from "../record.js";
 import { parentOf, type Entry } from "../registry.js";
 import type { Parts } from "./parts.js";
 
