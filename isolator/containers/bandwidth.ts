@@ -100,10 +100,13 @@ export class OlderConnections {
   }
 
   private async pass(): Promise<void> {
-    const [first] = this.watched.values();
+    const asked = [...this.watched];
+    const [first] = asked;
     if (!first) return;
-    await runIterator(first.programs.iterator("bandwidth_arms"));
-    for (const [cgroupId, watched] of this.watched) {
+    await runIterator(first[1].programs.iterator("bandwidth_arms"));
+    for (const [cgroupId, watched] of asked) {
+      // What was added meanwhile, or again, the next look is for: this one may have passed its sockets.
+      if (this.watched.get(cgroupId) !== watched) continue;
       const met = readBandwidth(watched.programs, cgroupId)?.egress.unarmed ?? 0n;
       if (met === watched.met || met === 0n) this.forget(cgroupId);
       watched.met = met;

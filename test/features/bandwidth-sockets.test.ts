@@ -105,6 +105,28 @@ describe("a connection that is older than the limit", () => {
   }
 });
 
+it("older connections of containers that get a limit while others' are looked for are paced too", async () => {
+  const rate = 40 * MBIT;
+  const boxes: Cell[] = [];
+  const helds: Held[] = [];
+  try {
+    for (let i = 0; i < 4; i++) {
+      const box = await make({});
+      boxes.push(box);
+      helds.push(await Held.connect(box.container.node, `to=${THERE} port=${SINK} flows=1`));
+    }
+    for (const { container } of boxes) {
+      await container.update({ ...container.policy, bandwidth: { egress: { rate } } });
+      // The look that this has asked for is under way.
+      await new Promise(setImmediate);
+    }
+    for (const held of helds)
+      await until(async () => isPaced((await held.send()).pacing, rate), "it is paced");
+  } finally {
+    for (const held of helds) held.close();
+  }
+});
+
 describe("a share of the host's budget", () => {
   it("is never more than the budget, whatever the weight and however few use it", async () => {
     const rate = 40 * MBIT;
