@@ -110,16 +110,14 @@ it("older connections of containers that get a limit while others' are looked fo
   const boxes: Cell[] = [];
   const helds: Held[] = [];
   try {
-    for (let i = 0; i < 4; i++) {
+    for (let i = 0; i < 8; i++) {
       const box = await make({});
       boxes.push(box);
       helds.push(await Held.connect(box.container.node, `to=${THERE} port=${SINK} flows=1`));
     }
-    for (const { container } of boxes) {
+    // Each while the look that the one before has asked for is under way.
+    for (const { container } of boxes)
       await container.update({ ...container.policy, bandwidth: { egress: { rate } } });
-      // The look that this has asked for is under way.
-      await new Promise(setImmediate);
-    }
     for (const held of helds)
       await until(async () => isPaced((await held.send()).pacing, rate), "it is paced");
   } finally {
