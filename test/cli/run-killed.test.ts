@@ -4,22 +4,18 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CgroupNode } from "../../isolator/kernel/cgroup.js";
 import { requireCgroup2 } from "../../isolator/kernel/mounts.js";
-import { assertNothingLeft, instanceName } from "../support/instance.js";
+import { assertNothingLeft } from "../support/instance.js";
 import { enterOwnNetwork } from "../support/network.js";
 import { ATTEMPT, execute, inNode, isolator } from "../support/process.js";
-import { alive, gone, runsOf } from "../support/run.js";
+import { alive, gone, testRuns } from "../support/run.js";
 import { until } from "../support/wait.js";
 
 enterOwnNetwork();
-const instance = instanceName();
-const { run, start } = runsOf(instance);
-after(() => {
-  assertNothingLeft(instance);
-});
+const { instance, run, start } = testRuns();
 
 describe("killed with -9", () => {
   it("takes its task with it, and what the task has put into the background; the next run sweeps the node", async () => {

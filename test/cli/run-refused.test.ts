@@ -4,18 +4,16 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { assertNothingLeft, instanceName } from "../support/instance.js";
+import { assertNothingLeft } from "../support/instance.js";
 import { enterOwnNetwork } from "../support/network.js";
 import { ATTEMPT, execute, isolator, runIsolator, type Result } from "../support/process.js";
-import { HOLD, runsOf } from "../support/run.js";
+import { HOLD, testRuns } from "../support/run.js";
 
 enterOwnNetwork();
 const directory = mkdtempSync(join(tmpdir(), "bpf-isolator-test-"));
-const instance = instanceName();
-const { run, start } = runsOf(instance);
+const { instance, run, start } = testRuns();
 after(() => {
   rmSync(directory, { recursive: true });
-  assertNothingLeft(instance);
 });
 
 describe("refuses", () => {

@@ -17,18 +17,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { assertNothingLeft, instanceName } from "../support/instance.js";
+import { assertNothingLeft } from "../support/instance.js";
 import { enterOwnNetwork } from "../support/network.js";
 import { ATTEMPT, execute, isolator, runIsolator } from "../support/process.js";
-import { gone, HOLD, runsOf } from "../support/run.js";
+import { gone, HOLD, testRuns } from "../support/run.js";
 
 enterOwnNetwork();
 const directory = mkdtempSync(join(tmpdir(), "bpf-isolator-test-"));
-const instance = instanceName();
-const { run, start } = runsOf(instance);
+const { instance, run, start } = testRuns();
 after(() => {
   rmSync(directory, { recursive: true });
-  assertNothingLeft(instance);
 });
 
 describe("passes through", () => {

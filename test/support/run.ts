@@ -1,12 +1,19 @@
 /** `bpf-isolator run` in an instance of a test's own. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { after } from "node:test";
+import { assertNothingLeft, instanceName } from "./instance.js";
 import { ATTEMPT, isolator, runIsolator, type Result } from "./process.js";
 import { until } from "./wait.js";
 
-/** Makes runs: to their end, or ones that stay. */
-export function runsOf(instance: string) {
+/** An instance for runs, to their end or ones that stay; that they left nothing of it is looked at after all tests. */
+export function testRuns() {
+  const instance = instanceName();
+  after(() => {
+    assertNothingLeft(instance);
+  });
   return {
+    instance,
     run: (...args: string[]): Promise<Result> => runIsolator(["run", "--instance", instance, ...args]),
     start: (...args: string[]) => start(instance, args),
   };
